@@ -1,0 +1,1 @@
+"""serval.v1: predictions, the registry, drift."""

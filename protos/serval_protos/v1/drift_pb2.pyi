@@ -1,0 +1,177 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from serval_protos.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    NO_DRIFT: _ClassVar[Verdict]
+    DRIFT: _ClassVar[Verdict]
+    INSUFFICIENT_DATA: _ClassVar[Verdict]
+VERDICT_UNSPECIFIED: Verdict
+NO_DRIFT: Verdict
+DRIFT: Verdict
+INSUFFICIENT_DATA: Verdict
+
+class SetBaselineRequest(_message.Message):
+    __slots__ = ("model", "sample")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    sample: _common_pb2.Rows
+    def __init__(self, model: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ...) -> None: ...
+
+class GetBaselineRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class Baseline(_message.Message):
+    __slots__ = ("name", "version", "rows", "features", "created")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    rows: int
+    features: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
+    created: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., features: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class FeatureBaseline(_message.Message):
+    __slots__ = ("feature", "kind", "rows", "missing", "infinite", "edges", "counts", "mean", "variance", "minimum", "maximum", "categories", "category_counts", "other_count")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    INFINITE_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    kind: _common_pb2.FeatureKind
+    rows: int
+    missing: int
+    infinite: int
+    edges: _containers.RepeatedScalarFieldContainer[float]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    mean: float
+    variance: float
+    minimum: float
+    maximum: float
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    category_counts: _containers.RepeatedScalarFieldContainer[int]
+    other_count: int
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., mean: _Optional[float] = ..., variance: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[int]] = ..., other_count: _Optional[int] = ...) -> None: ...
+
+class DetectDriftRequest(_message.Message):
+    __slots__ = ("model", "current", "reference", "alpha", "tolerance")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    current: _common_pb2.Rows
+    reference: _common_pb2.Rows
+    alpha: float
+    tolerance: float
+    def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ...) -> None: ...
+
+class DriftReport(_message.Message):
+    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    DRIFTED_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_ROWS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    AGAINST_BASELINE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    verdict: Verdict
+    drifted: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedCompositeFieldContainer[FeatureDrift]
+    reference_rows: int
+    current_rows: int
+    alpha: float
+    tolerance: float
+    mean_cosine: float
+    against_baseline: bool
+    rule: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ...) -> None: ...
+
+class FeatureDrift(_message.Message):
+    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ADJUSTED_P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_MISSING_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_MISSING_FIELD_NUMBER: _ClassVar[int]
+    MISSING_P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PSI_FIELD_NUMBER: _ClassVar[int]
+    KS_FIELD_NUMBER: _ClassVar[int]
+    KS_ERROR_FIELD_NUMBER: _ClassVar[int]
+    WASSERSTEIN_FIELD_NUMBER: _ClassVar[int]
+    WASSERSTEIN_SCALED_FIELD_NUMBER: _ClassVar[int]
+    JS_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_MEAN_FIELD_NUMBER: _ClassVar[int]
+    MEAN_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    CHI_SQUARE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_VARIATION_FIELD_NUMBER: _ClassVar[int]
+    UNSEEN_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    kind: _common_pb2.FeatureKind
+    verdict: Verdict
+    effect: float
+    p_value: float
+    adjusted_p_value: float
+    reference_rows: int
+    current_rows: int
+    reference_missing: float
+    current_missing: float
+    missing_p_value: float
+    psi: float
+    ks: float
+    ks_error: float
+    wasserstein: float
+    wasserstein_scaled: float
+    js_distance: float
+    reference_mean: float
+    current_mean: float
+    mean_shift: float
+    outside_range: float
+    chi_square: float
+    total_variation: float
+    unseen: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ...) -> None: ...
