@@ -1,7 +1,7 @@
 """Generates the stubs in serval_protos from the .proto files: `make protos`.
 
 serval.v1 gets the ordinary generated modules. The Open Inference Protocol gets a descriptor set instead of a message
-module, because its messages must stay out of protobuf's default pool (see serval_protos/inference/open_inference_pb2.py).
+module, because its messages must stay out of protobuf's default pool: serval_protos/inference/open_inference_pb2.py.
 """
 
 import sys

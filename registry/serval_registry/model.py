@@ -34,6 +34,9 @@ class Stage(StrEnum):
     ARCHIVED = "archived"
 
 
+_STAGES = frozenset(stage.value for stage in Stage)
+
+
 class DataType(StrEnum):
     """Element types of tensors; the names are those of the Open Inference Protocol, but for STRING (its BYTES)."""
 
@@ -94,7 +97,7 @@ class Ref(NamedTuple):
             return cls(name)
         if tail.isascii() and tail.isdigit() and len(tail) <= 18 and int(tail) > 0:
             return cls(name, version=int(tail))
-        if tail in Stage:
+        if tail in _STAGES:
             return cls(name, stage=Stage(tail))
         raise InvalidArgument(
             f"{field_name}: {tail[:80]!r} is neither a version number (1, 2, 3) nor a stage ({', '.join(Stage)})"

@@ -1,1 +1,5 @@
-"""serval."""
+"""The running process: transports, the engine, the services."""
+
+from importlib.metadata import version
+
+__version__ = version("serval-inference")

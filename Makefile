@@ -1,0 +1,53 @@
+# Every target works alone on a bare checkout: it makes .venv where it is missing. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= serval-data
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format bench protos serve docs clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("serval needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "making $(VENV) (once, some minutes of downloads)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## register, serve, promote, search and watch real models; exits 0 when every check holds
+	@$(BIN)/serval demo
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(READY) ## the tests that take no time
+	@$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(READY) ## ruff, mypy in strict mode, and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## ruff's formatting and its safe fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## kernels against their references, and a load test of a server started for it
+	@$(BIN)/python -m serval_benchmarks
+
+protos: $(READY) ## generate the stubs from the .proto files
+	@$(BIN)/python protos/generate.py
+
+docs: $(READY) ## the tables that commands make
+	@$(BIN)/python -m serval_client.export.table --output docs/export.md
+
+serve: $(READY) ## serve the registry in DATA (serval-data)
+	@$(BIN)/serval serve --data $(DATA)
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

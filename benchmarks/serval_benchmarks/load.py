@@ -1,0 +1,270 @@
+"""The load of one client process: a closed or an open loop of unary calls over grpc.aio, as bytes.
+
+Closed loop: `in_flight` calls are kept waiting at a time; each that is answered is followed by the next. It finds how
+much a server can do. It does not find how long callers wait: while the server stalls, nothing is sent, so a stall of a
+second is one slow call instead of the thousand that would have come in that second.
+
+Open loop: calls are due at fixed times, `rate` a second, whether or not the server keeps up. A call that is late is
+sent at once, and its latency counts from the time it was due. It finds how long callers wait at that rate.
+
+Messages travel as bytes and replies are compared by length, since the cost of protobuf in Python would be the
+client's and not the server's. grpc.aio with bytes is the fastest client that grpcio has.
+"""
+
+import asyncio
+import itertools
+import selectors
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import grpc
+
+
+from serval_benchmarks.histogram import Histogram
+from serval_benchmarks.replies import BadReplyError, ReplyCheck
+
+NANOSECONDS = 1_000_000_000
+
+# What calls that are still out when the time is over are waited for, before they count as UNANSWERED.
+DRAIN_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
+
+# Not gRPC statuses, but counted with them.
+NOT_SENT = "NOT_SENT"
+UNANSWERED = "UNANSWERED"
+BAD_REPLY = "BAD_REPLY"
+
+CHANNEL_OPTIONS = (
+    # Else channels to one address share one connection.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+_FLUSH_AT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Keep `in_flight` calls waiting at all times."""
+
+    in_flight: int
+
+    def share(self, index: int, processes: int) -> "Closed":
+        """Return what process `index` of `processes` keeps."""
+        return Closed(_share(self.in_flight, index, processes))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send `rate` calls a second at constant distances, the first `phase` seconds after the start.
+
+    A call that is due while `outstanding` calls are waiting is not sent, and counts as the error NOT_SENT.
+    """
+
+    rate: float
+    outstanding: int
+    phase: float = 0.0
+
+    def share(self, index: int, processes: int) -> "Open":
+        """Return what process `index` of `processes` sends: every so-manieth call of the same sequence."""
+        return Open(self.rate / processes, _share(self.outstanding, index, processes), self.phase + index / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Calls of one method at one server. Seconds of warm-up come before `seconds`, and their calls do not count."""
+
+    server: str
+    path: str
+    requests: tuple[bytes, ...]
+    reply_sizes: tuple[int, ...]
+    check: ReplyCheck
+    pace: Closed | Open
+    connections: int
+    warmup: float
+    seconds: float
+
+    def share(self, index: int, processes: int) -> "Load":
+        """Return what process `index` of `processes` does of this load."""
+        connections = max(1, _share(self.connections, index, processes))
+        return replace(self, pace=self.pace.share(index, processes), connections=connections)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a load. Times are in nanoseconds.
+
+    latency: of the successful calls that were due in the measured time, however late they were answered.
+    lateness: how long after they were due those calls were sent; 0 in a closed loop.
+    replies: successful replies that came in within the measured time.
+    errors: calls that failed, by status, the warm-up's and the last ones' included, with the first message of each.
+    """
+
+    latency: Histogram = field(default_factory=Histogram)
+    lateness: Histogram = field(default_factory=Histogram)
+    replies: int = 0
+    errors: dict[str, tuple[int, str]] = field(default_factory=dict)
+    client_cpu: float = 0.0
+
+    def failed(self, status: str, message: str, count: int = 1) -> None:
+        """Count failed calls."""
+        before, first = self.errors.get(status, (0, message))
+        self.errors[status] = (before + count, first)
+
+    def merge(self, other: "Tally") -> None:
+        """Count everything that `other` has counted; the client CPU is that of the busiest process."""
+        self.latency.merge(other.latency)
+        self.lateness.merge(other.lateness)
+        self.replies += other.replies
+        for status, (count, message) in other.errors.items():
+            self.failed(status, message, count)
+        self.client_cpu = max(self.client_cpu, other.client_cpu)
+
+
+class Run:
+    """One load while it runs, on the event loop of its process."""
+
+    def __init__(self, load: Load, progress: Callable[[int], None]) -> None:
+        """Take the load; `progress` is told the number of successful calls so far, now and then."""
+        self._load = load
+        self._progress = progress
+        self._channels: list[grpc.aio.Channel] = []
+        self._calls: list[grpc.aio.UnaryUnaryMultiCallable] = []
+        self._tally = Tally()
+        self._latencies = array("q")
+        self._lateness = array("q")
+        self._succeeded = 0
+        self._begin = self._end = 0
+
+    async def connect(self) -> None:
+        """Open every connection; raise TimeoutError where the server does not answer within 10 s."""
+        for _ in range(self._load.connections):
+            channel = grpc.aio.insecure_channel(self._load.server, options=CHANNEL_OPTIONS)
+            self._channels.append(channel)
+            self._calls.append(channel.unary_unary(self._load.path))
+        ready = asyncio.gather(*(channel.channel_ready() for channel in self._channels))
+        await asyncio.wait_for(ready, CONNECT_SECONDS)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for channel in self._channels:
+            await channel.close()
+
+    async def drive(self, start: int) -> Tally:
+        """Run warm-up and load from the time `start` of time.perf_counter_ns; return what came of it."""
+        self._begin = start + int(self._load.warmup * NANOSECONDS)
+        self._end = self._begin + int(self._load.seconds * NANOSECONDS)
+        watch = asyncio.create_task(self._watch_cpu())
+        await _sleep_until(start)
+        match self._load.pace:
+            case Closed() as pace:
+                await self._closed(pace)
+            case Open() as pace:
+                await self._open(pace, start)
+        await watch
+        self._flush()
+        return self._tally
+
+    async def _closed(self, pace: Closed) -> None:
+        await self._settle([asyncio.create_task(self._keep_calling(first)) for first in range(pace.in_flight)])
+
+    async def _keep_calling(self, first: int) -> None:
+        # Neighbours begin at different requests, so that all are under way at once.
+        call = self._calls[first % len(self._calls)]
+        for index in itertools.count(first):
+            due = time.perf_counter_ns()
+            if due >= self._end:
+                return
+            await self._call(call, index, due)
+
+    async def _open(self, pace: Open, start: int) -> None:
+        waiting: set[asyncio.Task[None]] = set()
+        gap = NANOSECONDS / pace.rate
+        first = start + int(pace.phase * NANOSECONDS)
+        for index in itertools.count():
+            due = first + int(index * gap)
+            if due >= self._end:
+                break
+            await _sleep_until(due)
+            if len(waiting) >= pace.outstanding:
+                self._tally.failed(NOT_SENT, f"{pace.outstanding} calls were waiting already")
+                continue
+            call = self._calls[index % len(self._calls)]
+            task = asyncio.create_task(self._call(call, index, due))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+        await self._settle(list(waiting))
+
+    async def _call(self, call: grpc.aio.UnaryUnaryMultiCallable, index: int, due: int) -> None:
+        which = index % len(self._load.requests)
+        sent = time.perf_counter_ns()
+        try:
+            reply = await call(self._load.requests[which])
+        except grpc.aio.AioRpcError as error:
+            self._tally.failed(error.code().name, error.details() or "")
+            return
+        now = time.perf_counter_ns()
+        # A reply of the length already checked is taken; one of another length (another version of the model may have
+        # taken over) has to prove itself.
+        if len(reply) != self._load.reply_sizes[which]:
+            try:
+                self._load.check(reply)
+            except BadReplyError as error:
+                self._tally.failed(BAD_REPLY, str(error))
+                return
+        self._count(due, sent, now)
+
+    def _count(self, due: int, sent: int, now: int) -> None:
+        self._succeeded += 1
+        if self._begin <= now < self._end:
+            self._tally.replies += 1
+        if self._begin <= due:
+            self._latencies.append(now - due)
+            self._lateness.append(sent - due)
+        if self._succeeded % _FLUSH_AT == 0:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._tally.latency.record_array(self._latencies)
+        self._tally.lateness.record_array(self._lateness)
+        self._latencies, self._lateness = array("q"), array("q")
+        self._progress(self._succeeded)
+
+    async def _settle(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait for the tasks until the drain is over, and count those that are left as unanswered."""
+        if not tasks:
+            return
+        left = (self._end - time.perf_counter_ns()) / NANOSECONDS + DRAIN_SECONDS
+        done, unanswered = await asyncio.wait(tasks, timeout=max(left, 0.0))
+        for task in unanswered:
+            task.cancel()
+        if unanswered:
+            message = f"no reply until {DRAIN_SECONDS:g} s after the end"
+            self._tally.failed(UNANSWERED, message, len(unanswered))
+            await asyncio.wait(unanswered)
+        for task in done:
+            task.result()
+
+    async def _watch_cpu(self) -> None:
+        """Measure the share of one core that this process takes in the measured time."""
+        await _sleep_until(self._begin)
+        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+        await _sleep_until(self._end)
+        self._tally.client_cpu = (time.process_time_ns() - cpu) / (time.perf_counter_ns() - wall)
+
+
+async def _sleep_until(due: int) -> None:
+    """Return at `due`; at once, but after letting others run, when that is past."""
+    await asyncio.sleep(max(due - time.perf_counter_ns(), 0) / NANOSECONDS)
+
+
+def _share(whole: int, index: int, processes: int) -> int:
+    return whole // processes + (index < whole % processes)
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop whose timers keep microseconds: epoll, the default, rounds every wait up to whole ms."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())

@@ -1,0 +1,138 @@
+"""Client processes: one Python process drives some 10,000 to 18,000 calls a second, so that a fast server needs several.
+
+They are spawned, never forked: grpc does not survive a fork. All keep time by one clock (time.perf_counter_ns is the
+same in every process of a machine) and begin at the same instant of it.
+"""
+
+import asyncio
+import gc
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+
+from serval_benchmarks.errors import BenchmarkError
+from serval_benchmarks.load import CONNECT_SECONDS, DRAIN_SECONDS, NANOSECONDS, Load, Run, Tally, event_loop
+from serval_benchmarks.machine import idle_share
+
+# From "everybody is connected" to the first call: more than telling it to every process takes.
+START_SECONDS = 0.05
+
+# What a client process may take to import and connect, and, after the drain, to send its tally.
+_PATIENCE_SECONDS = 60.0
+_PROGRESS_SECONDS = 0.25
+
+Progress = Callable[[float, int], None]
+
+
+def run(load: Load, processes: int, progress: Progress = lambda _seconds, _calls: None) -> tuple[Tally, float | None]:
+    """Run the load from `processes` processes; return its tally and the share of the machine's cores that were idle.
+
+    The share is None where the machine does not tell. `progress` is given the seconds since the start and the successful
+    calls so far, some four times a second. Raise BenchmarkError where a process cannot connect or dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    counts: Any = context.RawArray("q", processes)
+    pipes: list[Connection] = []
+    clients: list[BaseProcess] = []
+    try:
+        for index in range(processes):
+            ours, theirs = context.Pipe()
+            client = context.Process(
+                target=_client, args=(load.share(index, processes), theirs, counts, index), name=f"bench-{index}"
+            )
+            client.start()
+            # Ours would keep a dead client's pipe open.
+            theirs.close()
+            pipes.append(ours)
+            clients.append(client)
+        return _conduct(load, pipes, counts, progress)
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for client in clients:
+            client.join(1.0)
+            if client.is_alive():
+                client.terminate()
+                client.join()
+
+
+def _conduct(
+    load: Load, pipes: Sequence[Connection], counts: Sequence[int], progress: Progress
+) -> tuple[Tally, float | None]:
+    for pipe in pipes:
+        _receive(pipe, time.monotonic() + _PATIENCE_SECONDS)
+    start = time.perf_counter_ns() + int(START_SECONDS * NANOSECONDS)
+    for pipe in pipes:
+        pipe.send(start)
+    begin = start + int(load.warmup * NANOSECONDS)
+    end = begin + int(load.seconds * NANOSECONDS)
+    _follow(pipes, counts, start, begin, progress)
+    idle = idle_share()
+    _follow(pipes, counts, start, end, progress)
+    idle_between = idle()
+    tally = Tally()
+    limit = time.monotonic() + DRAIN_SECONDS + _PATIENCE_SECONDS
+    for pipe in pipes:
+        tally.merge(_receive(pipe, limit))
+    return tally, idle_between
+
+
+def _follow(pipes: Sequence[Connection], counts: Sequence[int], start: int, until: int, progress: Progress) -> None:
+    """Tell the progress until the time `until`; return early when a process has something to say (that it failed)."""
+    while (left := (until - time.perf_counter_ns()) / NANOSECONDS) > 0:
+        if wait(pipes, min(left, _PROGRESS_SECONDS)):
+            return
+        progress((time.perf_counter_ns() - start) / NANOSECONDS, sum(counts))
+
+
+def _receive(pipe: Connection, limit: float) -> Any:
+    """Return what a client process sends; raise BenchmarkError where that is an error, or nothing comes."""
+    try:
+        if not pipe.poll(max(limit - time.monotonic(), 0.0)):
+            raise BenchmarkError("a client process has not answered in time")
+        said = pipe.recv()
+    except EOFError as error:
+        raise BenchmarkError("a client process died") from error
+    if isinstance(said, BenchmarkError):
+        raise said
+    return said
+
+
+def _client(load: Load, pipe: Connection, counts: Any, index: int) -> None:
+    # Ctrl-C goes to the whole group; the parent ends its clients.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def progress(calls: int) -> None:
+        counts[index] = calls
+
+    try:
+        with asyncio.Runner(loop_factory=event_loop) as runner:
+            pipe.send(runner.run(_drive(load, pipe, progress)))
+    except BenchmarkError as error:
+        pipe.send(error)
+    except (BrokenPipeError, EOFError):
+        sys.exit(1)
+
+
+async def _drive(load: Load, pipe: Connection, progress: Callable[[int], None]) -> Tally:
+    run = Run(load, progress)
+    try:
+        await run.connect()
+    except TimeoutError as error:
+        await run.close()
+        raise BenchmarkError(f"--server: nothing answers at {load.server} within {CONNECT_SECONDS:g} s") from error
+    pipe.send("connected")
+    start: int = pipe.recv()
+    # What exists now stays; the collector shall not look through it while the clock runs.
+    gc.collect()
+    gc.freeze()
+    try:
+        return await run.drive(start)
+    finally:
+        await run.close()

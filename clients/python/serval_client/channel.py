@@ -1,0 +1,159 @@
+"""Channels to one server: how many, over what, and what is tried again.
+
+A server of several processes balances by connection, so one channel is one process. A pool of channels, each with its
+own connection, reaches them all; calls take the channels in turn.
+"""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from serval_protos import services
+from serval_protos.services import Cardinality
+
+from serval_client.errors import FailedPrecondition, InvalidArgument
+
+DEFAULT_TARGET = "localhost:8470"
+DEFAULT_TIMEOUT = 30.0
+MESSAGE_BYTES = 64 << 20
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+
+# Calls that may run twice without harm, so that a connection lost under them is nobody's trouble. Registering twice
+# makes two versions, and a second delete or stage change answers differently from the first.
+IDEMPOTENT = {
+    "serval.v1.PredictionService": ("Predict", "BatchPredict"),
+    "serval.v1.RegistryService": ("GetModel", "ListModels", "SearchModels", "DownloadArtifact"),
+    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift"),
+    "grpc.health.v1.Health": ("Check",),
+}
+
+SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": service, "method": method} for service, methods in IDEMPOTENT.items() for method in methods
+                ],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+_LOOPBACK = ("localhost", "127.", "[::1]", "unix:", "ipv4:127.", "ipv6:[::1]")
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """How a connection is protected: plain text unless `tls` is given.
+
+    tls: True for the authorities that gRPC trusts by itself, or the path of a PEM file of root certificates.
+    client_certificate, client_key: paths of PEM files, both or neither, for a server that asks who calls (mutual TLS).
+    server_name: the name to look for in the server's certificate where it is not the one in the target.
+    """
+
+    tls: bool | PathLike = False
+    client_certificate: PathLike | None = None
+    client_key: PathLike | None = None
+    server_name: str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return grpc's credentials, None for plain text; raise InvalidArgument where a part is missing."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise InvalidArgument("client_certificate, client_key: mutual TLS needs both, got one")
+        if not self.tls:
+            if self.client_certificate is not None or self.server_name is not None:
+                raise InvalidArgument("tls: is off, but a client certificate or a server name was given; turn it on")
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=None if self.tls is True else _read(self.tls, "tls"),
+            private_key=None if self.client_key is None else _read(self.client_key, "client_key"),
+            certificate_chain=(
+                None if self.client_certificate is None else _read(self.client_certificate, "client_certificate")
+            ),
+        )
+
+
+def options(target: str, server_name: str | None = None) -> list[tuple[str, int | str]]:
+    """Return the channel arguments for `target`."""
+    arguments: list[tuple[str, int | str]] = [
+        ("grpc.use_local_subchannel_pool", 1),  # else all channels of a process share one connection
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", SERVICE_CONFIG),
+        # A restarted server is found again within seconds; grpc's own backoff grows to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 3000),
+    ]
+    if target.startswith(_LOOPBACK):
+        arguments.append(("grpc.enable_http_proxy", 0))
+    if server_name is not None:
+        arguments.append(("grpc.ssl_target_name_override", server_name))
+    return arguments
+
+
+class Pool:
+    """`size` channels to one target; `module` is `grpc` or `grpc.aio`, and decides what its methods return."""
+
+    def __init__(self, module: Any, target: str, size: int, security: Security) -> None:
+        if size < 1:
+            raise InvalidArgument(f"channels: got {size}, wanted at least 1")
+        credentials = security.credentials()
+        arguments = options(target, security.server_name)
+        if credentials is None:
+            self._channels = [module.insecure_channel(target, options=arguments) for _ in range(size)]
+        else:
+            self._channels = [module.secure_channel(target, credentials, options=arguments) for _ in range(size)]
+        self._methods: list[dict[str, Any]] = [{} for _ in range(size)]
+        self._turns = itertools.count()  # next() on it is atomic: threads need no lock
+        self._closed = False
+
+    def method(self, path: str) -> Any:
+        """Return the callable for `path` on the next channel."""
+        if self._closed:
+            raise FailedPrecondition("this client is closed")
+        turn = next(self._turns) % len(self._channels)
+        methods = self._methods[turn]
+        found = methods.get(path)
+        if found is None:
+            found = methods[path] = _callable(self._channels[turn], path)
+        return found
+
+    def shut(self) -> list[Any]:
+        """Refuse further calls and return the channels, for the caller to close in its own way."""
+        self._closed = True
+        return self._channels
+
+
+def _callable(channel: Any, path: str) -> Any:
+    if path == HEALTH_CHECK:
+        return channel.unary_unary(path, None, None)  # bytes as they are: the two messages are two bytes long
+    method = services.METHODS[path]
+    kinds: dict[Cardinality, Callable[..., Any]] = {
+        Cardinality.UNARY_UNARY: channel.unary_unary,
+        Cardinality.UNARY_STREAM: channel.unary_stream,
+        Cardinality.STREAM_UNARY: channel.stream_unary,
+        Cardinality.STREAM_STREAM: channel.stream_stream,
+    }
+    return kinds[method.cardinality](path, method.request.SerializeToString, method.reply.FromString)
+
+
+def _read(path: PathLike | bool, field: str) -> bytes:
+    try:
+        return Path(str(path)).read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"{field}: cannot read {str(path)!r}: {error.strerror}") from error

@@ -1,0 +1,202 @@
+"""Drift reports and baselines as plain values; the meaning of each figure is written in drift.proto as well."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from serval_protos.v1 import drift_pb2
+
+from serval_client.records import FeatureKind, kind_of
+
+
+class Verdict(StrEnum):
+    """What a comparison came to. Too few rows is never to be read as "no drift"."""
+
+    NO_DRIFT = "no_drift"
+    DRIFT = "drift"
+    INSUFFICIENT_DATA = "insufficient_data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDrift:
+    """How one column differs; a statistic that does not apply to its kind is None.
+
+    effect: 0 to 1, the Kolmogorov-Smirnov distance (numeric) or the total variation (categories).
+    p_value: of no difference; adjusted_p_value: after Holm's correction over all columns.
+    reference_rows, current_rows: rows that are not missing; reference_missing, current_missing: shares of rows, 0 to 1.
+    missing_p_value: of an equal missing share.
+    psi: population stability index, natural logarithm, ten bins. ks may be too small by at most ks_error.
+    wasserstein: in the column's own units; wasserstein_scaled: divided by the reference's standard deviation.
+    js_distance: base 2, 0 to 1. mean_shift: in standard deviations of the reference.
+    outside_range: share of current rows outside the reference's minimum and maximum.
+    unseen: categories that the reference does not have, most frequent first.
+    """
+
+    feature: str
+    kind: FeatureKind
+    verdict: Verdict
+    effect: float
+    p_value: float
+    adjusted_p_value: float
+    reference_rows: int
+    current_rows: int
+    reference_missing: float
+    current_missing: float
+    missing_p_value: float
+    psi: float | None
+    ks: float | None
+    ks_error: float | None
+    wasserstein: float | None
+    wasserstein_scaled: float | None
+    js_distance: float | None
+    reference_mean: float | None
+    current_mean: float | None
+    mean_shift: float | None
+    outside_range: float | None
+    chi_square: float | None
+    total_variation: float | None
+    unseen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """How a current sample differs from a version's baseline, or from a reference that was sent along.
+
+    verdict: DRIFT when any column drifted; drifted: those columns, largest effect first.
+    alpha: share of false alarms allowed over all columns together; tolerance: the smallest effect that counts.
+    mean_cosine: cosine between the mean vectors of the numeric columns, -1 to 1; 0 where either is zero.
+    rule: how the verdicts were reached, in words.
+    """
+
+    name: str
+    version: int
+    verdict: Verdict
+    drifted: tuple[str, ...]
+    features: tuple[FeatureDrift, ...]
+    reference_rows: int
+    current_rows: int
+    alpha: float
+    tolerance: float
+    mean_cosine: float
+    against_baseline: bool
+    rule: str
+
+    @property
+    def ref(self) -> str:
+        """The reference that names the version compared with, such as "churn@3"."""
+        return f"{self.name}@{self.version}"
+
+    def __getitem__(self, feature: str) -> FeatureDrift:
+        for entry in self.features:
+            if entry.feature == feature:
+                return entry
+        raise KeyError(feature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureBaseline:
+    """What is kept of one column of a sample.
+
+    Numeric: bin i counts edges[i-1] < x <= edges[i], the outer bins are open, so counts is one longer than edges; mean,
+    variance (divisor n), minimum and maximum are of the finite values. Texts and flags: categories, most frequent first,
+    with their counts; the rest is in other_count.
+    """
+
+    feature: str
+    kind: FeatureKind
+    rows: int
+    missing: int
+    infinite: int
+    edges: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    mean: float
+    variance: float
+    minimum: float
+    maximum: float
+    categories: tuple[str, ...]
+    category_counts: npt.NDArray[np.int64]
+    other_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The statistics of the sample that a version is compared with."""
+
+    name: str
+    version: int
+    rows: int
+    features: tuple[FeatureBaseline, ...]
+    created: datetime
+
+
+_OPTIONAL = tuple(
+    name for name, entry in drift_pb2.FeatureDrift.DESCRIPTOR.fields_by_name.items() if entry.has_presence
+)
+_READ = frozenset({"kind", "verdict", "unseen", *_OPTIONAL})
+_PLAIN = tuple(entry.name for entry in fields(FeatureDrift) if entry.name not in _READ)
+
+
+def report(message: drift_pb2.DriftReport) -> DriftReport:
+    """Read a DriftReport message."""
+    return DriftReport(
+        name=message.name,
+        version=message.version,
+        verdict=_verdict(message.verdict),
+        drifted=tuple(message.drifted),
+        features=tuple(_feature_drift(feature) for feature in message.features),
+        reference_rows=message.reference_rows,
+        current_rows=message.current_rows,
+        alpha=message.alpha,
+        tolerance=message.tolerance,
+        mean_cosine=message.mean_cosine,
+        against_baseline=message.against_baseline,
+        rule=message.rule,
+    )
+
+
+def baseline(message: drift_pb2.Baseline) -> Baseline:
+    """Read a Baseline message."""
+    return Baseline(
+        name=message.name,
+        version=message.version,
+        rows=message.rows,
+        features=tuple(_feature_baseline(feature) for feature in message.features),
+        created=message.created.ToDatetime(UTC),
+    )
+
+
+def _feature_drift(message: drift_pb2.FeatureDrift) -> FeatureDrift:
+    return FeatureDrift(
+        kind=kind_of(message.kind),
+        verdict=_verdict(message.verdict),
+        unseen=tuple(message.unseen),
+        **{name: getattr(message, name) for name in _PLAIN},
+        **{name: getattr(message, name) if message.HasField(name) else None for name in _OPTIONAL},
+    )
+
+
+def _feature_baseline(message: drift_pb2.FeatureBaseline) -> FeatureBaseline:
+    return FeatureBaseline(
+        feature=message.feature,
+        kind=kind_of(message.kind),
+        rows=message.rows,
+        missing=message.missing,
+        infinite=message.infinite,
+        edges=np.array(message.edges, np.float64),
+        counts=np.array(message.counts, np.int64),
+        mean=message.mean,
+        variance=message.variance,
+        minimum=message.minimum,
+        maximum=message.maximum,
+        categories=tuple(message.categories),
+        category_counts=np.array(message.category_counts, np.int64),
+        other_count=message.other_count,
+    )
+
+
+def _verdict(number: int) -> Verdict:
+    """Return a verdict by its number; one that says nothing is a lack of data, not a lack of drift."""
+    verdicts: dict[int, Verdict] = {drift_pb2.NO_DRIFT: Verdict.NO_DRIFT, drift_pb2.DRIFT: Verdict.DRIFT}
+    return verdicts.get(number, Verdict.INSUFFICIENT_DATA)

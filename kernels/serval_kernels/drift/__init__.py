@@ -1,0 +1,1 @@
+"""Drift: how one sample differs from another."""

@@ -1,0 +1,130 @@
+"""The only place that knows every room: it builds them, wires them together, and runs them until told to stop."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from serval_protos import services as contract
+from serval_protos.inference import open_inference_pb2_grpc
+from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
+from serval_registry.model import Ref
+from serval_registry.registry import Registry
+
+from serval_server.config import Options, Warm
+from serval_server.engine.availability import Availability
+from serval_server.engine.catalogue import Catalogue
+from serval_server.engine.router import Router, production_refs
+from serval_server.services.drift import DriftServicer
+from serval_server.services.open_inference import OpenInferenceServicer
+from serval_server.services.prediction import PredictionServicer
+from serval_server.services.registry import RegistryServicer
+from serval_server.transport.grpcio import server as grpcio_transport
+
+LOG = logging.getLogger(__name__)
+
+SERVICE_NAMES = tuple(service.full_name for service in contract.SERVICES)
+OVERALL = ""  # the health service's name for the whole server
+
+
+class App:
+    """One serving process: its registry, engine, services and transport."""
+
+    def __init__(self, options: Options, *, share_port: bool = False) -> None:
+        self._options = options
+        self.registry = _open_registry(options)
+        availability = Availability(options.data)
+        self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes)
+        self.router = Router(self.registry, self.catalogue, availability)
+        self._health = health.HealthServicer()
+        self._open_inference = OpenInferenceServicer(self.router, self.catalogue, self.registry, availability)
+        self._server = grpcio_transport.build(options, share_port=share_port)
+        self._register_services()
+        self.port = 0
+
+    def start(self) -> None:
+        """Listen, load what is to be warm, and only then say that it is ready."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.port = grpcio_transport.listen(self._server, self._options.listen, self._options.tls)
+        self._server.start()
+        self.router.start()
+        self.router.warm(self._refs_to_warm())
+        self._open_inference.ready = True
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self) -> None:
+        """Drain: say NOT_SERVING, give balancers time to see it, let calls in flight end, then close."""
+        self._open_inference.ready = False
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        time.sleep(self._options.drain_seconds)
+        self._server.stop(self._options.grace_seconds).wait()
+        self.router.stop()
+        self.registry.close()
+
+    def _register_services(self) -> None:
+        server = self._server
+        prediction_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionServicer(self.router), server)
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server(
+            RegistryServicer(self.registry, self.router, self._options), server
+        )
+        drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry), server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        _add_reflection(server)
+
+    def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+        for name in (OVERALL, *SERVICE_NAMES):
+            self._health.set(name, status)
+
+    def _refs_to_warm(self) -> list[Ref]:
+        match self._options.warm:
+            case Warm.NONE:
+                return []
+            case Warm.PRODUCTION:
+                return production_refs(self.registry)
+            case Warm.ALL:
+                return all_refs(self.registry)
+
+
+def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    app = App(options, share_port=share_port)
+    app.start()
+    on_ready(app)
+    stopping.wait()
+    LOG.info("draining")
+    app.stop()
+
+
+def all_refs(registry: Registry) -> list[Ref]:
+    """Return a reference to the newest version of every name and to those in production."""
+    refs, token = production_refs(registry), ""
+    while True:
+        versions, token = registry.list(latest_only=True, page_size=1000, page_token=token)
+        refs += [Ref(version.name) for version in versions]
+        if not token:
+            return refs
+
+
+def _open_registry(options: Options) -> Registry:
+    if options.index_threshold is None:
+        return Registry.open(options.data)
+    return Registry.open(options.data, index_threshold=options.index_threshold)
+
+
+def _add_reflection(server: grpc.Server) -> None:
+    names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    pool = contract.reflection_pool(health_pb2.DESCRIPTOR, reflection._reflection_pb2.DESCRIPTOR)
+    reflection.enable_server_reflection(names, server, pool=pool)

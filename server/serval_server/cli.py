@@ -1,0 +1,153 @@
+"""`serval serve`: what the server adds to the command line.
+
+The entry point `serve` of the group `serval.commands` leads here. The `serval` command asks of it `help`,
+`configure(parser)` and `run(args)`, and knows nothing else of the server.
+"""
+
+import argparse
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+
+from serval_registry.errors import InvalidArgument, ServalError
+
+from serval_server.config import (
+    DEFAULT_ARTIFACT_BYTES,
+    DEFAULT_GRACE_SECONDS,
+    DEFAULT_LISTEN,
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_MESSAGE_BYTES,
+    DEFAULT_THREADS,
+    Options,
+    Tls,
+    Warm,
+)
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+SIZE = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.IGNORECASE)
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+EPILOG = """
+examples:
+  serval serve --data ./models
+  serval serve --data ./models --listen 0.0.0.0:8470 --workers 4 --warm all
+  serval serve --data ./models --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
+
+It is ready when it prints its line, and when grpc.health.v1 answers SERVING. SIGTERM drains: health becomes
+NOT_SERVING, calls in flight end, then the process does.
+"""
+
+
+class _Serve:
+    """The command `serve`."""
+
+    help = "serve the models of a registry over gRPC"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options."""
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        add = parser.add_argument
+        add("--data", type=Path, default=Path("serval-data"), metavar="DIR", help="the registry's folder (%(default)s)")
+        add("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="address (%(default)s); port 0: any free one")
+        add("--workers", type=_positive, default=1, metavar="N", help="processes that share the port (%(default)s)")
+        add(
+            "--threads",
+            type=_positive,
+            default=DEFAULT_THREADS,
+            metavar="N",
+            help="calls at once, a worker (%(default)s)",
+        )
+        add("--warm", type=Warm, default=Warm.PRODUCTION, choices=list(Warm), help="what to load at start")
+        add("--memory", type=_size, default=DEFAULT_MEMORY_BYTES, metavar="SIZE", help="for loaded models (2GiB)")
+        add("--max-message", type=_size, default=DEFAULT_MESSAGE_BYTES, metavar="SIZE", help="one request (64MiB)")
+        add("--max-artifact", type=_size, default=DEFAULT_ARTIFACT_BYTES, metavar="SIZE", help="one model (512MiB)")
+        add("--index-threshold", type=_positive, metavar="ROWS", help="versions from which search uses IVF_PQ")
+        add("--max-connection-age", type=float, metavar="SECONDS", help="close connections that are older")
+        add(
+            "--grace",
+            type=float,
+            default=DEFAULT_GRACE_SECONDS,
+            metavar="SECONDS",
+            help="to end calls in (%(default)s)",
+        )
+        add("--tls-cert", type=Path, metavar="PEM", help="certificate chain; with --tls-key the port speaks TLS")
+        add("--tls-key", type=Path, metavar="PEM", help="private key")
+        add("--tls-client-ca", type=Path, metavar="PEM", help="demand client certificates signed by this authority")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Serve until told to stop; return the exit code."""
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+        try:
+            return _serve(_options(args))
+        except ServalError as error:
+            print(f"serval serve: {error}", file=sys.stderr)
+            return 1
+
+
+SERVE = _Serve()
+
+
+def _serve(options: Options) -> int:
+    from serval_server import workers
+
+    if options.workers > 1:
+        return workers.run(options, on_ready=lambda address: _announce(options, address))
+    from serval_server import app
+
+    app.run(options, on_ready=lambda running: _announce(options, _address(options.listen, running.port)))
+    return 0
+
+
+def _announce(options: Options, address: str) -> None:
+    count = f"{options.workers} worker" + "s" * (options.workers > 1)
+    print(f"serval: serving on {address} ({count}, data {options.data}, pid {os.getpid()})", flush=True)
+
+
+def _address(listen: str, port: int) -> str:
+    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
+        data=args.data,
+        listen=args.listen,
+        workers=args.workers,
+        threads=args.threads,
+        warm=args.warm,
+        memory_bytes=args.memory,
+        message_bytes=args.max_message,
+        artifact_bytes=args.max_artifact,
+        index_threshold=args.index_threshold,
+        max_connection_age_seconds=args.max_connection_age,
+        grace_seconds=args.grace,
+        tls=_tls(args),
+    )
+
+
+def _tls(args: argparse.Namespace) -> Tls | None:
+    given = [path for path in (args.tls_cert, args.tls_key, args.tls_client_ca) if path is not None]
+    if not given:
+        return None
+    if args.tls_cert is None or args.tls_key is None:
+        raise InvalidArgument("--tls-cert and --tls-key belong together: one of them is missing")
+    for path in given:
+        if not path.is_file():
+            raise InvalidArgument(f"{path}: no such file")
+    return Tls(certificate=args.tls_cert, key=args.tls_key, client_ca=args.tls_client_ca)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; wanted bytes, or a number with KiB, MiB or GiB")
+    return int(match[1]) * UNITS[(match[2] or "")[:1].lower()]

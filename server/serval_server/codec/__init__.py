@@ -1,0 +1,1 @@
+"""Between messages and arrays, both ways. Nothing here runs a model."""

@@ -1,0 +1,189 @@
+"""Rows and columns of features into the inputs of a model.
+
+Three forms come in: a dense matrix in the model's feature order, named rows, and an Arrow table. All become columns by
+feature name, and columns become the arrays that the ONNX inputs want.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from serval_protos.v1 import common_pb2, prediction_pb2
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import DataType, Feature, FeatureKind, Signature, Table
+
+from serval_server.codec import arrow, tensors
+from serval_server.datatypes import NUMPY_TYPES
+
+Array = npt.NDArray[np.generic]
+
+SHOWN_NAMES_MAX = 10
+
+
+class Columns:
+    """How one model's features lie in its inputs. `label` is what error messages call the model."""
+
+    def __init__(self, label: str, features: Sequence[Feature], signature: Signature) -> None:
+        self._label = label
+        self.features = tuple(features)
+        self._inputs = signature.inputs
+        self._by_input: dict[str, list[Feature]] = {
+            spec.name: sorted((f for f in self.features if f.input == spec.name), key=lambda f: f.column)
+            for spec in self._inputs
+        }
+        self._all_numeric = all(feature.kind is FeatureKind.NUMERIC for feature in self.features)
+        self._single = self._inputs[0] if len(self._inputs) == 1 and self._all_numeric else None
+
+    def from_values(self, values: Sequence[float]) -> dict[str, Array]:
+        """Return the inputs for packed floats, row-major in feature order."""
+        width = self._width("values")
+        if len(values) == 0 or len(values) % width:
+            raise InvalidArgument(
+                f"values: got {len(values)} numbers, wanted a multiple of {width}, the features of {self._label}"
+            )
+        return self.from_matrix(np.array(values, np.float32).reshape(-1, width), "values")
+
+    def from_matrix(self, matrix: Array, field: str) -> dict[str, Array]:
+        """Return the inputs for an array of shape [rows, width] in feature order."""
+        width = self._width(field)
+        if matrix.ndim != 2 or matrix.shape[1] != width:
+            raise InvalidArgument(
+                f"{field}: got shape {list(matrix.shape)}, wanted [rows, {width}]: {self._label} takes {width} features"
+            )
+        if matrix.shape[0] == 0:
+            raise InvalidArgument(f"{field}: got 0 rows, wanted at least 1")
+        if self._single is not None:
+            return {self._single.name: _cast(matrix, self._single.datatype, field)}
+        return self.from_table({feature.name: matrix[:, i] for i, feature in enumerate(self.features)}, field)
+
+    def from_named_rows(self, rows: Sequence[prediction_pb2.NamedRow]) -> dict[str, Array]:
+        """Return the inputs for rows of named values."""
+        self._width("rows")
+        names = {feature.name for feature in self.features}
+        for index, row in enumerate(rows):
+            if row.features.keys() != names:
+                self._check_names(row.features.keys(), f"rows[{index}]")
+        return self.from_table({f.name: _column_of(rows, f) for f in self.features}, "rows")
+
+    def from_table(self, table: Table, field: str) -> dict[str, Array]:
+        """Return the inputs for columns by name; every feature has to be there, and nothing else."""
+        self._width(field)
+        self._check_names(table.keys(), field)
+        rows = len(next(iter(table.values())))
+        if rows == 0:
+            raise InvalidArgument(f"{field}: got 0 rows, wanted at least 1")
+        inputs: dict[str, Array] = {}
+        for spec in self._inputs:
+            block = np.empty((rows, len(self._by_input[spec.name])), NUMPY_TYPES[spec.datatype])
+            for i, feature in enumerate(self._by_input[spec.name]):
+                block[:, i] = _cast(_checked_kind(table[feature.name], feature, field), spec.datatype, feature.name)
+            inputs[spec.name] = block if len(spec.shape) == 2 else block.reshape(rows)
+        return inputs
+
+    def from_rows(self, rows: common_pb2.Rows, field: str) -> dict[str, Array]:
+        """Return the inputs for a Rows message."""
+        match rows.WhichOneof("data"):
+            case "tensor":
+                return self.from_matrix(tensors.from_message(rows.tensor, f"{field}.tensor"), f"{field}.tensor")
+            case "arrow_ipc":
+                return self.from_table(arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc"), f"{field}.arrow_ipc")
+            case _:
+                raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
+
+    def table(self, rows: common_pb2.Rows, field: str) -> Table:
+        """Return the columns of a Rows message by feature name, for statistics: missing values are welcome here."""
+        width = self._width(field)
+        match rows.WhichOneof("data"):
+            case "tensor":
+                matrix = tensors.from_message(rows.tensor, f"{field}.tensor")
+                if matrix.ndim != 2 or matrix.shape[1] != width:
+                    raise InvalidArgument(f"{field}.tensor: got shape {list(matrix.shape)}, wanted [rows, {width}]")
+                if not self._all_numeric:
+                    raise InvalidArgument(f"{field}.tensor: {self._label} has columns of text or flags; send arrow_ipc")
+                if matrix.dtype.kind not in "fiu":
+                    raise InvalidArgument(f"{field}.tensor: got {matrix.dtype}, wanted numbers")
+                return {f.name: _as_float(matrix[:, i]) for i, f in enumerate(self.features)}
+            case "arrow_ipc":
+                table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc")
+                self._check_names(table.keys(), f"{field}.arrow_ipc")
+                return {f.name: _as_statistic(_checked_kind(table[f.name], f, field), f) for f in self.features}
+            case _:
+                raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
+
+    def _width(self, field: str) -> int:
+        if not self.features:
+            raise InvalidArgument(f"{field}: {self._label} does not take columns; send its inputs as tensors")
+        return len(self.features)
+
+    def _check_names(self, got: Mapping[str, object] | object, field: str) -> None:
+        names = {feature.name for feature in self.features}
+        came = set(got)  # type: ignore[call-overload]
+        if came == names:
+            return
+        parts = []
+        if names - came:
+            parts.append(f"missing {_shown(names - came)}")
+        if came - names:
+            parts.append(f"unknown {_shown(came - names)}")
+        raise InvalidArgument(
+            f"{field}: features of {self._label} do not match: {'; '.join(parts)}; wanted {_shown(names)}"
+        )
+
+
+def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Array:
+    """Return one column of named rows. A loop in Python over rows: this is the form for a few of them."""
+    kinds = {FeatureKind.NUMERIC: "number", FeatureKind.TEXT: "text", FeatureKind.FLAG: "flag"}
+    wanted = kinds[feature.kind]
+    values: list[object] = []
+    for index, row in enumerate(rows):
+        value = row.features[feature.name]
+        came = value.WhichOneof("kind")
+        if came is None:
+            if feature.kind is not FeatureKind.NUMERIC:
+                raise InvalidArgument(f"rows[{index}]: feature {feature.name!r} is missing, wanted a {wanted}")
+            values.append(np.nan)
+        elif came != wanted:
+            raise InvalidArgument(f"rows[{index}]: feature {feature.name!r} came as a {came}, wanted a {wanted}")
+        else:
+            values.append(getattr(value, wanted))
+    column = np.empty(len(values), {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
+    column[:] = values
+    return column
+
+
+def _checked_kind(column: Array, feature: Feature, field: str) -> Array:
+    """Return the column where its type is what the feature is made of."""
+    fits = {FeatureKind.NUMERIC: "fiu", FeatureKind.TEXT: "O", FeatureKind.FLAG: "b"}[feature.kind]
+    if column.dtype.kind not in fits:
+        raise InvalidArgument(f"{field}: column {feature.name!r} came as {column.dtype}, wanted {feature.kind} values")
+    return column
+
+
+def _cast(array: Array, datatype: DataType, field: str) -> Array:
+    """Return the array as what an input holds; refuse values that would change by more than rounding."""
+    dtype = NUMPY_TYPES[datatype]
+    if array.dtype == dtype:
+        if dtype == np.object_ and any(value is None for value in array.reshape(-1)):
+            raise InvalidArgument(f"{field}: has missing texts; text features need a value in every row")
+        return np.ascontiguousarray(array)
+    if array.dtype.kind not in "fiub" or dtype.kind not in "fiub":
+        raise InvalidArgument(f"{field}: got {array.dtype}, wanted {datatype}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = np.ascontiguousarray(array, dtype)
+    if dtype.kind != "f" and not np.array_equal(cast, array):
+        raise InvalidArgument(f"{field}: holds values that are not exact in {datatype}")
+    return cast
+
+
+def _as_float(column: Array) -> Array:
+    return column if column.dtype in (np.float32, np.float64) else column.astype(np.float64)
+
+
+def _as_statistic(column: Array, feature: Feature) -> Array:
+    return _as_float(column) if feature.kind is FeatureKind.NUMERIC else column
+
+
+def _shown(names: set[str]) -> str:
+    shown = [repr(name[:80]) for name in sorted(names)[:SHOWN_NAMES_MAX]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

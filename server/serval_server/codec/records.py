@@ -1,0 +1,179 @@
+"""The registry's records and drift reports as messages, and registration headers as records."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from serval_protos.v1 import common_pb2, registry_pb2
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import (
+    Draft,
+    Feature,
+    FeatureKind,
+    Missing,
+    Parity,
+    Stage,
+    TensorSpec,
+    Version,
+    check_name,
+)
+
+from serval_server.codec.tensors import number_of
+
+ENTRIES_MAX = 1000
+TEXT_MAX = 10_000
+
+MISSING = {
+    registry_pb2.MISSING_UNSPECIFIED: Missing.PROBE,
+    registry_pb2.MISSING_ALLOWED: Missing.ALLOWED,
+    registry_pb2.MISSING_REFUSED: Missing.REFUSED,
+}
+
+
+def stage_number(stage: Stage) -> common_pb2.Stage:
+    """Return the enum number of a stage."""
+    return common_pb2.Stage.Value(stage.name)
+
+
+def stage_of(number: int, field: str) -> Stage:
+    """Return the stage of an enum number."""
+    if number == common_pb2.STAGE_UNSPECIFIED or number not in common_pb2.Stage.values():
+        raise InvalidArgument(f"{field}: {number} is no stage; wanted one of {', '.join(Stage)}")
+    return Stage[common_pb2.Stage.Name(number)]
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """Return a moment as protobuf's Timestamp."""
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def version_message(version: Version) -> registry_pb2.ModelVersion:
+    """Return all that is known of a version, but for its vector."""
+    message = registry_pb2.ModelVersion(
+        name=version.name,
+        version=version.version,
+        stage=stage_number(version.stage),
+        description=version.description,
+        tags=version.tags,
+        metrics=version.metrics,
+        hyperparameters=version.hyperparameters,
+        algorithm=version.algorithm,
+        framework=version.framework,
+        dataset=version.dataset,
+        inputs=[_spec_message(spec) for spec in version.signature.inputs],
+        outputs=[_spec_message(spec) for spec in version.signature.outputs],
+        features=[_feature_message(feature) for feature in version.features],
+        classes=version.classes,
+        libraries=version.libraries,
+        opsets=version.signature.opsets,
+        missing_allowed=version.missing_allowed,
+        artifact_sha256=version.artifact_sha256,
+        artifact_bytes=version.artifact_bytes,
+        baseline_rows=version.baseline_rows,
+        has_sample=version.has_sample,
+        vector_source=version.vector_source,
+        created=timestamp(version.created),
+        updated=timestamp(version.updated),
+    )
+    if version.parity is not None:
+        message.parity.CopyFrom(_parity_message(version.parity))
+    return message
+
+
+def summary_message(version: Version) -> registry_pb2.VersionSummary:
+    """Return what a list of versions shows."""
+    return registry_pb2.VersionSummary(
+        version=version.version, stage=stage_number(version.stage), created=timestamp(version.created)
+    )
+
+
+def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
+    """Return what a caller says of its model; raise InvalidArgument naming the field that is wrong."""
+    check_name(header.name, "header.name")
+    for field in ("description", "algorithm", "framework", "dataset"):
+        _check_text(getattr(header, field), f"header.{field}")
+    for field in ("tags", "hyperparameters", "libraries"):
+        _check_map(getattr(header, field), f"header.{field}")
+    for name, value in header.metrics.items():
+        if not math.isfinite(value):
+            raise InvalidArgument(f"header.metrics[{name[:80]!r}]: got {value}, wanted a finite number")
+    return Draft(
+        name=header.name,
+        description=header.description,
+        tags=dict(header.tags),
+        metrics=dict(header.metrics),
+        hyperparameters=dict(header.hyperparameters),
+        algorithm=header.algorithm,
+        framework=header.framework,
+        dataset=header.dataset,
+        features=tuple(_feature_of(feature, index) for index, feature in enumerate(header.features)),
+        classes=tuple(header.classes),
+        parity=_parity_of(header.parity) if header.HasField("parity") else None,
+        libraries=dict(header.libraries),
+        vector=list(header.vector) or None,
+    )
+
+
+def missing_of(header: registry_pb2.RegisterHeader) -> Missing:
+    """Return what the caller says about NaN."""
+    missing = MISSING.get(header.missing)
+    if missing is None:
+        raise InvalidArgument(f"header.missing: {header.missing} is not one of 0 (probe), 1 (allowed), 2 (refused)")
+    return missing
+
+
+def _check_text(text: str, field: str) -> None:
+    if len(text) > TEXT_MAX:
+        raise InvalidArgument(f"{field}: got {len(text)} characters, at most {TEXT_MAX} are kept")
+
+
+def _check_map(entries: Mapping[str, str], field: str) -> None:
+    if len(entries) > ENTRIES_MAX:
+        raise InvalidArgument(f"{field}: got {len(entries)} entries, at most {ENTRIES_MAX} are kept")
+    for key, value in entries.items():
+        if not key:
+            raise InvalidArgument(f"{field}: has an empty key")
+        _check_text(key + value, f"{field}[{key[:80]!r}]")
+
+
+def _feature_of(feature: common_pb2.Feature, index: int) -> Feature:
+    field = f"header.features[{index}]"
+    if feature.kind == common_pb2.FEATURE_KIND_UNSPECIFIED or feature.kind not in common_pb2.FeatureKind.values():
+        raise InvalidArgument(f"{field}.kind: {feature.kind} is no kind; wanted NUMERIC, TEXT or FLAG")
+    if not feature.name:
+        raise InvalidArgument(f"{field}.name: is empty")
+    kind = FeatureKind[common_pb2.FeatureKind.Name(feature.kind)]
+    return Feature(feature.name, kind, feature.input, feature.column)
+
+
+def _feature_message(feature: Feature) -> common_pb2.Feature:
+    return common_pb2.Feature(
+        name=feature.name, kind=kind_number(feature.kind), input=feature.input, column=feature.column
+    )
+
+
+def kind_number(kind: FeatureKind) -> common_pb2.FeatureKind:
+    """Return the enum number of a kind of feature."""
+    return common_pb2.FeatureKind.Value(kind.name)
+
+
+def _spec_message(spec: TensorSpec) -> common_pb2.TensorSpec:
+    return common_pb2.TensorSpec(name=spec.name, datatype=number_of(spec.datatype), shape=spec.shape)
+
+
+PARITY_FIELDS = ("rows", "max_difference", "mean_difference", "label_mismatch", "tolerance", "relative")
+
+
+def _parity_of(parity: registry_pb2.Parity) -> Parity:
+    values: dict[str, Any] = {field: getattr(parity, field) for field in PARITY_FIELDS}
+    if not all(math.isfinite(value) and value >= 0 for value in values.values()):
+        raise InvalidArgument(f"header.parity: got {values}, wanted finite numbers that are not negative")
+    return Parity(**values)
+
+
+def _parity_message(parity: Parity) -> registry_pb2.Parity:
+    return registry_pb2.Parity(**{field: getattr(parity, field) for field in PARITY_FIELDS})

@@ -1,0 +1,80 @@
+"""How a server is set up. Every default has a name and a reason."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+MIB = 1 << 20
+
+DEFAULT_LISTEN = "127.0.0.1:8470"  # this machine only, until the operator says otherwise
+
+# gRPC's own 4 MiB fails image and embedding batches; Triton lifts the limit altogether.
+DEFAULT_MESSAGE_BYTES = 64 * MIB
+
+# A 100-tree forest is 0.2 MB and a boosted ensemble of thousands of trees below 100 MB.
+DEFAULT_ARTIFACT_BYTES = 512 * MIB
+
+# A baseline needs no more: a million rows of sixteen float32 columns.
+DEFAULT_SAMPLE_BYTES = 64 * MIB
+
+DEFAULT_MEMORY_BYTES = 2048 * MIB
+
+# A stream holds a thread while it is open; more threads cost nothing until they are used.
+DEFAULT_THREADS = 32
+
+# Time for load balancers to see NOT_SERVING before new calls are refused.
+DEFAULT_DRAIN_SECONDS = 0.2
+
+DEFAULT_GRACE_SECONDS = 10.0
+
+
+class Warm(StrEnum):
+    """Which models are loaded before the server says that it is ready."""
+
+    NONE = "none"
+    PRODUCTION = "production"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM files; with `client_ca`, clients must present a certificate that it signed."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that `serval serve` can be told."""
+
+    data: Path
+    listen: str = DEFAULT_LISTEN
+    workers: int = 1
+    threads: int = DEFAULT_THREADS
+    warm: Warm = Warm.PRODUCTION
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    message_bytes: int = DEFAULT_MESSAGE_BYTES
+    artifact_bytes: int = DEFAULT_ARTIFACT_BYTES
+    sample_bytes: int = DEFAULT_SAMPLE_BYTES
+    index_threshold: int | None = None
+    keepalive_seconds: float = 7200.0
+    max_connection_age_seconds: float | None = None
+    drain_seconds: float = DEFAULT_DRAIN_SECONDS
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    tls: Tls | None = None
+
+    def to_json(self) -> str:
+        """Return the options as a JSON text, for a worker process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Options":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        tls = values.pop("tls")
+        if tls is not None:
+            tls = Tls(**{name: Path(path) if path else None for name, path in tls.items()})  # type: ignore[arg-type]
+        return cls(**{**values, "data": Path(values["data"]), "warm": Warm(values["warm"]), "tls": tls})

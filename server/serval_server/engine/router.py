@@ -1,0 +1,154 @@
+"""From a name as a caller writes it to the model that answers.
+
+Routes are looked up in one dictionary without a lock. What changes in the registry reaches them in two ways: at once
+through `refresh`, by the worker that made the change, and within `POLL_SECONDS` in every other one. A route is
+replaced only after the new model is loaded, so that no call fails or waits in between.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+
+from serval_registry.errors import NotFound, ServalError, Unavailable
+from serval_registry.model import Ref, Stage, check_name
+from serval_registry.registry import Registry
+
+from serval_server.engine.availability import Availability
+from serval_server.engine.catalogue import Catalogue
+from serval_server.engine.loaded import LoadedModel
+
+LOG = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+
+# A route is (name, tail): the tail is "", a version number or a stage, as it came.
+Route = tuple[str, str]
+
+# Bounds what callers can make grow by asking for many spellings of what exists.
+ROUTES_MAX = 100_000
+
+
+class Router:
+    """Routes by (name, tail), kept true to the registry."""
+
+    def __init__(self, registry: Registry, catalogue: Catalogue, availability: Availability) -> None:
+        self._registry = registry
+        self._catalogue = catalogue
+        self._availability = availability
+        self._routes: dict[Route, LoadedModel] = {}
+        self._changing = threading.Lock()
+        self._cursor = registry.changes(None).cursor
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="serval-router", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow what other processes change."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def route_text(self, model: str) -> LoadedModel:
+        """Return the model for "name", "name@3" or "name@production"."""
+        name, _, tail = model.partition("@")
+        return self._routes.get((name, tail)) or self._find(Ref.parse(model), (name, tail))
+
+    def route(self, name: str, tail: str) -> LoadedModel:
+        """Return the model for a name and a version number, a stage or nothing."""
+        return self._routes.get((name, tail)) or self._find(_checked_ref(name, tail), (name, tail))
+
+    def warm(self, refs: Iterable[Ref]) -> None:
+        """Load models before anybody asks; one that fails is logged and left for its first call."""
+        for ref in refs:
+            try:
+                self.route_text(str(ref))
+            except ServalError as error:
+                LOG.warning("cannot load %s at start: %s", ref, error)
+
+    def refresh(self, name: str) -> None:
+        """Take over what has changed for `name`. What cannot be loaded loses its route and is tried on its next call."""
+        with self._changing:
+            self._renew(name)
+
+    def unload(self, name: str) -> None:
+        """Switch `name` off and drop its models from memory."""
+        self._registry.resolve(Ref(name))
+        self._availability.unload(name)
+        self.refresh(name)
+
+    def load(self, name: str) -> LoadedModel:
+        """Switch `name` on and load what a bare name means."""
+        self._registry.resolve(Ref(name))
+        self._availability.load(name)
+        return self.route_text(name)
+
+    def _find(self, ref: Ref, route: Route) -> LoadedModel:
+        """Resolve in the registry, which sees what other processes have done, and keep the route."""
+        if self._availability.is_unloaded(ref.name):
+            raise Unavailable(f"model {ref.name!r} is unloaded; load it to have it answer again")
+        version = self._registry.resolve(ref)
+        model = self._catalogue.get(version)
+        with self._changing:
+            # What was resolved a moment ago may have changed since, and the change may have been taken over already.
+            if self._registry.resolve(ref).version == version.version and self._catalogue.holds(model):
+                if len(self._routes) >= ROUTES_MAX:
+                    self._routes.clear()
+                self._routes[route] = model
+        return model
+
+    def _poll(self) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
+            try:
+                self._follow()
+            except Exception:
+                LOG.exception("cannot follow the registry's changes; trying again")
+
+    def _follow(self) -> None:
+        changes = self._registry.changes(self._cursor)
+        names = set(changes.names) | self._availability.refresh()
+        for name in names:
+            self.refresh(name)
+        self._cursor = changes.cursor
+        self._forget_dropped()
+
+    def _renew(self, name: str) -> None:
+        for route in [route for route in list(self._routes) if route[0] == name]:
+            try:
+                if self._availability.is_unloaded(name):
+                    raise NotFound("unloaded")
+                model = self._catalogue.get(self._registry.resolve(Ref.of(*route)))
+            except Exception as error:
+                self._routes.pop(route, None)
+                LOG.info("no route for %s@%s any more: %s", *route, error)
+            else:
+                self._routes[route] = model
+        used = {(model.name, model.number) for model in self._routes.values()}
+        self._catalogue.drop(
+            (model.name, model.number)
+            for model in self._catalogue.loaded()
+            if model.name == name and (model.name, model.number) not in used
+        )
+
+    def _forget_dropped(self) -> None:
+        with self._changing:
+            for route, model in list(self._routes.items()):
+                if not self._catalogue.holds(model):
+                    self._routes.pop(route, None)
+
+
+def _checked_ref(name: str, tail: str) -> Ref:
+    check_name(name, "model_name")
+    return Ref.of(name, tail, "model_version")
+
+
+def production_refs(registry: Registry) -> list[Ref]:
+    """Return a reference to every version in production."""
+    refs, token = [], ""
+    while True:
+        versions, token = registry.list(stages=[Stage.PRODUCTION], page_size=1000, page_token=token)
+        refs += [Ref(version.name) for version in versions]
+        if not token:
+            return refs

@@ -1,0 +1,108 @@
+"""One ONNX Runtime session, with the options that suit many small models in one process.
+
+One thread a session: parallelism comes from requests. A session with ONNX Runtime's defaults starts a thread of its
+own (a thousand models are a thousand threads) and keeps an arena that grows with the largest batch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import DataType, Signature, TensorSpec
+
+from serval_server.datatypes import NUMPY_TYPES
+from serval_server.errors import ModelRunFailed
+
+Array = npt.NDArray[np.generic]
+
+# Foreign texts are cut: ONNX Runtime's can hold a whole graph.
+FOREIGN_TEXT_MAX = 300
+
+ERROR = 3  # ONNX Runtime's log severity: its warnings say nothing to an operator
+ONNX_RUNTIME_ERRORS = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = ERROR
+    return options
+
+
+class Session:
+    """A loaded ONNX model. `run` may be called from many threads at once and releases the GIL."""
+
+    def __init__(self, artifact: bytes) -> None:
+        """Load the model; raise InvalidArgument where ONNX Runtime refuses it."""
+        try:
+            self._session = onnxruntime.InferenceSession(artifact, _options(), providers=["CPUExecutionProvider"])
+        except ONNX_RUNTIME_ERRORS as error:
+            raise InvalidArgument(f"artifact: ONNX Runtime cannot load the model: {_brief(error)}") from error
+        self.output_names = [output.name for output in self._session.get_outputs()]
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+        """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
+        try:
+            return self._session.run(outputs, inputs)  # type: ignore[no-any-return]
+        except ONNX_RUNTIME_ERRORS as error:
+            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+
+
+def trial(session: Session, signature: Signature, inputs: Mapping[str, Array] | None) -> None:
+    """Run a new model once, on its sample or else on zeros; raise InvalidArgument where that fails.
+
+    Without a sample a model is only run where its shapes are known but for the batch.
+    """
+    if inputs is None:
+        if any(-1 in spec.shape[1:] for spec in signature.inputs):
+            return
+        inputs = {spec.name: _zeros(spec) for spec in signature.inputs}
+    try:
+        session.run(session.output_names, inputs)
+    except ModelRunFailed as error:
+        raise InvalidArgument(f"artifact: a trial run fails: {error}") from error
+
+
+def passes_missing(session: Session, signature: Signature) -> bool:
+    """Tell whether a row of NaN comes out without NaN: then missing values mean something to this model.
+
+    False for models that cannot be asked: without float inputs, or with sizes that are not known.
+    """
+    floats = (DataType.FP16, DataType.FP32, DataType.FP64)
+    if any(-1 in spec.shape[1:] for spec in signature.inputs):
+        return False
+    if not any(spec.datatype in floats for spec in signature.inputs):
+        return False
+    inputs = {spec.name: _zeros(spec) for spec in signature.inputs}
+    for spec in signature.inputs:
+        if spec.datatype in floats:
+            inputs[spec.name] = np.full_like(inputs[spec.name], np.nan)
+    try:
+        outputs = session.run(session.output_names, inputs)
+    except ModelRunFailed:
+        return False
+    return not any(output.dtype.kind == "f" and np.isnan(output).any() for output in outputs)
+
+
+def _zeros(spec: TensorSpec) -> Array:
+    shape = [1 if size < 0 else size for size in spec.shape]
+    if spec.datatype is DataType.STRING:
+        return np.full(shape, "", dtype=np.object_)
+    return np.zeros(shape, NUMPY_TYPES[spec.datatype])
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:FOREIGN_TEXT_MAX]

@@ -1,0 +1,270 @@
+"""serval.v1.RegistryService."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import grpc
+from google.protobuf.message import DecodeError
+from serval_protos.v1 import common_pb2, registry_pb2, registry_pb2_grpc
+from serval_registry import baseline, onnx_check
+from serval_registry.errors import InvalidArgument, TooLarge
+from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, check_name
+from serval_registry.registry import Registry
+
+from serval_server.codec import arrow, tensors
+from serval_server.codec.columns import Columns
+from serval_server.codec.features import features_of
+from serval_server.codec.records import (
+    draft_of,
+    missing_of,
+    stage_of,
+    summary_message,
+    version_message,
+)
+from serval_server.config import Options
+from serval_server.engine.router import Router
+from serval_server.engine.session import Session, passes_missing, trial
+from serval_server.errors import streaming, unary
+
+CHUNK_BYTES = 1 << 20
+TRIAL_ROWS = 1024
+VERSIONS_SHOWN = 100
+PAGE_SIZE_DEFAULT = 100
+PAGE_SIZE_MAX = 1000
+K_DEFAULT = 10
+K_MAX = 1000
+
+
+class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
+    """Registration and everything that finds, moves or removes what was registered."""
+
+    def __init__(self, registry: Registry, router: Router, options: Options) -> None:
+        self._registry = registry
+        self._router = router
+        self._options = options
+
+    @unary
+    def RegisterModel(
+        self,
+        request: Iterator[registry_pb2.RegisterModelRequest],
+        context: grpc.ServicerContext,
+    ) -> registry_pb2.ModelVersion:
+        """Check everything, and only then make the version."""
+        upload = _Upload(request, self._options)
+        header = upload.header
+        draft = draft_of(header)
+        signature = onnx_check.check(upload.artifact, self._options.artifact_bytes)
+        features = features_of(draft.features, signature)
+        session = Session(upload.artifact)
+        columns = Columns(draft.name, features, signature)
+        table = columns.table(upload.sample, "sample") if features and upload.sample else None
+        trial(session, signature, _trial_inputs(upload.sample, columns, signature, table))
+        version = self._registry.register(
+            _completed(draft, features, missing_of(header), session, signature),
+            signature,
+            upload.artifact,
+            baseline=_baseline_of(table, features),
+            sample=arrow.write_table(table) if table is not None and header.keep_sample else None,
+        )
+        self._router.refresh(version.name)
+        return version_message(version)
+
+    @unary
+    def GetModel(
+        self, request: registry_pb2.GetModelRequest, context: grpc.ServicerContext
+    ) -> registry_pb2.GetModelReply:
+        """One version and a list of its siblings."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        siblings = self._registry.versions(version.name)[:VERSIONS_SHOWN]
+        reply = registry_pb2.GetModelReply(
+            version=version_message(version), versions=[summary_message(sibling) for sibling in siblings]
+        )
+        if request.include_vector:
+            reply.vector.extend(self._registry.vector(version.name, version.version))
+        return reply
+
+    @unary
+    def ListModels(
+        self,
+        request: registry_pb2.ListModelsRequest,
+        context: grpc.ServicerContext,
+    ) -> registry_pb2.ListModelsReply:
+        """One page."""
+        if request.name:
+            check_name(request.name, "name")
+        versions, token = self._registry.list(
+            name=request.name or None,
+            stages=[stage_of(stage, "stages") for stage in request.stages],
+            tags=dict(request.tags),
+            latest_only=request.latest_only,
+            page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
+            page_token=request.page_token,
+        )
+        return registry_pb2.ListModelsReply(
+            versions=[version_message(version) for version in versions], next_page_token=token
+        )
+
+    @unary
+    def SearchModels(
+        self,
+        request: registry_pb2.SearchModelsRequest,
+        context: grpc.ServicerContext,
+    ) -> registry_pb2.SearchModelsReply:
+        """The nearest versions to a vector, a model or words."""
+        match request.WhichOneof("query"):
+            case "vector":
+                query: list[float] | Ref | str = list(request.vector.values)
+            case "model":
+                query = Ref.parse(request.model)
+            case "text":
+                query = request.text
+            case _:
+                raise InvalidArgument("query: is empty, wanted a vector, a model or text")
+        found = self._registry.search(
+            query,
+            stages=[stage_of(stage, "stages") for stage in request.stages],
+            tags=dict(request.tags),
+            k=_bounded(request.k, K_DEFAULT, K_MAX, "k"),
+        )
+        return registry_pb2.SearchModelsReply(
+            hits=[
+                registry_pb2.SearchHit(version=version_message(version), similarity=similarity)
+                for version, similarity in found.hits
+            ],
+            path=registry_pb2.SearchPath.Value(found.path.upper()),
+            indexed_rows=found.indexed_rows,
+        )
+
+    @unary
+    def SetStage(
+        self, request: registry_pb2.SetStageRequest, context: grpc.ServicerContext
+    ) -> registry_pb2.SetStageReply:
+        """Move it; the routes follow once the new model is loaded, so that no call waits for that."""
+        ref = _pinned(request.model)
+        change = self._registry.set_stage(ref.name, ref.version, stage_of(request.stage, "stage"))
+        self._router.refresh(ref.name)
+        return registry_pb2.SetStageReply(
+            version=version_message(change.version), archived_version=change.archived_version or 0
+        )
+
+    @unary
+    def DeleteVersion(
+        self,
+        request: registry_pb2.DeleteVersionRequest,
+        context: grpc.ServicerContext,
+    ) -> registry_pb2.DeleteVersionReply:
+        """Remove one version for good."""
+        ref = _pinned(request.model)
+        self._registry.delete(ref.name, ref.version)
+        self._router.refresh(ref.name)
+        return registry_pb2.DeleteVersionReply(name=ref.name, version=ref.version)
+
+    @streaming
+    def DownloadArtifact(
+        self,
+        request: registry_pb2.DownloadArtifactRequest,
+        context: grpc.ServicerContext,
+    ) -> Iterator[registry_pb2.DownloadArtifactReply]:
+        """The header, then the file in chunks."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        artifact = self._registry.artifact(version)
+        yield registry_pb2.DownloadArtifactReply(
+            header=registry_pb2.ArtifactHeader(
+                name=version.name,
+                version=version.version,
+                sha256=version.artifact_sha256,
+                bytes=version.artifact_bytes,
+            )
+        )
+        for start in range(0, len(artifact), CHUNK_BYTES):
+            yield registry_pb2.DownloadArtifactReply(chunk=artifact[start : start + CHUNK_BYTES])
+
+
+class _Upload:
+    """A registration stream, read to its end: `header`, `artifact`, and `sample` or None."""
+
+    def __init__(self, stream: Iterator[registry_pb2.RegisterModelRequest], options: Options) -> None:
+        first = next(stream, None)
+        if first is None or first.WhichOneof("part") != "header":
+            came = "nothing" if first is None else (first.WhichOneof("part") or "an empty message")
+            raise InvalidArgument(f"part: the first message must be the header, got {came}")
+        self.header: registry_pb2.RegisterHeader = first.header
+        _check_size(self.header.artifact_bytes, options.artifact_bytes, "header.artifact_bytes")
+        artifact, sample = bytearray(), bytearray()
+        for message in stream:
+            match message.WhichOneof("part"):
+                case "artifact_chunk":
+                    artifact += message.artifact_chunk
+                    _check_size(len(artifact), options.artifact_bytes, "artifact_chunk")
+                case "sample_chunk":
+                    sample += message.sample_chunk
+                    _check_size(len(sample), options.sample_bytes, "sample_chunk")
+                case part:
+                    raise InvalidArgument(f"part: wanted artifact_chunk or sample_chunk after the header, got {part}")
+        self.artifact = bytes(artifact)
+        self._check_digest()
+        self.sample = _rows_of(bytes(sample)) if sample else None
+
+    def _check_digest(self) -> None:
+        wanted = self.header.artifact_sha256
+        if wanted and hashlib.sha256(self.artifact).hexdigest() != wanted:
+            raise InvalidArgument(
+                f"header.artifact_sha256: the {len(self.artifact)} bytes that came have another digest than {wanted[:64]}"
+            )
+        if self.header.artifact_bytes and self.header.artifact_bytes != len(self.artifact):
+            raise InvalidArgument(
+                f"header.artifact_bytes: got {len(self.artifact)} bytes, {self.header.artifact_bytes} were announced"
+            )
+
+
+def _rows_of(data: bytes) -> common_pb2.Rows:
+    try:
+        return common_pb2.Rows.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(f"sample_chunk: {len(data)} bytes are not a serialized serval.v1.Rows") from error
+
+
+def _check_size(size: int, limit: int, field: str) -> None:
+    if size > limit:
+        raise TooLarge(f"{field}: {size} bytes are over this server's limit of {limit}")
+
+
+def _trial_inputs(
+    sample: common_pb2.Rows | None, columns: Columns, signature: Signature, table: Table | None
+) -> dict[str, tensors.Array] | None:
+    """Return the sample's first rows as inputs, or None where no sample came."""
+    if sample is None:
+        return None
+    if table is not None:
+        return columns.from_table({name: column[:TRIAL_ROWS] for name, column in table.items()}, "sample")
+    if len(signature.inputs) != 1 or sample.WhichOneof("data") != "tensor":
+        raise InvalidArgument("sample: a model whose inputs are not columns takes a sample of one tensor for one input")
+    return {signature.inputs[0].name: tensors.from_message(sample.tensor, "sample.tensor")[:TRIAL_ROWS]}
+
+
+def _completed(
+    draft: Draft, features: Sequence[Feature], missing: Missing, session: Session, signature: Signature
+) -> Draft:
+    allowed = passes_missing(session, signature) if missing is Missing.PROBE else missing is Missing.ALLOWED
+    return dataclasses.replace(draft, features=features, missing_allowed=allowed)
+
+
+def _baseline_of(table: Table | None, features: Sequence[Feature]) -> tuple[bytes, int] | None:
+    if table is None:
+        return None
+    computed = baseline.compute(table, features)
+    return computed.to_bytes(), computed.rows
+
+
+def _pinned(model: str) -> Ref:
+    ref = Ref.parse(model)
+    if ref.version is None:
+        raise InvalidArgument(f"model: {model[:80]!r} names no version; wanted one, such as {ref.name}@1")
+    return ref
+
+
+def _bounded(value: int, default: int, most: int, field: str) -> int:
+    if value < 0 or value > most:
+        raise InvalidArgument(f"{field}: got {value}, wanted 1 to {most}, or 0 for {default}")
+    return value or default

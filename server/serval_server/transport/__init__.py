@@ -1,0 +1,1 @@
+"""What carries calls. Every transport takes the same servicers by the same generated functions."""

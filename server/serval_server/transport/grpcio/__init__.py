@@ -1,0 +1,1 @@
+"""The reference transport: grpcio's own server."""

@@ -1,0 +1,133 @@
+"""Several serving processes on one port.
+
+Workers are spawned, never forked: LanceDB, gRPC and compiled threads do not survive a fork. They share the port by
+SO_REUSEPORT and the registry by its folder. A worker that dies is started again; workers whose parent dies end too,
+because their standard input closes.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from serval_registry.errors import InvalidArgument
+
+from serval_server.config import Options
+
+LOG = logging.getLogger(__name__)
+
+READY = "ready"
+
+# A worker that dies this soon after its start will not live longer by being started at once again.
+RESTART_PAUSE_SECONDS = 1.0
+
+
+def run(options: Options, *, on_ready: Callable[[str], None]) -> int:
+    """Start the workers and keep them running until SIGTERM or SIGINT; return the exit code."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with _reserved(options.listen) as address:
+        worker_options = replace(options, listen=address)
+        workers = [_Worker(worker_options) for _ in range(options.workers)]
+        try:
+            if not all(worker.wait_ready() for worker in workers):
+                return 1
+            on_ready(address)
+            while not stopping.wait(0.2):
+                for worker in workers:
+                    worker.keep_alive()
+        finally:
+            _stop(workers, options)
+    return 0
+
+
+def worker_main(text: str) -> None:
+    """Run one worker with the options in `text`: what the parent's child processes do."""
+    from serval_server import app  # only a worker pays for the import
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    app.run(Options.from_json(text), share_port=True, on_ready=lambda _: print(READY, flush=True))
+
+
+class _Worker:
+    """One child process, started again when it dies."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._start()
+
+    def wait_ready(self) -> bool:
+        """Wait until the worker serves; False where it ended instead."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip() == READY
+
+    def keep_alive(self) -> None:
+        """Start the worker again where it has died."""
+        code = self.process.poll()
+        if code is None:
+            return
+        LOG.error("worker %d ended with code %d; starting another", self.process.pid, code)
+        if time.monotonic() - self._started < RESTART_PAUSE_SECONDS:
+            time.sleep(RESTART_PAUSE_SECONDS)
+        self._start()
+
+    def _start(self) -> None:
+        self._started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serval_server.worker", self._options.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C reaches the parent alone, which then drains the workers
+        )
+
+
+def _stop(workers: list[_Worker], options: Options) -> None:
+    for worker in workers:
+        worker.process.terminate()
+    deadline = time.monotonic() + options.drain_seconds + options.grace_seconds + 5
+    for worker in workers:
+        try:
+            worker.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+
+
+class _reserved:  # noqa: N801
+    """Holds the port for the workers, so that it is one port and nobody else's; yields HOST:PORT."""
+
+    def __init__(self, listen: str) -> None:
+        host, colon, port = listen.rpartition(":")
+        if not colon or not port.isdigit():
+            raise InvalidArgument(f"listen: {listen!r} cannot be shared by workers; wanted HOST:PORT")
+        self._host, self._port = host.strip("[]"), int(port)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            with socket.socket(family) as probe:  # without SO_REUSEPORT: fails where anybody listens already
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self._host, self._port))
+            self._socket = socket.socket(family)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._socket.bind((self._host, self._port))
+        except OSError as error:
+            raise InvalidArgument(f"listen: cannot bind {listen}: {error.strerror}") from error
+
+    def __enter__(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.close()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
