@@ -21,7 +21,7 @@ Table = Mapping[str, Array]
 _CATEGORIES = ("a", "b", "c")
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
-NUMPY_TYPES: dict[int, np.dtype[np.generic]] = {
+NUMPY_TYPES: dict[common_pb2.DataType, np.dtype[np.generic]] = {
     common_pb2.BOOL: np.dtype(np.bool_),
     common_pb2.UINT8: np.dtype("u1"),
     common_pb2.UINT16: np.dtype("<u2"),
@@ -117,7 +117,8 @@ def _draw_numbers(
         return random.standard_normal(rows)
     # The ends are halved: maximum - minimum of float64 can overflow.
     share = random.random(rows)
-    return feature.minimum * (1 - share) + feature.maximum * share
+    low, high = np.float64(feature.minimum), np.float64(feature.maximum)
+    return low * (1 - share) + high * share
 
 
 def _draw_categories(

@@ -1,4 +1,4 @@
-"""Client processes: one Python process drives some 10,000 to 18,000 calls a second, so that a fast server needs several.
+"""Client processes: one drives some 10,000 to 18,000 calls a second, so that a fast server needs several.
 
 They are spawned, never forked: grpc does not survive a fork. All keep time by one clock (time.perf_counter_ns is the
 same in every process of a machine) and begin at the same instant of it.
@@ -12,9 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from typing import Any
-
 
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.load import CONNECT_SECONDS, DRAIN_SECONDS, NANOSECONDS, Load, Run, Tally, event_loop
@@ -25,6 +24,8 @@ START_SECONDS = 0.05
 
 # What a client process may take to import and connect, and, after the drain, to send its tally.
 _PATIENCE_SECONDS = 60.0
+# What it may take to end after that, or after SIGTERM.
+_EXIT_SECONDS = 5.0
 _PROGRESS_SECONDS = 0.25
 
 Progress = Callable[[float, int], None]
@@ -33,33 +34,34 @@ Progress = Callable[[float, int], None]
 def run(load: Load, processes: int, progress: Progress = lambda _seconds, _calls: None) -> tuple[Tally, float | None]:
     """Run the load from `processes` processes; return its tally and the share of the machine's cores that were idle.
 
-    The share is None where the machine does not tell. `progress` is given the seconds since the start and the successful
-    calls so far, some four times a second. Raise BenchmarkError where a process cannot connect or dies.
+    The share is None where the machine does not tell. `progress` is given the seconds since the start and the
+    successful calls so far, some four times a second. Raise BenchmarkError where a process cannot connect or dies.
     """
     context = multiprocessing.get_context("spawn")
     counts: Any = context.RawArray("q", processes)
     pipes: list[Connection] = []
-    clients: list[BaseProcess] = []
+    clients: list[SpawnProcess] = []
     try:
         for index in range(processes):
             ours, theirs = context.Pipe()
-            client = context.Process(
-                target=_client, args=(load.share(index, processes), theirs, counts, index), name=f"bench-{index}"
-            )
+            arguments = (load.share(index, processes), theirs, counts, index)
+            client = context.Process(target=_client, args=arguments, name=f"bench-{index}")
             client.start()
             # Ours would keep a dead client's pipe open.
             theirs.close()
             pipes.append(ours)
             clients.append(client)
         return _conduct(load, pipes, counts, progress)
+    except BaseException:
+        for client in clients:
+            client.terminate()
+        raise
     finally:
         for pipe in pipes:
             pipe.close()
         for client in clients:
-            client.join(1.0)
-            if client.is_alive():
-                client.terminate()
-                client.join()
+            client.join(_EXIT_SECONDS)
+            client.kill()
 
 
 def _conduct(
@@ -77,7 +79,7 @@ def _conduct(
     _follow(pipes, counts, start, end, progress)
     idle_between = idle()
     tally = Tally()
-    limit = time.monotonic() + DRAIN_SECONDS + _PATIENCE_SECONDS
+    limit = time.monotonic() + 2 * DRAIN_SECONDS + _PATIENCE_SECONDS
     for pipe in pipes:
         tally.merge(_receive(pipe, limit))
     return tally, idle_between

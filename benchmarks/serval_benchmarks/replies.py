@@ -115,14 +115,17 @@ def _read_infer(reply: v2.ModelInferResponse) -> tuple[Answer, list[_Output]]:
     ]
 
 
+_BY_NAME = {common_pb2.DataType.Name(number): dtype for number, dtype in NUMPY_TYPES.items()}
+
+
 def _raw_size(output: v2.ModelInferResponse.InferOutputTensor) -> int | None:
     """Return the bytes that an output of this type and shape takes; None where its elements have no fixed size."""
     if output.datatype == "BYTES":
         return None
-    number = common_pb2.DataType.Value(output.datatype) if output.datatype in common_pb2.DataType.keys() else 0  # noqa: SIM118
-    if number not in NUMPY_TYPES:
+    dtype = _BY_NAME.get(output.datatype)
+    if dtype is None:
         raise BadReplyError(f"outputs: {output.name!r} has datatype {output.datatype!r}, which is none")
-    return math.prod(output.shape) * NUMPY_TYPES[number].itemsize
+    return math.prod(tuple[int, ...](output.shape)) * dtype.itemsize
 
 
 _READERS: dict[str, Callable[[Any], tuple[Answer, list[_Output]]]] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import Message
 from serval_protos.inference import open_inference_pb2 as v2
 from serval_protos.v1 import common_pb2, prediction_pb2, registry_pb2
 
@@ -76,7 +77,7 @@ def _maker(
 
 def _predict_values(model: str, table: Table) -> bytes:
     values = np.stack(list(table.values()), axis=1).astype(np.float32).ravel()
-    return prediction_pb2.PredictRequest(model=model, values=values.tolist()).SerializeToString()
+    return _encoded(prediction_pb2.PredictRequest(model=model, values=values.tolist()))
 
 
 def _predict_named(version: registry_pb2.ModelVersion, model: str, table: Table) -> bytes:
@@ -85,7 +86,7 @@ def _predict_named(version: registry_pb2.ModelVersion, model: str, table: Table)
         row = request.rows.add()
         for feature in version.features:
             _fill(row.features[feature.name], feature.kind, table[feature.name][index])
-    return request.SerializeToString()
+    return _encoded(request)
 
 
 def _fill(value: common_pb2.Value, kind: int, element: Any) -> None:
@@ -102,19 +103,19 @@ def _batch_of_columns(version: registry_pb2.ModelVersion, model: str, table: Tab
     if matrix.dtype == np.float64 and all(spec.datatype == common_pb2.FP32 for spec in version.inputs):
         matrix = matrix.astype(np.float32)
     rows = common_pb2.Rows(tensor=_tensor("", matrix))
-    return prediction_pb2.BatchPredictRequest(model=model, rows=rows).SerializeToString()
+    return _encoded(prediction_pb2.BatchPredictRequest(model=model, rows=rows))
 
 
 def _batch_of_tensors(model: str, tensors: Tensors) -> bytes:
     messages = [_tensor(name, array) for name, array in tensors.items()]
-    return prediction_pb2.BatchPredictRequest(model=model, tensors=messages).SerializeToString()
+    return _encoded(prediction_pb2.BatchPredictRequest(model=model, tensors=messages))
 
 
 _DATA_TYPES = {dtype: number for number, dtype in NUMPY_TYPES.items()} | {np.dtype(np.object_): common_pb2.STRING}
 
 
 def _tensor(name: str, array: Array) -> common_pb2.Tensor:
-    tensor = common_pb2.Tensor(name=name, datatype=_DATA_TYPES[array.dtype], shape=array.shape)  # type: ignore[arg-type]
+    tensor = common_pb2.Tensor(name=name, datatype=_DATA_TYPES[array.dtype], shape=array.shape)
     if array.dtype == np.object_:
         tensor.strings.extend(array.ravel().tolist())
     else:
@@ -147,10 +148,14 @@ def _model_infer(version: registry_pb2.ModelVersion, model: str, tensors: Tensor
         datatype = "BYTES" if spec.datatype == common_pb2.STRING else common_pb2.DataType.Name(spec.datatype)
         request.inputs.add(name=spec.name, datatype=datatype, shape=array.shape)
         request.raw_input_contents.append(array.tobytes() if array.dtype != np.object_ else _length_prefixed(array))
-    encoded: bytes = request.SerializeToString()
-    return encoded
+    return _encoded(request)
 
 
 def _length_prefixed(array: Array) -> bytes:
     texts = [text.encode() for text in array.ravel().tolist()]
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
+def _encoded(message: Message) -> bytes:
+    encoded: bytes = message.SerializeToString()
+    return encoded

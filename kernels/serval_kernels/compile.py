@@ -20,18 +20,18 @@ _FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 def kernel(function: Function) -> Function:
     """Compile for the argument types of each first call."""
-    return cast(Function, numba.njit(**_FLAGS)(function))
+    return cast("Function", numba.njit(**_FLAGS)(function))
 
 
 def reduction(function: Function) -> Function:
     """Compile a sum whose order is free, so that it may use vector registers; NaN and inf keep their meaning."""
-    return cast(Function, numba.njit(fastmath={"reassoc", "contract"}, **_FLAGS)(function))
+    return cast("Function", numba.njit(fastmath={"reassoc", "contract"}, **_FLAGS)(function))
 
 
-def kernel_for(*signatures: str) -> Callable[[Function], Function]:
+def kernel_for(*signatures: Any) -> Callable[[Function], Function]:
     """Compile at import for exactly these argument types, so that no call ever waits for the compiler."""
 
     def compiled(function: Function) -> Function:
-        return cast(Function, numba.njit(list(signatures), **_FLAGS)(function))
+        return cast("Function", numba.njit(list(signatures), **_FLAGS)(function))
 
     return compiled

@@ -112,7 +112,7 @@ def check_name(name: str, field_name: str) -> None:
     """Raise InvalidArgument unless `name` can name a model."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidArgument(
-            f"{field_name}: {name[:80]!r} is not a model name; wanted 1 to {NAME_MAX} letters, digits, '_', '.' or '-', "
+            f"{field_name}: {name[:80]!r} is no model name; wanted 1 to {NAME_MAX} letters, digits, '_', '.' or '-', "
             "beginning with a letter or digit"
         )
 

@@ -24,6 +24,10 @@ class Unimplemented(errors.ServalError):
     """A part of a protocol that serval does not answer."""
 
 
+class Cancelled(errors.ServalError):
+    """The caller has gone before the call was whole."""
+
+
 class ModelRunFailed(errors.ServalError):
     """The model itself failed on an input that its signature allows."""
 
@@ -35,6 +39,7 @@ STATUS: dict[type[errors.ServalError], grpc.StatusCode] = {
     errors.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Cancelled: grpc.StatusCode.CANCELLED,
     Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     ModelRunFailed: grpc.StatusCode.INTERNAL,
 }

@@ -36,7 +36,9 @@ SERVICE_CONFIG = json.dumps(
         "methodConfig": [
             {
                 "name": [
-                    {"service": service, "method": method} for service, methods in IDEMPOTENT.items() for method in methods
+                    {"service": service, "method": method}
+                    for service, methods in IDEMPOTENT.items()
+                    for method in methods
                 ],
                 "retryPolicy": {
                     "maxAttempts": 4,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +101,8 @@ class FeatureBaseline:
     """What is kept of one column of a sample.
 
     Numeric: bin i counts edges[i-1] < x <= edges[i], the outer bins are open, so counts is one longer than edges; mean,
-    variance (divisor n), minimum and maximum are of the finite values. Texts and flags: categories, most frequent first,
-    with their counts; the rest is in other_count.
+    variance (divisor n), minimum and maximum are of the finite values. Texts and flags: categories, most frequent
+    first, with their counts; the rest is in other_count.
     """
 
     feature: str
@@ -168,12 +169,14 @@ def baseline(message: drift_pb2.Baseline) -> Baseline:
 
 
 def _feature_drift(message: drift_pb2.FeatureDrift) -> FeatureDrift:
+    plain: dict[str, Any] = {name: getattr(message, name) for name in _PLAIN}
+    optional: dict[str, Any] = {name: getattr(message, name) if message.HasField(name) else None for name in _OPTIONAL}
     return FeatureDrift(
         kind=kind_of(message.kind),
         verdict=_verdict(message.verdict),
         unseen=tuple(message.unseen),
-        **{name: getattr(message, name) for name in _PLAIN},
-        **{name: getattr(message, name) if message.HasField(name) else None for name in _OPTIONAL},
+        **plain,
+        **optional,
     )
 
 

@@ -1,7 +1,7 @@
 """What can go wrong with a call, one class for each gRPC status that a server answers with.
 
-All are `ServalError`; each carries `.code` (a `grpc.StatusCode`) and `.details` (what came and what was wanted, in words).
-What the SDK itself finds wrong before it sends anything is raised as the same classes.
+All are `ServalError`; each carries `.code` (a `grpc.StatusCode`) and `.details` (what came and what was wanted, in
+words). What the SDK itself finds wrong before it sends anything is raised as the same classes.
 """
 
 from typing import ClassVar
@@ -160,5 +160,5 @@ def of_rpc(error: grpc.RpcError, target: str) -> ServalError:
         reason = details.rsplit(": ", 1)[-1]
         return Unavailable(f"no server answers at {target} ({reason})")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"{target} gave no answer within the timeout; raise `timeout` or send less")
+        return DeadlineExceeded(f"{target} gave no answer within the timeout; raise it or send less")
     return of_status(code, details)

@@ -6,11 +6,9 @@ from types import ModuleType
 from serval_client.errors import MissingExtra
 
 
-def require(module: str, purpose: str, extra: str = "train") -> ModuleType:
-    """Import and return `module`; raise MissingExtra, naming `purpose` and the extra, where it is not installed."""
+def require(module: str, purpose: str, install: str = "'serval-inference[train]'") -> ModuleType:
+    """Import and return `module`; where it is not installed raise MissingExtra: what for, and what to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
-            f"{purpose} needs {module.partition('.')[0]}: pip install 'serval-inference[{extra}]' ({error})"
-        ) from error
+        raise MissingExtra(f"{purpose} needs more than the base install ({error}): pip install {install}") from error

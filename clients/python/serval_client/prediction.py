@@ -18,11 +18,11 @@ class Prediction:
     """The answer of one version for some rows.
 
     model, version: which version answered.
-    outputs: an array for each output, by name, in the order asked for; the first dimension is the rows. Texts are object
-    arrays of str. The arrays are the caller's own.
+    outputs: an array for each output, by name, in the order asked for; the first dimension is the rows. Texts are
+    object arrays of str. The arrays are the caller's own.
 
-    `labels`, `probabilities` and `values` find the output that is meant by its type and shape, so that a caller need not
-    know its name; where none fits they raise LookupError and `outputs` has what there is.
+    `labels`, `probabilities` and `values` find the output that is meant by its type and shape, so that a caller need
+    not know its name; where none fits they raise LookupError and `outputs` has what there is.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Prediction:
 
     @property
     def labels(self) -> Array:
-        """The predicted class of each row, shape [rows]: the first output of whole numbers, flags or texts, one a row."""
+        """The predicted class of each row, shape [rows]: the first output of one whole number, flag or text a row."""
         for array in self.outputs.values():
             if array.dtype.kind in "iubO" and _one_a_row(array):
                 return array.reshape(-1)
@@ -44,7 +44,7 @@ class Prediction:
 
     @property
     def probabilities(self) -> Array:
-        """The probability of each class, shape [rows, classes]: the first output of two or more floats a row in 0 to 1."""
+        """The share of each class, [rows, classes]: the first output of two or more floats a row, all in 0 to 1."""
         for array in self.outputs.values():
             if array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] > 1 and _within_unit(array):
                 return array

@@ -35,7 +35,8 @@ class Stage(StrEnum):
     @property
     def number(self) -> common_pb2.Stage:
         """The stage as the contract numbers it."""
-        return common_pb2.Stage.Value(self.name)
+        number: common_pb2.Stage = common_pb2.Stage.Value(self.name)
+        return number
 
 
 class FeatureKind(StrEnum):

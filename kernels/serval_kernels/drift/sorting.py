@@ -3,10 +3,10 @@
 Rules. Input is one-dimensional float32 or float64, contiguous or not, and is never changed. NaN of any sign sorts
 last, after +inf, as numpy.sort has it; -0.0 sorts before 0.0, to which it is equal.
 
-Inside a kernel every operand has the dtype of the keys: numba makes float64 of uint64 with int64.
+Inside a kernel no unsigned number meets a signed one: numba makes float64 of uint64 with int64.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,24 @@ from serval_kernels.compile import kernel
 
 Floats = npt.NDArray[np.floating[Any]]
 Keys = npt.NDArray[np.unsignedinteger[Any]]
+Counters = npt.NDArray[np.uint64]
 
 _DIGIT_BITS = 11  # 2048 counters stay in the first-level cache; 3 passes for float32, 6 for float64
 _DIGITS = 1 << _DIGIT_BITS
+
+
+class _Layout(NamedTuple):
+    """The parts of a float's bits, as numbers of the keys' dtype."""
+
+    sign: Any  # only the sign bit
+    top: Any  # the place of the sign bit
+    infinity: Any  # the bits of +inf; what lies above, sign aside, is NaN
+    one: Any
+
+    @classmethod
+    def of(cls, keys: Keys, dtype: np.dtype[Any]) -> "_Layout":
+        number, top = keys.dtype.type, keys.dtype.itemsize * 8 - 1
+        return cls(number(1 << top), number(top), np.array(np.inf, dtype).view(keys.dtype)[()], number(1))
 
 
 def sort(x: Floats) -> Floats:
@@ -27,14 +42,7 @@ def sort(x: Floats) -> Floats:
     """
     check_floats(x)
     keys: Keys = np.array(x, order="C").view(np.uint32 if x.dtype == np.float32 else np.uint64)
-    number = keys.dtype.type
-    bits = keys.dtype.itemsize * 8
-    sign, rest = number(1 << (bits - 1)), number((1 << (bits - 1)) - 1)
-    infinity = np.array(np.inf, x.dtype).view(keys.dtype)[()]
-    counts = _encode(keys, sign, rest, infinity)
-    keys = _scatter_all(keys, counts)
-    _decode(keys, sign, rest)
-    return keys.view(x.dtype)
+    return _sort_bits(keys, _Layout.of(keys, x.dtype)).view(x.dtype)
 
 
 def sort_present(x: Floats) -> Floats:
@@ -52,70 +60,63 @@ def check_floats(x: Floats) -> None:
 
 
 @kernel
-def _key_of(bits: Any, sign: Any, rest: Any, infinity: Any) -> Any:
+def _key_of(bits: Any, layout: _Layout) -> Any:
     """Turn IEEE 754 bits into an unsigned number of the same order; NaN becomes the largest.
 
     A negative number has all its bits flipped, any other only its sign (M. Herf, "Radix Tricks", 2001).
     """
-    if bits & rest > infinity:
-        return sign | rest
-    if bits & sign:
-        return bits ^ (sign | rest)
-    return bits | sign
+    every = layout.sign | (layout.sign - layout.one)
+    flip = every * (bits >> layout.top) | layout.sign
+    return every if bits & (layout.sign - layout.one) > layout.infinity else bits ^ flip
 
 
 @kernel
-def _bits_of(key: Any, sign: Any, rest: Any) -> Any:
+def _bits_of(key: Any, layout: _Layout) -> Any:
     """Undo `_key_of`."""
-    if key & sign:
-        return key ^ sign
-    return key ^ (sign | rest)
+    every = layout.sign | (layout.sign - layout.one)
+    return key ^ (every * (layout.one - (key >> layout.top)) | layout.sign)
 
 
 @kernel
-def _encode(keys: Keys, sign: Any, rest: Any, infinity: Any) -> npt.NDArray[np.int64]:
-    """Replace bits by keys and count the digits of every pass: int64[passes, 2048]."""
-    passes = (keys.itemsize * 8 + _DIGIT_BITS - 1) // _DIGIT_BITS
-    counts = np.zeros((passes, _DIGITS), np.int64)
-    width, mask = keys.dtype.type(_DIGIT_BITS), keys.dtype.type(_DIGITS - 1)
-    for i in range(keys.size):
-        key = _key_of(keys[i], sign, rest, infinity)
-        keys[i] = key
-        for turn in range(passes):
-            counts[turn, key & mask] += 1
-            key >>= width
-    return counts
-
-
-@kernel
-def _scatter_all(keys: Keys, counts: npt.NDArray[np.int64]) -> Keys:
-    """Sort by each digit in turn and return the sorted keys; a digit that all keys share is passed over."""
+def _sort_bits(keys: Keys, layout: _Layout) -> Keys:
+    """Sort floats given as their bits; `keys` is used up."""
+    counts = _encode(keys, layout)
     source, target = keys, np.empty_like(keys)
     for turn in range(counts.shape[0]):
-        if keys.size and counts[turn].max() < keys.size:
+        # A digit that all keys share orders nothing.
+        if counts[turn].max() < np.uint64(keys.size):
             _scatter(source, target, counts[turn], keys.dtype.type(turn * _DIGIT_BITS))
             source, target = target, source
+    for i in range(source.size):
+        source[i] = _bits_of(source[i], layout)
     return source
 
 
 @kernel
-def _scatter(source: Keys, target: Keys, counts: npt.NDArray[np.int64], shift: Any) -> None:
+def _encode(keys: Keys, layout: _Layout) -> Counters:
+    """Replace bits by keys and count the digits of every pass: uint64[passes, 2048]."""
+    passes = (keys.itemsize * 8 + _DIGIT_BITS - 1) // _DIGIT_BITS
+    counts = np.zeros((passes, _DIGITS), np.uint64)
+    mask = keys.dtype.type(_DIGITS - 1)
+    for i in range(keys.size):
+        key = keys.dtype.type(_key_of(keys[i], layout))
+        keys[i] = key
+        for turn in range(passes):
+            counts[turn, (key >> keys.dtype.type(turn * _DIGIT_BITS)) & mask] += np.uint64(1)
+    return counts
+
+
+@kernel
+def _scatter(source: Keys, target: Keys, counts: Counters, shift: Any) -> None:
     """Copy `source` to `target` in the order of one digit, equal digits in the order they came."""
     mask = source.dtype.type(_DIGITS - 1)
-    place = 0
+    place = np.uint64(0)
     for digit in range(counts.size):
         place, counts[digit] = place + counts[digit], place
     for i in range(source.size):
         digit = (source[i] >> shift) & mask
         target[counts[digit]] = source[i]
-        counts[digit] += 1
-
-
-@kernel
-def _decode(keys: Keys, sign: Any, rest: Any) -> None:
-    """Replace keys by bits."""
-    for i in range(keys.size):
-        keys[i] = _bits_of(keys[i], sign, rest)
+        counts[digit] += np.uint64(1)
 
 
 @kernel

@@ -79,10 +79,10 @@ def wasserstein_sorted(x: Floats, y: Floats) -> float:
         return np.nan
     i = j = gap = 0
     area = 0.0
-    last = np.float64(min(x[0], y[0]))
+    last = float(min(x[0], y[0]))
     while i < n or j < m:
-        a = np.float64(x[i]) if i < n else np.inf
-        b = np.float64(y[j]) if j < m else np.inf
+        a = float(x[i]) if i < n else np.inf
+        b = float(y[j]) if j < m else np.inf
         value = min(a, b)
         if value != last and gap != 0:
             area += _strip(abs(gap) / n / m, last, value)
@@ -126,12 +126,127 @@ def kolmogorov_tail(z: float) -> float:
 def ks_p_value(statistic: float, n: int, m: int) -> float:
     """Return the p value of no difference for a two-sample KS distance of samples of `n` and `m` values.
 
-    Kolmogorov's limit at the effective size e = n m / (n + m), with the correction of Vrbik ("Small-Sample
+    Kolmogorov's limit at the effective size e = n m / (n + m), rounded, with the correction of Vrbik ("Small-Sample
     Corrections to Kolmogorov-Smirnov Test Statistic", 2018): z = d sqrt(e), taken at z + 1/(6 sqrt(e)) + (z - 1)/(4 e).
-    Ties make it too large, never too small. NaN for a NaN distance or an empty sample.
+    Within 1e-3 of scipy.stats.ks_2samp(method="asymp"), which takes the exact distribution at e, for e
+    from 15 on, 2e-4 from 100 on, 3e-5 from 1000 on. Ties make it too large, never too small. NaN for a NaN distance or
+    an empty sample.
     """
     if math.isnan(statistic) or n <= 0 or m <= 0:
         return np.nan
-    size = n / (n + m) * m
+    size = max(np.rint(n / (n + m) * m), 1.0)
     z = statistic * math.sqrt(size)
     return kolmogorov_tail(z + 1.0 / (6.0 * math.sqrt(size)) + (z - 1.0) / (4.0 * size))
+
+
+@kernel
+def _ks_of_counts(edges: Edges, reference: Counts, current: Counts) -> tuple[float, float]:
+    """Return the largest |F - G| at the edges, and the largest share that both have inside one bin."""
+    n, m = reference.sum(), current.sum()
+    if n == 0 or m == 0:
+        return np.nan, np.nan
+    gap = largest = 0
+    error = 0.0
+    for i in range(reference.size):
+        gap += reference[i] * m - current[i] * n
+        largest = max(largest, abs(gap))
+        if not (0 < i < edges.size and _holds_one(edges[i - 1], edges[i])):
+            error = max(error, min(reference[i] / n, current[i] / m))
+    return largest / n / m, error
+
+
+@kernel
+def _holds_one(left: float, right: float) -> bool:
+    """Return whether at most one float32 number lies in (left, right]."""
+    first = np.float32(left)
+    if first <= left:
+        first = np.nextafter(first, np.float32(np.inf))
+    return bool(np.nextafter(first, np.float32(np.inf)) > right)
+
+
+def ks_binned(edges: Edges, reference: Counts, current: Counts) -> BinnedDistance:
+    """Return the KS distance seen at the edges: never above the true one, and below it by at most `error`.
+
+    Within a bin F - G grows by at most the reference's share there, and falls to its value at the bin's end by at most
+    the current's: so the error is the largest over bins of the smaller of both shares. A bin that holds only one
+    float32 number has none, float64 samples taken to be no finer than that. Lengths: len(edges) + 1 counts each, else
+    ValueError. NaN when empty.
+    """
+    _check_counts(edges, reference, current)
+    return BinnedDistance(*_ks_of_counts(edges, reference, current))
+
+
+def wasserstein_binned(
+    edges: Edges, reference: Counts, current: Counts, ranges: tuple[float, float, float, float]
+) -> float:
+    """Return Wasserstein-1 from counts, each bin's values spread evenly over the bin.
+
+    Coarsest for what lies in an outer bin, of which only the ends are known.
+
+    `ranges` is the reference's minimum and maximum, then the current's: they close the outer bins, and shorten a bin
+    that reaches past them. NaN when a histogram is empty or a range is not finite; ValueError as in `ks_binned`.
+    """
+    _check_counts(edges, reference, current)
+    if not (reference.sum() and current.sum() and np.isfinite(ranges).all()):
+        return math.nan
+    return float(_area_of_counts(edges, reference, current, ranges))
+
+
+def _check_counts(edges: Edges, reference: Counts, current: Counts) -> None:
+    if not len(edges) + 1 == len(reference) == len(current):
+        raise ValueError(
+            f"counts: {len(reference)} and {len(current)} bins with {len(edges)} edges; wanted one bin more than edges"
+        )
+
+
+@kernel
+def _area_of_counts(
+    edges: Edges, reference: Counts, current: Counts, ranges: tuple[float, float, float, float]
+) -> float:
+    """Add up the area between F and G over the bins."""
+    low, high = min(ranges[0], ranges[2]), max(ranges[1], ranges[3])
+    n, m = reference.sum(), current.sum()
+    area = 0.0
+    f = g = 0.0
+    points = np.empty(6)
+    for i in range(reference.size):
+        left = low if i == 0 else min(max(edges[i - 1], low), high)
+        right = high if i == edges.size else min(max(edges[i], low), high)
+        a_left, a_right = min(max(ranges[0], left), right), max(min(ranges[1], right), left)
+        b_left, b_right = min(max(ranges[2], left), right), max(min(ranges[3], right), left)
+        points[:] = (left, right, a_left, a_right, b_left, b_right)
+        points.sort()
+        share_f, share_g = reference[i] / n, current[i] / m
+        for k in range(5):
+            start, stop = points[k], points[k + 1]
+            if start < stop:
+                before = f - g + share_f * _filled(start, start, a_left, a_right)
+                before -= share_g * _filled(start, start, b_left, b_right)
+                after = f - g + share_f * _filled(stop, start, a_left, a_right)
+                after -= share_g * _filled(stop, start, b_left, b_right)
+                area += _strip(_mean_height(before, after), start, stop)
+        f += share_f
+        g += share_g
+    return area
+
+
+@kernel
+def _filled(x: float, start: float, left: float, right: float) -> float:
+    """Return the share of a bin's values up to x, if they lie evenly in [left, right].
+
+    All of them in one place make a step there; `start`, the beginning of the stretch that x belongs to, says on which
+    side of the step it lies.
+    """
+    if left == right:
+        return 1.0 if start >= left else 0.0
+    if x <= left:
+        return 0.0
+    return 1.0 if x >= right else (x - left) / (right - left)
+
+
+@kernel
+def _mean_height(before: float, after: float) -> float:
+    """Return the mean of |h| along a line from `before` to `after`."""
+    if before * after >= 0.0:
+        return (abs(before) + abs(after)) / 2.0
+    return (before * before + after * after) / 2.0 / (abs(before) + abs(after))

@@ -62,7 +62,8 @@ class DriftServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBaseline(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What a version's data is compared with; NOT_FOUND where it has no baseline.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

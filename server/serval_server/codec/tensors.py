@@ -4,7 +4,6 @@ Whoever gives a shape has not been believed yet: sizes are checked against the b
 allocated. A numeric array is a view of the message's bytes, without a copy.
 """
 
-import math
 import sys
 from collections.abc import Sequence
 
@@ -28,11 +27,13 @@ def element_count(shape: Sequence[int], field: str) -> int:
     """Return the product of a shape that a peer sent; raise InvalidArgument for a negative or overflowing one."""
     if len(shape) > DIMENSIONS_MAX:
         raise InvalidArgument(f"{field}: shape has {len(shape)} dimensions, at most {DIMENSIONS_MAX} are taken")
-    if any(size < 0 for size in shape):
-        raise InvalidArgument(f"{field}: shape {list(shape)} has a negative size")
-    count = math.prod(shape)
-    if count > ELEMENTS_MAX or any(size > ELEMENTS_MAX for size in shape):
-        raise InvalidArgument(f"{field}: shape {list(shape)} overflows; at most {ELEMENTS_MAX} elements are taken")
+    count = 1
+    for size in shape:
+        if size < 0:
+            raise InvalidArgument(f"{field}: shape {list(shape)} has a negative size")
+        count *= size
+        if size > ELEMENTS_MAX or count > ELEMENTS_MAX:
+            raise InvalidArgument(f"{field}: shape {list(shape)} overflows; at most {ELEMENTS_MAX} elements are taken")
     return count
 
 

@@ -20,6 +20,8 @@ Array = npt.NDArray[np.generic]
 SESSION_BYTES = 75_000
 BYTES_PER_FILE_BYTE = 7
 
+ANY_BATCH = (-1,)
+
 NAN_TYPES = (DataType.FP32, DataType.FP64)
 
 
@@ -101,11 +103,11 @@ class LoadedModel:
 def _check_shape(array: Array, spec: TensorSpec) -> None:
     if array.dtype != NUMPY_TYPES[spec.datatype]:
         raise InvalidArgument(f"input {spec.name!r}: got {array.dtype}, wanted {spec.datatype}")
-    shape = array.shape
-    if len(shape) != len(spec.shape) or any(
-        size != wanted and wanted >= 0 for size, wanted in zip(shape, spec.shape, strict=True)
-    ):
-        raise InvalidArgument(f"input {spec.name!r}: got shape {list(shape)}, wanted {list(spec.shape)} (-1: any)")
+    shape, wanted = array.shape, spec.shape
+    if shape == wanted or (len(shape) == len(wanted) and shape[1:] == wanted[1:] and wanted[:1] == ANY_BATCH):
+        return
+    if len(shape) != len(wanted) or any(size not in (came, -1) for came, size in zip(shape, wanted, strict=True)):
+        raise InvalidArgument(f"input {spec.name!r}: got shape {list(shape)}, wanted {list(wanted)} (-1: any)")
 
 
 def _names(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -69,7 +69,7 @@ class Router:
                 LOG.warning("cannot load %s at start: %s", ref, error)
 
     def refresh(self, name: str) -> None:
-        """Take over what has changed for `name`. What cannot be loaded loses its route and is tried on its next call."""
+        """Take over what has changed for `name`. What cannot be loaded loses its route until its next call."""
         with self._changing:
             self._renew(name)
 

@@ -16,7 +16,6 @@ from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.predict import predict
 from serval_server.engine.router import Router
-from serval_server.engine.statistics import Duration
 from serval_server.errors import status_of, streaming, unary
 
 # What is really answered here, in Triton's names.
@@ -220,31 +219,29 @@ def _config_type(spec: TensorSpec) -> int:
 
 def _statistics(model: LoadedModel) -> pb.ModelStatistics:
     counters = model.statistics
+    success = counters.success
+    duration = pb.StatisticDuration
     message = pb.ModelStatistics(
         name=model.name,
         version=model.number_text,
         last_inference=counters.last_inference_ms,
         inference_count=counters.inference_count,
-        execution_count=counters.execution_count,
+        execution_count=success.count,
         inference_stats=pb.InferStatistics(
-            success=_duration(counters.success),
-            fail=_duration(counters.fail),
-            queue=_duration(Duration(counters.success.count)),
-            compute_input=_duration(counters.compute_input),
-            compute_infer=_duration(counters.compute_infer),
-            compute_output=_duration(counters.compute_output),
+            success=duration(count=success.count, ns=success.total_ns),
+            fail=duration(count=counters.fail_count, ns=counters.fail_ns),
+            queue=duration(count=success.count, ns=0),
+            compute_input=duration(count=success.count, ns=success.compute_input_ns),
+            compute_infer=duration(count=success.count, ns=success.compute_infer_ns),
+            compute_output=duration(count=success.count, ns=success.compute_output_ns),
         ),
         memory_usage=[pb.MemoryUsage(type="CPU", byte_size=model.memory_bytes)],
     )
     for size, batch in sorted(counters.batches.items()):
         message.batch_stats.add(
             batch_size=size,
-            compute_input=_duration(batch.compute_input),
-            compute_infer=_duration(batch.compute_infer),
-            compute_output=_duration(batch.compute_output),
+            compute_input=duration(count=batch.count, ns=batch.compute_input_ns),
+            compute_infer=duration(count=batch.count, ns=batch.compute_infer_ns),
+            compute_output=duration(count=batch.count, ns=batch.compute_output_ns),
         )
     return message
-
-
-def _duration(duration: Duration) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=duration.count, ns=duration.ns)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import grpc
 from google.protobuf.message import DecodeError
 from serval_protos.v1 import common_pb2, registry_pb2, registry_pb2_grpc
-from serval_registry import baseline, onnx_check
+from serval_registry import baseline as baselines
+from serval_registry import onnx_check
 from serval_registry.errors import InvalidArgument, TooLarge
 from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, check_name
 from serval_registry.registry import Registry
@@ -25,7 +26,7 @@ from serval_server.codec.records import (
 from serval_server.config import Options
 from serval_server.engine.router import Router
 from serval_server.engine.session import Session, passes_missing, trial
-from serval_server.errors import streaming, unary
+from serval_server.errors import Cancelled, streaming, unary
 
 CHUNK_BYTES = 1 << 20
 TRIAL_ROWS = 1024
@@ -60,6 +61,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         columns = Columns(draft.name, features, signature)
         table = columns.table(upload.sample, "sample") if features and upload.sample else None
         trial(session, signature, _trial_inputs(upload.sample, columns, signature, table))
+        if not context.is_active():  # a stream that breaks looks like one that ends, until its cancellation is seen
+            raise Cancelled("the registration was given up before its stream ended")
         version = self._registry.register(
             _completed(draft, features, missing_of(header), session, signature),
             signature,
@@ -210,7 +213,7 @@ class _Upload:
         wanted = self.header.artifact_sha256
         if wanted and hashlib.sha256(self.artifact).hexdigest() != wanted:
             raise InvalidArgument(
-                f"header.artifact_sha256: the {len(self.artifact)} bytes that came have another digest than {wanted[:64]}"
+                f"header.artifact_sha256: the {len(self.artifact)} bytes that came do not have digest {wanted[:64]}"
             )
         if self.header.artifact_bytes and self.header.artifact_bytes != len(self.artifact):
             raise InvalidArgument(
@@ -251,10 +254,10 @@ def _completed(
 
 
 def _baseline_of(table: Table | None, features: Sequence[Feature]) -> tuple[bytes, int] | None:
-    if table is None:
+    if table is None or len(next(iter(table.values()))) < baselines.ROWS_LEAST:
         return None
-    computed = baseline.compute(table, features)
-    return computed.to_bytes(), computed.rows
+    computed = baselines.compute(table, features)
+    return baselines.to_bytes(computed), computed.rows
 
 
 def _pinned(model: str) -> Ref:

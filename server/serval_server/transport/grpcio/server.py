@@ -26,12 +26,10 @@ def listen(server: grpc.Server, address: str, tls: Tls | None) -> int:
     """Bind; return the port. Raises InvalidArgument where the address cannot be had."""
     try:
         if tls is None:
-            port = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, _credentials(tls))
+            return server.add_insecure_port(address)  # type: ignore[no-any-return]
+        return server.add_secure_port(address, _credentials(tls))  # type: ignore[no-any-return]
     except RuntimeError as error:
         raise InvalidArgument(f"listen: cannot bind {address}: is another server running there?") from error
-    return port  # type: ignore[no-any-return]
 
 
 def _channel_arguments(options: Options, share_port: bool) -> list[tuple[str, int]]:

@@ -1,8 +1,8 @@
 """What callers hold their samples in, read into one of five forms, and the forms as messages.
 
 A caller may give: numbers in the model's feature order (an array or nested lists; one dimension is one row), one row or
-several as dicts by feature name, a dict of columns, a table (pandas, polars, pyarrow), or, for models whose inputs are not
-columns, a dict of arrays of two or more dimensions by input name.
+several as dicts by feature name, a dict of columns, a table (pandas, polars, pyarrow), or, for models whose inputs are
+not columns, a dict of arrays of two or more dimensions by input name.
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def named_messages(rows: NamedRows) -> Iterator[prediction_pb2.NamedRow]:
 
 
 def _read(rows: RowsLike) -> Form:
+    if isinstance(rows, np.ndarray):  # the common case, before slower questions
+        return _from_array(rows)
     match rows:
         case Matrix() | NamedRows() | Columns() | Table() | Tensors():
             return rows
@@ -241,10 +243,12 @@ def _column(values: Any, name: str) -> Array:
         return array
     if present and all(isinstance(value, bool | np.bool_) for value in present):
         return array.astype(np.bool_) if len(present) == len(array) else array
-    try:
-        return np.array(array.tolist()) if len(present) == len(array) > 0 else array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"rows: column {name!r} holds other than numbers, texts and booleans: {error}") from error
+    if not all(isinstance(value, int | float | np.number) for value in present):
+        raise InvalidArgument(f"rows: column {name!r} holds other than numbers, texts and booleans")
+    if len(present) == len(array) > 0:
+        numbers: Array = np.array(array.tolist())
+        return numbers if numbers.dtype.kind in "fiu" else array.astype(np.float64)
+    return array.astype(np.float64)
 
 
 def _object_array(values: Any) -> Array:

@@ -1,0 +1,180 @@
+"""`serval bench`: how fast a model is served, and how long its callers wait."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from serval_client.channel import DEFAULT_TARGET
+
+from serval_benchmarks import processes, report
+from serval_benchmarks.errors import BenchmarkError
+from serval_benchmarks.load import Closed, Load, Open
+from serval_benchmarks.prepare import Prepared, prepare
+from serval_benchmarks.replies import PATHS
+
+IN_FLIGHT = 64
+CONNECTIONS = 4
+
+# At 10,000 calls a second this many are waiting once the server has stalled for 0.4 s: beyond it, memory would hold
+# the calls of a server that is not coming back.
+OUTSTANDING = 4096
+
+FAILED_CALLS = 1
+CANNOT_RUN = 2
+
+
+class Bench:
+    """The command."""
+
+    help = "measure calls per second and latency of a served model"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options."""
+        parser.add_argument(
+            "--server",
+            default=os.environ.get("SERVAL_SERVER", DEFAULT_TARGET),
+            metavar="HOST:PORT",
+            help=f"the server, by plain text (SERVAL_SERVER, else {DEFAULT_TARGET})",
+        )
+        parser.add_argument("--model", required=True, metavar="REF", help="name, name@3 or name@production")
+        parser.add_argument("--method", choices=list(PATHS), default="Predict", help="(default: %(default)s)")
+        parser.add_argument("--rows", type=_positive, default=1, metavar="N", help="rows per call (default: 1)")
+        parser.add_argument(
+            "--data",
+            type=Path,
+            metavar="FILE",
+            help=".csv or .npy with rows to send (default: drawn from the ranges of the model's baseline)",
+        )
+        pace = parser.add_mutually_exclusive_group()
+        pace.add_argument(
+            "--in-flight",
+            type=_positive,
+            metavar="N",
+            help=f"closed loop: keep N calls waiting, which finds the greatest rate (default: {IN_FLIGHT})",
+        )
+        pace.add_argument(
+            "--rate",
+            type=_above_zero,
+            metavar="R",
+            help="open loop: R calls a second whether or not the server keeps up, which finds the latency; "
+            "counted from the time a call was due",
+        )
+        parser.add_argument(
+            "--outstanding",
+            type=_positive,
+            default=OUTSTANDING,
+            metavar="N",
+            help="open loop: calls due while N are waiting are not sent and count as errors (default: %(default)s)",
+        )
+        parser.add_argument("--connections", type=_positive, metavar="C", help=f"(default: {CONNECTIONS})")
+        parser.add_argument("--processes", type=_positive, default=1, metavar="P", help="client processes (default: 1)")
+        parser.add_argument("--seconds", type=_above_zero, default=10.0, metavar="S", help="(default: 10)")
+        parser.add_argument("--warmup", type=_not_negative, default=2.0, metavar="S", help="(default: 2)")
+        parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+        parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the latencies; needs matplotlib")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Run the load and print its report; return 0, 1 where any call failed, 2 where the load could not be run."""
+        try:
+            result = bench(args)
+        except BenchmarkError as error:
+            print(f"serval bench: {error}", file=sys.stderr)
+            return CANNOT_RUN
+        print(report.table(result))
+        return FAILED_CALLS if result.failures else 0
+
+
+BENCH = Bench()
+
+
+def bench(args: argparse.Namespace) -> report.Result:
+    """Run what the options ask for, write its files, and return what came of it."""
+    for path in (args.json, args.plot):
+        if path is not None and not path.parent.is_dir():
+            raise BenchmarkError(f"{path}: there is no folder {path.parent}")
+    if args.plot is not None:
+        report.need_plot()
+    pace = _pace(args)
+    prepared = prepare(args.server, args.model, args.method, args.rows, args.data)
+    load = _load(args, pace, prepared)
+    progress = _Progress(load.warmup + load.seconds)
+    tally, idle = processes.run(load, args.processes, progress)
+    progress.clear()
+    answered_by = f"{prepared.answer.name}@{prepared.answer.version}"
+    result = report.Result(load, args.processes, answered_by, prepared.rows_from, tally, idle)
+    if args.json is not None:
+        report.write_json(result, args.json)
+    if args.plot is not None:
+        report.write_plot(result, args.plot)
+    return result
+
+
+def _pace(args: argparse.Namespace) -> Closed | Open:
+    if args.rate is not None:
+        if args.outstanding < args.processes:
+            raise BenchmarkError(f"--outstanding: {args.outstanding} is less than --processes {args.processes}")
+        return Open(args.rate, args.outstanding)
+    in_flight = args.in_flight or max(IN_FLIGHT, args.processes)
+    if in_flight < args.processes:
+        raise BenchmarkError(f"--in-flight: {in_flight} is less than --processes {args.processes}")
+    return Closed(in_flight)
+
+
+def _load(args: argparse.Namespace, pace: Closed | Open, prepared: Prepared) -> Load:
+    connections = args.connections or max(CONNECTIONS, args.processes)
+    if connections < args.processes:
+        raise BenchmarkError(f"--connections: {connections} is less than --processes {args.processes}")
+    if isinstance(pace, Closed):
+        connections = min(connections, pace.in_flight)
+    return Load(
+        server=args.server,
+        path=prepared.path,
+        requests=prepared.requests,
+        reply_sizes=prepared.reply_sizes,
+        check=prepared.check,
+        pace=pace,
+        connections=connections,
+        warmup=args.warmup,
+        seconds=args.seconds,
+    )
+
+
+class _Progress:
+    """One line on a terminal, written over and over; nothing elsewhere."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, seconds: float, calls: int) -> None:
+        if self._shown:
+            print(f"\r{seconds:5.1f} of {self._seconds:g} s, {calls:,} calls ", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted a whole number from 1")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted a number from 0")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = _not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted a number above 0")
+    return value

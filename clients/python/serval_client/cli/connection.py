@@ -1,0 +1,39 @@
+"""The server that a command speaks to: its arguments, and the client made of them."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from serval_client.client import Client
+from serval_client.errors import InvalidArgument
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add --server and what belongs to it."""
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("SERVAL_SERVER", DEFAULT_TARGET),
+        help="the server (SERVAL_SERVER, else localhost:8470)",
+    )
+    group.add_argument(
+        "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT, help="seconds for one call (%(default)g)"
+    )
+    group.add_argument("--tls", action="store_true", help="connect by TLS, trusting the authorities that gRPC knows")
+    group.add_argument("--tls-ca", metavar="PEM", help="connect by TLS, trusting the authorities in this file")
+    group.add_argument("--tls-cert", metavar="PEM", help="own certificate, for a server that asks who calls")
+    group.add_argument("--tls-key", metavar="PEM", help="key of the own certificate")
+
+
+def connect(args: Namespace) -> Client:
+    """Return a client for the arguments of a command."""
+    if args.timeout <= 0:
+        raise InvalidArgument(f"--timeout: got {args.timeout:g}, wanted more than 0 seconds")
+    return Client(
+        args.server,
+        timeout=args.timeout,
+        tls=args.tls_ca or args.tls,
+        client_certificate=args.tls_cert,
+        client_key=args.tls_key,
+    )

@@ -1,0 +1,175 @@
+"""Bins: edges from a sample, and counting values between edges.
+
+Rules. Edges are finite, strictly rising float64; bin i counts edges[i-1] < x <= edges[i], the first bin is open below,
+the last above, so there is one bin more than edges. -inf and +inf fall into the outer bins. NaN is not counted.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from serval_kernels.compile import kernel, kernel_for
+from serval_kernels.drift.sorting import Floats, check_floats, sort_present
+
+Edges = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+_BLOCK = 64
+
+_COUNT_SIGNATURES = [
+    numba.void(
+        numba.types.Array(dtype, 1, "A", readonly=True),
+        numba.types.Array(numba.float64, 1, "C", readonly=True),
+        numba.types.Array(numba.int64, 1, "C"),
+    )
+    for dtype in (numba.float32, numba.float64)
+]
+
+
+def quantile_edges(x: Floats, bins: int) -> Edges:
+    """Return at most `bins` - 1 edges at the k/bins quantiles of the finite values of `x`; none where there are none.
+
+    A quantile is the smallest value v with F(v) >= k/bins (type 1 of Hyndman and Fan, 1996). A value that holds two
+    or more quantiles gets a bin to itself, with a second edge just below it: so a repeated value, or a constant, does
+    not hide what comes in beside it. An edge lies half-way between float32 numbers where that parts the same values of
+    the sample: so a column falls into the same bins whether sample and column are float64 or float32.
+
+    `x` is one-dimensional float32 or float64 (else TypeError, ValueError); `bins` is at least 2 (else ValueError).
+    """
+    if bins < 2:
+        raise ValueError(f"bins: {bins}; wanted 2 or more")
+    ordered = sort_present(x).astype(np.float64)
+    first, last = np.searchsorted(ordered, -np.inf, "right"), np.searchsorted(ordered, np.inf, "left")
+    return _edges_of(ordered[first:last], bins)
+
+
+def count_bins(x: Floats, edges: Edges) -> Counts:
+    """Count the values of `x` in each bin: int64[len(edges) + 1].
+
+    `x` is a one-dimensional float32 or float64 array of any stride, read in place (else TypeError, ValueError).
+    """
+    check_floats(x)
+    counts = np.zeros(len(edges) + 1, np.int64)
+    _count(x, edges, counts)
+    return counts
+
+
+def coarsen(counts: Counts, groups: int) -> Counts:
+    """Return the group, 0 to at most `groups` - 1 and rising, of each bin: groups of about the same count.
+
+    A bin goes where the middle of its count lies. Bins are never parted; a group that would stay empty is left out.
+    """
+    total = max(int(counts.sum()), 1)
+    middle = (2 * np.cumsum(counts) - counts) / (2 * total)
+    slots = np.minimum((middle * groups).astype(np.int64), groups - 1)
+    return np.unique(slots, return_inverse=True)[1].astype(np.int64)
+
+
+def merge_bins(counts: Counts, group_of: Counts) -> Counts:
+    """Add up the counts of bins of the same group, as `coarsen` gave them."""
+    merged = np.zeros(int(group_of.max(initial=-1)) + 1, np.int64)
+    np.add.at(merged, group_of, counts)
+    return merged
+
+
+@kernel
+def _halve(value: float, edges: Edges, base: Any, step: Any) -> Any:
+    """Return `base`, moved on by `step` if the edges up to there all lie below `value`: one step of a binary search."""
+    return base + step if edges[base + step - np.uint64(1)] < value else base
+
+
+@kernel
+def _padded(edges: Edges) -> Edges:
+    """Return the edges followed by inf, up to a power of two above their number."""
+    size = 1
+    while size <= edges.size:
+        size *= 2
+    padded = np.full(size, np.inf)
+    padded[: edges.size] = edges
+    return padded
+
+
+@kernel_for(*_COUNT_SIGNATURES)
+def _count(x: Floats, edges: Edges, counts: Counts) -> None:
+    """Add each value of `x` to its bin: the number of edges below it.
+
+    A block of values takes each step of the search together, without branches, so that the steps of one value need
+    not wait for another's: ten times as fast as value by value.
+    """
+    padded = _padded(edges)
+    values, bases = np.empty(_BLOCK), np.empty(_BLOCK, np.uint64)
+    for start in range(0, x.size, _BLOCK):
+        size = min(_BLOCK, x.size - start)
+        for i in range(size):
+            values[i], bases[i] = x[start + i], np.uint64(0)
+        step = np.uint64(padded.size // 2)
+        while step > np.uint64(0):
+            for i in range(size):
+                bases[i] = _halve(values[i], padded, bases[i], step)
+            step >>= np.uint64(1)
+        for i in range(size):
+            if values[i] == values[i]:
+                counts[bases[i]] += 1
+
+
+@kernel
+def _edges_of(ordered: Edges, bins: int) -> Edges:
+    """Choose the edges for finite sorted values."""
+    edges = np.empty(bins, np.float64)
+    count = 0
+    last = -np.inf
+    k = 1
+    while k < bins and ordered.size:
+        value = ordered[_quantile_place(k, bins, ordered.size)]
+        quantiles = 1
+        while k + quantiles < bins and ordered[_quantile_place(k + quantiles, bins, ordered.size)] == value:
+            quantiles += 1
+        k += quantiles
+        below, above = _neighbours(ordered, value)
+        lower = _edge_below(value, below)
+        if quantiles > 1 and lower > last:
+            edges[count] = last = lower
+            count += 1
+        edges[count] = last = _edge_at(value, above)
+        count += 1
+    return edges[:count].copy()
+
+
+@kernel
+def _quantile_place(k: int, bins: int, size: int) -> int:
+    """Return the place of the k/bins quantile among `size` sorted values: ceil(k size / bins) - 1."""
+    return (k * size + bins - 1) // bins - 1
+
+
+@kernel
+def _neighbours(ordered: Edges, value: float) -> tuple[float, float]:
+    """Return the next smaller and the next larger value of the sample; -inf and inf where there is none."""
+    first, after = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
+    below = ordered[first - 1] if first > 0 else -np.inf
+    above = ordered[after] if after < ordered.size else np.inf
+    return below, above
+
+
+@kernel
+def _edge_at(value: float, above: float) -> float:
+    """Return an edge in [value, above): half-way between float32 numbers, if the float32 of both lie apart there."""
+    single = np.float32(value)
+    edge = _half_way(single, np.nextafter(single, np.float32(np.inf)))
+    return edge if np.isfinite(edge) and value <= edge < above and edge < np.float32(above) else value
+
+
+@kernel
+def _edge_below(value: float, below: float) -> float:
+    """Return an edge in [below, value), on the same terms as `_edge_at`; -inf for the lowest number there is."""
+    single = np.float32(value)
+    edge = _half_way(np.nextafter(single, np.float32(-np.inf)), single)
+    good = np.isfinite(edge) and below <= edge < value and np.float32(below) <= edge
+    return edge if good else float(np.nextafter(value, -np.inf))
+
+
+@kernel
+def _half_way(single: Any, following: Any) -> float:
+    """Return the middle of two neighbours in float32, in float64 and so exactly."""
+    return float(single) * 0.5 + float(following) * 0.5

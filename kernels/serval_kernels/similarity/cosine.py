@@ -1,0 +1,118 @@
+"""Cosine similarity.
+
+Rules. cos(a, b) = a.b / (|a| |b|), in float64 whatever the dtype, clipped to -1..1. A zero vector is like nothing: its
+cosine is 0, also with itself. A NaN or an infinity in either vector gives NaN, and NaN is never among the best.
+Sums may be taken in any order (`reduction`): 1e-12 of difference at most, and vector registers.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serval_kernels.compile import kernel, reduction
+
+Vector = npt.NDArray[np.floating[Any]]
+Scores = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+_SMALL, _LARGE = 1e-280, 1e280  # a sum of squares outside of these may have lost digits
+
+
+@kernel
+def cosine(a: Vector, b: Vector) -> float:
+    """Return the cosine of two vectors of one length (else ValueError), float32 or float64."""
+    if a.size != b.size:
+        raise ValueError("b: its length is not that of a; wanted the same")
+    return _cosine(a, b)
+
+
+def scores(query: Vector, rows: Vector) -> Scores:
+    """Return the cosine of `query` [width] with each row of `rows` [n, width] (else ValueError): float64[n]."""
+    _check(query, rows)
+    result = np.empty(len(rows), np.float64)
+    _score(query, rows, result)
+    return result
+
+
+def top_k(query: Vector, rows: Vector, k: int) -> tuple[Places, Scores]:
+    """Return the places and cosines of the `k` rows most like `query`, best first, ties by place, in one pass.
+
+    `query` [width], `rows` [n, width] (else ValueError). Fewer than k come back where fewer rows have a cosine.
+    """
+    _check(query, rows)
+    if k < 0:
+        raise ValueError(f"k: {k}; wanted 0 or more")
+    size = min(k, len(rows))
+    places, best = np.empty(size, np.int64), np.empty(size, np.float64)
+    found = _select(query, rows, places, best) if size else 0
+    return places[:found], best[:found]
+
+
+def _check(query: Vector, rows: Vector) -> None:
+    if query.ndim != 1 or rows.ndim != 2 or rows.shape[1] != query.shape[0]:
+        raise ValueError(f"rows: shape {rows.shape} for a query of shape {query.shape}; wanted [n, width] and [width]")
+
+
+@reduction
+def _sums(a: Vector, b: Vector) -> tuple[float, float, float]:
+    """Return a.b, a.a and b.b."""
+    dot = aa = bb = 0.0
+    for i in range(a.size):
+        x, y = np.float64(a[i]), np.float64(b[i])
+        dot += x * y
+        aa += x * x
+        bb += y * y
+    return dot, aa, bb
+
+
+@kernel
+def _cosine(a: Vector, b: Vector) -> float:
+    dot, aa, bb = _sums(a, b)
+    if not (_SMALL < aa < _LARGE and _SMALL < bb < _LARGE):
+        return _cosine_scaled(a, b)
+    return min(max(dot / math.sqrt(aa) / math.sqrt(bb), -1.0), 1.0)
+
+
+@kernel
+def _cosine_scaled(a: Vector, b: Vector) -> float:
+    """Return the cosine of vectors whose squares overflow or vanish, by first dividing each by its largest number."""
+    largest_a = largest_b = 0.0
+    for i in range(a.size):
+        if not (np.isfinite(a[i]) and np.isfinite(b[i])):
+            return np.nan
+        largest_a = max(largest_a, abs(np.float64(a[i])))
+        largest_b = max(largest_b, abs(np.float64(b[i])))
+    if largest_a == 0.0 or largest_b == 0.0:
+        return 0.0
+    dot = aa = bb = 0.0
+    for i in range(a.size):
+        x, y = np.float64(a[i]) / largest_a, np.float64(b[i]) / largest_b
+        dot += x * y
+        aa += x * x
+        bb += y * y
+    return min(max(dot / math.sqrt(aa) / math.sqrt(bb), -1.0), 1.0)
+
+
+@kernel
+def _score(query: Vector, rows: Vector, result: Scores) -> None:
+    for row in range(rows.shape[0]):
+        result[row] = _cosine(query, rows[row])
+
+
+@kernel
+def _select(query: Vector, rows: Vector, places: Places, best: Scores) -> int:
+    """Keep the best rows seen so far in falling order; return how many there are."""
+    found = 0
+    for row in range(rows.shape[0]):
+        score = _cosine(query, rows[row])
+        if math.isnan(score) or (found == best.size and score <= best[-1]):
+            continue
+        at = found if found < best.size else found - 1
+        while at > 0 and best[at - 1] < score:
+            best[at], places[at] = best[at - 1], places[at - 1]
+            at -= 1
+        best[at], places[at] = score, row
+        found = min(found + 1, best.size)
+    return found

@@ -1,0 +1,75 @@
+"""What rows a question is about, as LanceDB's typed expressions: a value never becomes part of a query's text."""
+
+from collections.abc import Collection, Mapping
+from functools import reduce
+
+from lancedb import col, lit
+from lancedb.expr import Expr
+
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import Stage
+
+# Between the tags of a row; check_tags keeps it out of them.
+SEPARATOR = "\x1f"
+TAGS_MAX = 100
+TAG_TEXT_MAX = 256
+
+
+def all_of(*conditions: Expr | None) -> Expr:
+    """Return the conjunction of the conditions that are given; there must be one."""
+    return reduce(lambda left, right: left & right, (condition for condition in conditions if condition is not None))
+
+
+def alive() -> Expr:
+    """Rows that have not been deleted."""
+    return col("deleted") == lit(False)
+
+
+def named(name: str) -> Expr:
+    """Every version of a name."""
+    return col("name") == lit(name)
+
+
+def exactly(name: str, *versions: int) -> Expr:
+    """These versions of a name."""
+    return named(name) & col("version").isin(list(versions))
+
+
+def after(name: str, version: int) -> Expr:
+    """What follows a version in the order of name, then version."""
+    return (col("name") > lit(name)) | ((col("name") == lit(name)) & (col("version") > lit(version)))
+
+
+def staged(stages: Collection[Stage]) -> Expr | None:
+    """Versions in one of these stages; None, which is no condition, for no stages."""
+    return col("stage").isin([str(stage) for stage in stages]) if stages else None
+
+
+def tagged(tags: Mapping[str, str]) -> Expr | None:
+    """Versions that have all of these tags; None, which is no condition, for no tags."""
+    check_tags(tags)
+    marks = (f"{SEPARATOR}{key}={value}{SEPARATOR}" for key, value in tags.items())
+    return all_of(*(col("tags").contains(lit(mark)) for mark in marks)) if tags else None
+
+
+def tag_line(tags: Mapping[str, str]) -> str:
+    """Return the tags as they are stored: each "key=value" between two separators."""
+    return SEPARATOR + "".join(f"{key}={value}{SEPARATOR}" for key, value in sorted(tags.items()))
+
+
+def read_tag_line(line: str) -> dict[str, str]:
+    """Return the tags that `tag_line` wrote."""
+    pairs = (entry.partition("=") for entry in line.strip(SEPARATOR).split(SEPARATOR) if entry)
+    return {key: value for key, _, value in pairs}
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise InvalidArgument unless every tag can be stored and found again."""
+    if len(tags) > TAGS_MAX:
+        raise InvalidArgument(f"tags: {len(tags)} tags; wanted at most {TAGS_MAX}")
+    for key, value in tags.items():
+        if not key or "=" in key or not (key + value).isprintable() or max(len(key), len(value)) > TAG_TEXT_MAX:
+            raise InvalidArgument(
+                f"tags: {key[:80]!r} with value {value[:80]!r}; wanted a key without '=', and printable key and value "
+                f"of at most {TAG_TEXT_MAX} characters"
+            )

@@ -1,0 +1,342 @@
+"""The registry: what is kept of every model version, and how it is found again.
+
+Any number of threads and processes may have one directory open. Open it after a process has begun, by spawn: LanceDB
+does not survive a fork.
+
+    DIRECTORY/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
+    DIRECTORY/tables/*.lance         versions, baselines
+    DIRECTORY/*.lock                 the writers' queue and lock, the housekeepers' lock
+"""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from lancedb import col, lit
+from lancedb.expr import Expr
+
+from serval_registry import filters, listing, stages
+from serval_registry.artifacts import ArtifactStore, digest
+from serval_registry.embedding import Vector, check_vector, embed, embed_text
+from serval_registry.errors import DataLoss, FailedPrecondition
+from serval_registry.housekeeping import Housekeeper
+from serval_registry.locks import WriterLock
+from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.search import (
+    DEFAULT_VECTOR,
+    INDEX_THRESHOLD,
+    USER_VECTOR,
+    SearchResult,
+    Wanted,
+    search,
+)
+from serval_registry.stages import StageChange
+from serval_registry.tables import Database, Row, digest_is
+from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
+
+
+class Cursor(NamedTuple):
+    """A place in the history of a registry: the table's newest commit, and the newest change, that have been seen."""
+
+    commit: int
+    revision: int
+
+
+class Changes(NamedTuple):
+    """The names of which something changed since a cursor, and the cursor to ask with next."""
+
+    cursor: Cursor
+    names: frozenset[str]
+
+
+class Registry:
+    """The face of the registry. Every method may be called from any thread."""
+
+    def __init__(self, directory: Path, index_threshold: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._process = os.getpid()
+        self._artifacts = ArtifactStore(directory / "artifacts")
+        self._lock = WriterLock(directory)
+        with self._lock.held():
+            self._database = Database(directory / "tables")
+        self._versions = self._database.versions
+        self._baselines = self._database.baselines
+        self._index_threshold = index_threshold
+        self._housekeeper = Housekeeper(directory, self._database, self._lock, index_threshold)
+
+    @classmethod
+    def open(cls, data: Path, *, index_threshold: int = INDEX_THRESHOLD) -> Self:
+        """Open the registry in a directory, which is made if it is missing.
+
+        From `index_threshold` rows on, versions are searched by an IVF_PQ index. FailedPrecondition for a directory of
+        another schema.
+        """
+        return cls(Path(data), index_threshold)
+
+    def close(self) -> None:
+        """Stop housekeeping and let go of the files. What was acknowledged is on disk already."""
+        self._housekeeper.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Writing
+
+    def register(
+        self,
+        draft: Draft,
+        signature: Signature,
+        artifact: bytes,
+        *,
+        baseline: tuple[bytes, int] | None,
+        sample: bytes | None,
+    ) -> Version:
+        """Store a new version under the next number of its name; `baseline` is the content and its number of rows.
+
+        The version exists, on disk, once this returns. InvalidArgument for a draft that cannot be stored, Unavailable
+        when nothing was done. Whether the artifact is a sound model is `onnx_check`'s question.
+        """
+        check_draft(draft)
+        given = draft.vector is not None and len(draft.vector) > 0
+        vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
+        content, rows = baseline or (None, 0)
+        row = to_row(draft, signature) | {
+            "artifact_sha256": self._artifacts.put(artifact),
+            "artifact_bytes": len(artifact),
+            "sample_sha256": None if sample is None else self._artifacts.put(sample),
+            "baseline_sha256": None if content is None else self._keep_baseline(content),
+            "baseline_rows": rows,
+            "vector_source": USER_VECTOR if given else DEFAULT_VECTOR,
+            "vector": vector,
+        }
+        with self._writing() as (revision, moment):
+            row |= {
+                "version": self._highest(draft.name) + 1,
+                "revision": revision,
+                "created": moment,
+                "updated": moment,
+            }
+            self._versions.add(row)
+        return from_row(row)
+
+    def set_stage(self, name: str, version: int, stage: Stage) -> StageChange:
+        """Move a version. Moving one to production archives, in the same commit, the one that was there."""
+        with self._writing() as (revision, moment):
+            found = self._find(Ref(name, version=version))
+            if found.stage is stage:
+                return StageChange(found, 0)
+            archived = stages.move(self._versions, found, stage, revision=revision, moment=moment)
+            return StageChange(self._find(found.ref), archived)
+
+    def delete(self, name: str, version: int) -> None:
+        """Remove a version; its number stays taken. FailedPrecondition for one in production.
+
+        Its artifact stays on disk: other versions may share it.
+        """
+        with self._writing() as (revision, moment):
+            found = self._find(Ref(name, version=version))
+            if found.stage is Stage.PRODUCTION:
+                raise FailedPrecondition(
+                    f"{found.ref} is in production and cannot be deleted; move it to another stage, or promote another "
+                    "version, first"
+                )
+            values: Row = {"deleted": True, "revision": revision, "updated": moment}
+            self._versions.update(filters.exactly(name, version), values)
+
+    def set_baseline(self, name: str, version: int, blob: bytes, rows: int) -> None:
+        """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
+        sha256 = self._keep_baseline(blob)
+        with self._writing() as (revision, moment):
+            self._find(Ref(name, version=version))
+            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows, "revision": revision, "updated": moment}
+            self._versions.update(filters.exactly(name, version), values)
+
+    # Reading
+
+    def resolve(self, ref: Ref) -> Version:
+        """Return the version that a reference names; NotFound says what was asked and what exists.
+
+        A bare name is the version in production where there is one, else the newest.
+        """
+        self._check_process()
+        return self._find(ref)
+
+    def versions(self, name: str) -> VersionList:
+        """Return every version of a name, newest first; NotFound for a name that has none."""
+        self._check_process()
+        where = filters.all_of(filters.named(name), filters.alive())
+        rows = self._versions.select(where, self._versions.columns, order={"version": False})
+        if not rows:
+            raise self._not_found(Ref(name))
+        return [from_row(row) for row in rows]
+
+    def list(
+        self,
+        *,
+        name: str | None = None,
+        stages: Collection[Stage] = (),
+        tags: Mapping[str, str] | None = None,
+        latest_only: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> tuple[VersionList, str]:
+        """Return a page of versions in the order of name and version, and the next page's token, empty after the last.
+
+        Only versions in one of `stages` (none given: any) with all of `tags`; with `latest_only` the newest of each
+        name that passes. `page_size` is 1 to 1000, 0 means 100. A name that does not exist gives an empty page.
+        """
+        self._check_process()
+        return listing.page(
+            self._versions,
+            name=name,
+            stages=stages,
+            tags=tags or {},
+            latest_only=latest_only,
+            page_size=page_size,
+            page_token=page_token,
+        )
+
+    def vector(self, name: str, version: int) -> Vector:
+        """Return a version's vector: float32 [128], of length 1."""
+        self._check_process()
+        vector = self._versions.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
+        if vector is None:
+            raise self._not_found(Ref(name, version=version))
+        return vector
+
+    def artifact(self, version: Version) -> bytes:
+        """Return the ONNX file as it was registered; DataLoss when it is missing or altered."""
+        return self._artifacts.get(version.artifact_sha256, f"artifact of {version.ref}")
+
+    def sample(self, version: Version) -> bytes | None:
+        """Return the kept sample, or None; DataLoss when it is missing or altered."""
+        self._check_process()
+        sha256 = self._row(version.ref, ["sample_sha256"])["sample_sha256"]
+        return None if sha256 is None else self._artifacts.get(sha256, f"sample of {version.ref}")
+
+    def baseline(self, name: str, version: int) -> bytes | None:
+        """Return the content of a version's baseline, or None; DataLoss when it is missing or altered."""
+        self._check_process()
+        ref = Ref(name, version=version)
+        sha256 = self._row(ref, ["baseline_sha256"])["baseline_sha256"]
+        if sha256 is None:
+            return None
+        found = self._baselines.select(digest_is(sha256), ["content"], limit=1)
+        if not found or digest(found[0]["content"]) != sha256:
+            raise DataLoss(f"baseline of {ref}: the content of SHA-256 {sha256} is {'damaged' if found else 'missing'}")
+        return bytes(found[0]["content"])
+
+    def changes(self, since: Cursor | None) -> Changes:
+        """Return the names of which a version was registered, moved, deleted or given a baseline since a cursor.
+
+        None asks for every name there is. While nothing changes this costs a fraction of a millisecond.
+        """
+        self._check_process()
+        commit = self._versions.commit()
+        if since is not None and since.commit == commit:
+            return Changes(since, frozenset())
+        seen = since.revision if since is not None else 0
+        rows = self._versions.select(col("revision") > lit(seen), ["name", "revision"])
+        newest = max((row["revision"] for row in rows), default=seen)
+        return Changes(Cursor(commit, newest), frozenset(row["name"] for row in rows))
+
+    def search(
+        self,
+        query: Ref | str | Vector | npt.NDArray[np.generic],
+        *,
+        stages: Collection[Stage] = (),
+        tags: Mapping[str, str] | None = None,
+        k: int = 10,
+    ) -> SearchResult:
+        """Return the `k` versions whose vectors have the largest cosine with the query's, most similar first.
+
+        The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
+        compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
+        space of their own. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
+        chooses candidates, which are ranked by their full vectors.
+        """
+        self._check_process()
+        return search(
+            self._versions,
+            self._wanted(query),
+            stages=stages,
+            tags=tags or {},
+            k=k,
+            index_threshold=self._index_threshold,
+        )
+
+    # Housekeeping, which otherwise goes on by itself
+
+    def optimize(self) -> None:
+        """Merge the small pieces that single writes leave in the tables, now."""
+        self._check_process()
+        self._housekeeper.optimize()
+
+    def build_index(self) -> int:
+        """Train the vector index now and return how many rows it covers; with fewer than 256 rows, none."""
+        self._check_process()
+        return self._housekeeper.build_index()
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[int, datetime]]:
+        """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
+        self._check_process()
+        with self._versions.settled(), self._lock.held():
+            # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
+            yield self._versions.commit() + 1, datetime.now(UTC)
+        self._housekeeper.wrote()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("this registry was opened before a fork; open it in the process that uses it")
+
+    def _keep_baseline(self, content: bytes) -> str:
+        sha256 = digest(content)
+        if not self._baselines.select(digest_is(sha256), ["sha256"], limit=1):
+            with self._baselines.settled():
+                self._baselines.add({"sha256": sha256, "created": datetime.now(UTC), "content": content})
+        return sha256
+
+    def _highest(self, name: str) -> int:
+        rows = self._versions.select(filters.named(name), ["version"])
+        return max((int(row["version"]) for row in rows), default=0)
+
+    def _find(self, ref: Ref) -> Version:
+        return from_row(self._row(ref, self._versions.columns))
+
+    def _row(self, ref: Ref, columns: Collection[str]) -> Row:
+        alive = filters.all_of(filters.named(ref.name), filters.alive())
+        if ref.version is not None:
+            found = self._versions.select(alive & filters.exactly(ref.name, ref.version), [*columns], limit=1)
+        else:
+            staged = filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION]))
+            found = self._newest(staged, columns)
+            if not found and ref.stage is None:
+                found = self._newest(alive, columns)
+        if not found:
+            raise self._not_found(ref)
+        return found[0]
+
+    def _newest(self, where: Expr, columns: Collection[str]) -> Sequence[Row]:
+        return self._versions.select(where, [*columns], order={"version": False}, limit=1)
+
+    def _not_found(self, ref: Ref) -> Exception:
+        return not_found(ref, self._versions.select(filters.named(ref.name), ["version", "deleted"]))
+
+    def _wanted(self, query: Ref | str | Vector | npt.NDArray[np.generic]) -> Wanted:
+        if isinstance(query, str):
+            return Wanted(embed_text(query), source=DEFAULT_VECTOR)
+        if not isinstance(query, Ref):
+            return Wanted(check_vector(query))
+        example = self._find(query)
+        vector = self.vector(example.name, example.version)
+        return Wanted(vector, source=example.vector_source, without=example.ref)

@@ -1,0 +1,43 @@
+"""Moving a version between stages. Every move is allowed; at most one version of a name is in production.
+
+A promotion writes two rows, and both in one commit: no reader ever sees no version in production, or two.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from serval_registry.filters import alive, all_of, exactly, named, staged
+from serval_registry.model import Stage, Version
+from serval_registry.tables import Table, sql_time
+
+
+class StageChange(NamedTuple):
+    """The version as it is now, and the number of the version that left production for it; 0: none."""
+
+    version: Version
+    archived_version: int
+
+
+def move(table: Table, version: Version, stage: Stage, *, revision: int, moment: datetime) -> int:
+    """Write the move and return the number of the version that it archived, 0 for none. The writer's lock is held."""
+    displaced = _in_production(table, version.name) if stage is Stage.PRODUCTION else 0
+    values = {"stage": str(stage), "revision": revision, "updated": moment}
+    if not displaced:
+        table.update(exactly(version.name, version.version), values)
+        return 0
+    # LanceDB's UPDATE knows no CASE: the comparison, false or true, picks the first or the second word.
+    which = f"cast(version = {version.version:d} as bigint) + 1"
+    table.update_sql(
+        exactly(version.name, version.version, displaced),
+        {
+            "stage": f"split_part('{Stage.ARCHIVED},{Stage.PRODUCTION}', ',', {which})",
+            "revision": f"{revision:d}",
+            "updated": sql_time(moment),
+        },
+    )
+    return displaced
+
+
+def _in_production(table: Table, name: str) -> int:
+    found = table.select(all_of(named(name), alive(), staged([Stage.PRODUCTION])), ["version"], limit=1)
+    return int(found[0]["version"]) if found else 0

@@ -1,0 +1,105 @@
+"""serval.v1.DriftService."""
+
+import dataclasses
+from datetime import UTC
+from typing import Any
+
+import grpc
+from serval_protos.v1 import drift_pb2, drift_pb2_grpc
+from serval_registry import baseline as baselines
+from serval_registry.baseline import Baseline
+from serval_registry.errors import FailedPrecondition, NotFound
+from serval_registry.model import Ref, Version
+from serval_registry.registry import Registry
+
+from serval_server.codec.columns import Columns
+from serval_server.codec.records import kind_number, timestamp
+from serval_server.errors import unary
+from serval_server.monitor.compare import compare_tables, compare_with_baseline
+from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
+
+
+class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
+    """Baselines, and samples compared with them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    @unary
+    def SetBaseline(self, request: drift_pb2.SetBaselineRequest, context: grpc.ServicerContext) -> drift_pb2.Baseline:
+        """Compute from a sample and store."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        table = _columns(version).table(request.sample, "sample")
+        baseline = baselines.compute(table, version.features)
+        self._registry.set_baseline(version.name, version.version, baselines.to_bytes(baseline), baseline.rows)
+        return _baseline_message(version, baseline)
+
+    @unary
+    def GetBaseline(self, request: drift_pb2.GetBaselineRequest, context: grpc.ServicerContext) -> drift_pb2.Baseline:
+        """Return what is stored."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        baseline = self._baseline(version)
+        if baseline is None:
+            raise NotFound(f"{version.ref} has no baseline; set one with SetBaseline")
+        return _baseline_message(version, baseline)
+
+    @unary
+    def DetectDrift(
+        self, request: drift_pb2.DetectDriftRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.DriftReport:
+        """Compare a sample with the baseline or with a reference."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        rule = Rule.asked(request.alpha, request.tolerance)
+        columns = _columns(version)
+        current = columns.table(request.current, "current")
+        if request.HasField("reference"):
+            reference = columns.table(request.reference, "reference")
+            return _report_message(version, compare_tables(current, reference, version.features, rule))
+        baseline = self._baseline(version)
+        if baseline is None:
+            raise FailedPrecondition(
+                f"{version.ref} has no baseline: register it with a sample, call SetBaseline, or send a reference"
+            )
+        return _report_message(version, compare_with_baseline(current, baseline, rule))
+
+    def _baseline(self, version: Version) -> Baseline | None:
+        stored = self._registry.baseline(version.name, version.version)
+        return baselines.from_bytes(stored) if stored is not None else None
+
+
+def _columns(version: Version) -> Columns:
+    return Columns(str(version.ref), version.features, version.signature)
+
+
+def _baseline_message(version: Version, baseline: Baseline) -> drift_pb2.Baseline:
+    return drift_pb2.Baseline(
+        name=version.name,
+        version=version.version,
+        rows=baseline.rows,
+        features=[
+            drift_pb2.FeatureBaseline(**_fields(feature, kind=kind_number(feature.kind)))
+            for feature in baseline.features
+        ],
+        created=timestamp(baseline.created.astimezone(UTC)),
+    )
+
+
+def _report_message(version: Version, report: DriftReport) -> drift_pb2.DriftReport:
+    return drift_pb2.DriftReport(
+        name=version.name,
+        version=version.version,
+        **_fields(report, verdict=_number(report.verdict), features=[_feature(feature) for feature in report.features]),
+    )
+
+
+def _feature(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
+    return drift_pb2.FeatureDrift(**_fields(feature, kind=kind_number(feature.kind), verdict=_number(feature.verdict)))
+
+
+def _number(verdict: Verdict) -> drift_pb2.Verdict:
+    return drift_pb2.Verdict.Value(verdict.name)
+
+
+def _fields(record: Any, **override: object) -> dict[str, Any]:
+    """Return a record's fields by name, as the message of the same name has them; None is absent."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)} | override

@@ -1,0 +1,62 @@
+"""The kernel benchmark: turns, ratios, and that it times nothing that is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from serval_benchmarks import kernels
+from serval_benchmarks.contests import Contest
+from serval_benchmarks.errors import BenchmarkError
+
+
+def contest(ours, theirs):
+    return Contest("sum", "3 numbers", "the other", ours, theirs)
+
+
+def test_sides_that_disagree_are_not_timed():
+    with pytest.raises(BenchmarkError, match=r"sum: got array\(1\), but the other gives array\(2\)"):
+        kernels.run(contest(lambda: 1, lambda: 2), 3)
+
+
+def test_answers_of_different_shapes_disagree():
+    with pytest.raises(BenchmarkError):
+        kernels.run(contest(lambda: np.ones(1), lambda: np.ones(3)), 3)
+
+
+def test_ratio_is_how_many_times_as_long_the_peer_takes():
+    values = np.arange(200_000, dtype=np.float64)
+
+    def once():
+        return values.sum()
+
+    def tenfold():
+        return sum(values.sum() for _ in range(10)) / 10
+
+    timing = kernels.run(contest(once, tenfold), 5)
+    assert len(timing.ours) == len(timing.theirs) == len(timing.ratios) == 5
+    assert 5 < float(np.median(timing.ratios)) < 20
+
+
+@pytest.mark.slow
+def test_every_contest_agrees_and_is_reported(tmp_path, capsys):
+    out = tmp_path / "out.json"
+    assert kernels.main(["--rows", "2000", "--rounds", "2", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == len(found["contests"]) >= 8
+    for contest, row in zip(found["contests"], rows, strict=True):
+        assert row.startswith(f"| {contest['kernel']} | {contest['data']} |")
+        assert len(contest["ours"]) == len(contest["theirs"]) == 2
+        assert contest["ratio_lowest"] <= contest["ratio_median"] <= contest["ratio_highest"]
+    assert {"numba", "numpy", "scipy"} <= set(found["versions"])
+
+
+def test_only_picks_contests_by_name(capsys):
+    assert kernels.main(["--rows", "1000", "--rounds", "1", "--only", "ks"]) == 0
+    assert all(row.startswith("| ks") for row in capsys.readouterr().out.splitlines()[2:])
+
+
+@pytest.mark.parametrize("options", [["--rounds", "0"], ["--rows", "99"]])
+def test_refuses_too_little_to_measure(options):
+    with pytest.raises(SystemExit):
+        kernels.main(options)

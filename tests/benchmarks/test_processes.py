@@ -1,0 +1,72 @@
+"""Client processes: what happens when one cannot do its work."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from serval_benchmarks import processes
+from serval_benchmarks.errors import BenchmarkError
+from serval_benchmarks.load import Closed, Load
+from serval_benchmarks.prepare import prepare
+
+
+@pytest.fixture
+def load(server):
+    made = prepare(server.address, "adder", "Predict", 1, None)
+    return Load(
+        server=server.address,
+        path=made.path,
+        requests=made.requests,
+        reply_sizes=made.reply_sizes,
+        check=made.check,
+        pace=Closed(2),
+        connections=2,
+        warmup=0.0,
+        seconds=20.0,
+    )
+
+
+def children():
+    """The ids of this process's children that run a client."""
+    mine = str(os.getpid())
+    found = []
+    for task in os.listdir("/proc"):
+        if task.isdigit():
+            try:
+                with open(f"/proc/{task}/stat") as file:
+                    parent = file.read().rpartition(")")[2].split()[1]
+                with open(f"/proc/{task}/cmdline") as file:
+                    command = file.read()
+            except OSError:
+                continue
+            if parent == mine and "spawn_main" in command:
+                found.append(int(task))
+    return found
+
+
+def test_a_dead_client_ends_the_run_at_once_and_leaves_no_other(load):
+    began = time.monotonic()
+    seen = threading.Event()
+
+    def kill_one(_seconds, calls):
+        if calls and not seen.is_set():
+            seen.set()
+            os.kill(children()[0], signal.SIGKILL)
+
+    with pytest.raises(BenchmarkError, match="a client process died"):
+        processes.run(load, 2, kill_one)
+    assert time.monotonic() - began < 15
+    assert children() == []
+
+
+def test_progress_counts_up(load):
+    told = []
+    short = type(load)(**{name: getattr(load, name) for name in load.__slots__} | {"seconds": 1.5})
+    tally, idle = processes.run(short, 1, lambda seconds, calls: told.append((seconds, calls)))
+    assert told == sorted(told)
+    assert len(told) >= 3
+    assert tally.errors == {}
+    assert idle is None or 0 <= idle <= 1
+    assert 0 < tally.client_cpu < 2

@@ -1,0 +1,81 @@
+"""What works with grpcio, protobuf and numpy alone: each test runs in a process where nothing else can be imported."""
+
+import subprocess
+import sys
+
+BLOCK = """
+import sys
+from importlib.abc import MetaPathFinder
+
+ALLOWED = {"grpc", "google", "numpy", "typing_extensions"}
+ALLOWED |= {"serval_client", "serval_protos", "serval_server", "serval_registry", "serval_kernels", "serval_benchmarks"}
+
+
+class Base(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in ALLOWED or top in sys.stdlib_module_names or top.startswith("_"):
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: find_spec(name) if name.partition(".")[0] in ALLOWED else None
+sys.meta_path.insert(0, Base())
+"""
+
+
+def run(code, *arguments):
+    command = [sys.executable, "-W", "error", "-c", BLOCK + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_sdk_imports():
+    done = run("import serval_client; print(serval_client.Client)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_says_what_a_command_lacks():
+    done = run("from serval_client.cli import main; main(['--help'])")
+    assert done.returncode == 0, done.stderr
+    serve = next(line for line in done.stdout.splitlines() if line.strip().startswith("serve "))
+    assert "pip install 'serval-inference[server]'" in " ".join(done.stdout.split())
+    assert serve
+
+
+def test_a_command_that_lacks_its_packages_says_what_to_install():
+    done = run("from serval_client.cli import main; sys.exit(main(['serve']))")
+    assert done.returncode == 1
+    assert done.stderr.startswith("serval: serve needs pip install 'serval-inference[server]'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_few_named_rows_need_no_arrow_and_many_say_what_they_need():
+    code = """
+from serval_client import calls, forms, errors
+calls.predict("m", forms.read({"a": [1, 2], "b": ["x", None]}), None)
+try:
+    calls.Batch("m", forms.read({"a": [1] * 65}), None)
+except errors.MissingExtra as error:
+    print(error)
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'serval-inference[train]'" in done.stdout
+
+
+def test_a_csv_needs_nothing_more(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,x\n,y\n")
+    done = run(f"from serval_client.cli.files import read_rows; print(read_rows({str(path)!r}))")
+    assert done.returncode == 0, done.stderr
+    assert "nan" in done.stdout
+
+
+def test_listing_models_loads_nothing_heavy():
+    heavy = {"pandas", "pyarrow", "sklearn", "onnx", "onnxruntime", "lancedb", "numba", "serval_server"}
+    code = "import sys; from serval_client.cli import main; main(['models', '--server', '127.0.0.1:1']);"
+    command = [sys.executable, "-c", f"{code} print(*({heavy!r} & sys.modules.keys()), 'loaded')"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "loaded", done.stderr

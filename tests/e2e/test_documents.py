@@ -1,0 +1,49 @@
+"""What the documents tell people to type works as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+def examples() -> dict[str, str]:
+    return dict(EXAMPLE.findall((ROOT / "README.md").read_text()))
+
+
+def test_the_examples_of_the_readme_run_one_after_the_other(serve) -> None:
+    server = serve()
+    found = examples()
+    assert list(found) == ["client", "tritonclient"]
+    assert len([line for line in found["client"].splitlines() if line]) <= 12
+    shown = {}
+    for name, code in found.items():
+        program = code.replace("localhost:8470", server.address)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        shown[name] = done.stdout
+    assert shown["client"].startswith("wine@1 1 ")
+    assert "alcohol" in shown["client"]
+    assert "[[" in shown["tritonclient"]
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/operations.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for target in LINK.findall(path.read_text()):
+        assert (path.parent / target).exists(), f"{document} links to {target}"
+
+
+def test_every_command_of_the_table_is_there() -> None:
+    table = re.findall(r"^\| `serval (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(table) >= 10
+    shown = subprocess.run(
+        [Path(sys.executable).with_name("serval"), "--help"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    for command in table:
+        assert re.search(rf"^\s+{command}\b", shown, re.MULTILINE), f"serval --help does not list {command}"

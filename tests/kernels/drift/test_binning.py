@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from serval_kernels.drift import binning
+
+# The first example may wait for the compiler.
+COMPILES = settings(deadline=None)
+
+SAMPLES = npst.arrays(npst.floating_dtypes(endianness="=", sizes=(32, 64)), npst.array_shapes(max_dims=1, max_side=60))
+EDGES = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=40, unique=True).map(sorted).map(np.array)
+
+
+def naive_counts(x, edges):
+    counts = [0] * (len(edges) + 1)
+    for value in x.tolist():
+        if not math.isnan(value):
+            counts[sum(edge < value for edge in edges.tolist())] += 1
+    return counts
+
+
+@COMPILES
+@given(SAMPLES, EDGES)
+def test_counts_every_value_but_nan_in_the_bin_it_lies_in(x, edges):
+    edges = edges.astype(np.float64)
+    assert binning.count_bins(x, edges).tolist() == naive_counts(x, edges)
+
+
+@COMPILES
+@given(SAMPLES, st.integers(2, 70))
+def test_edges_are_finite_rising_and_few(x, bins):
+    edges = binning.quantile_edges(x, bins)
+    assert edges.dtype == np.float64
+    assert len(edges) < bins
+    assert np.isfinite(edges).all()
+    assert (edges[1:] > edges[:-1]).all()
+    assert bool(len(edges)) == bool(np.isfinite(x).any())
+
+
+def test_strided_views_are_counted_in_place():
+    table = np.random.default_rng(0).normal(size=(5000, 7)).astype(np.float32)
+    table.flags.writeable = False
+    edges = binning.quantile_edges(table[:, 3], 100)
+    np.testing.assert_array_equal(binning.count_bins(table[:, 3], edges), binning.count_bins(table[:, 3].copy(), edges))
+
+
+def test_distinct_values_fill_the_bins_evenly():
+    counts = binning.count_bins(x := np.random.default_rng(0).normal(size=10_000), binning.quantile_edges(x, 256))
+    assert len(counts) == 256
+    assert counts.min() >= 39
+    assert counts.max() <= 40
+
+
+def test_a_constant_has_a_bin_to_itself_and_room_on_both_sides():
+    edges = binning.quantile_edges(np.full(100, 3.5, np.float32), 256)
+    assert binning.count_bins(np.array([3.4999, 3.5, 3.5, 3.5001, np.inf, -np.inf]), edges).tolist() == [2, 2, 2]
+
+
+def test_repeated_values_each_have_a_bin_to_themselves():
+    x = np.random.default_rng(0).integers(0, 5, 1000).astype(np.float64)
+    counts = binning.count_bins(x, binning.quantile_edges(x, 256))
+    assert counts[counts > 0].tolist() == np.bincount(x.astype(int)).tolist()
+    between = binning.count_bins(np.array([-1.0, 0.5, 1.5, 4.5]), binning.quantile_edges(x, 256))
+    assert not (between[counts > 0]).any()
+
+
+@pytest.mark.parametrize("decimals", [1, 3])
+def test_a_column_falls_into_the_same_bins_in_either_precision(decimals):
+    x = np.round(np.random.default_rng(0).normal(size=20_000), decimals)
+    for sample in (x, x.astype(np.float32)):
+        edges = binning.quantile_edges(sample, 256)
+        np.testing.assert_array_equal(binning.count_bins(x, edges), binning.count_bins(x.astype(np.float32), edges))
+
+
+def test_values_that_float32_cannot_part_keep_edges_of_their_own():
+    x = 1e9 + np.arange(1000) / 1000
+    assert binning.count_bins(x, binning.quantile_edges(x, 10)).tolist() == [100] * 10
+    huge = np.array([-1.7e308, 1e-310, 1.7e308] * 5)
+    assert binning.count_bins(huge, binning.quantile_edges(huge, 16)).tolist().count(5) == 3
+
+
+def test_infinities_shape_no_edge_and_fall_into_the_outer_bins():
+    x = np.concatenate([np.arange(100.0), [np.inf] * 50, [-np.inf] * 50])
+    edges = binning.quantile_edges(x, 4)
+    np.testing.assert_allclose(edges, [24, 49, 74], rtol=1e-7)
+    assert binning.count_bins(x, edges).tolist() == [75, 25, 25, 75]
+
+
+def test_coarse_groups_keep_order_and_counts():
+    counts = np.random.default_rng(0).integers(0, 20, 200)
+    group_of = binning.coarsen(counts, 10)
+    merged = binning.merge_bins(counts, group_of)
+    assert (np.diff(group_of) >= 0).all()
+    assert merged.sum() == counts.sum()
+    assert len(merged) == 10
+    assert abs(merged - counts.sum() / 10).max() <= 20
+    assert binning.coarsen(np.array([0, 100, 0]), 10).tolist() == [0, 1, 2]
+    assert binning.coarsen(np.array([0, 0]), 10).tolist() == [0, 0]
+
+
+def test_too_few_bins_are_named():
+    with pytest.raises(ValueError, match="bins: 1; wanted 2 or more"):
+        binning.quantile_edges(np.zeros(3), 1)
