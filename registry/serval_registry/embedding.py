@@ -42,8 +42,12 @@ _CHUNK = re.compile(r"[^\W_]+")
 # RandomForestClassifier, XGBRegressor, word2vec: capitals before a capitalised word, words, numbers.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W_A-Za-z\d]+")
 _FILLERS = frozenset(
-    ["a", "all", "an", "and", "any", "are", "as", "at", "by", "find", "for", "from", "in", "is", "it", "like", "me"]
-    + ["model", "my", "of", "on", "or", "that", "the", "this", "to", "use", "using", "with"]
+    word
+    for line in (
+        "a all an and any are as at by find for from in is it like",
+        "me model my of on or that the this to with",
+    )
+    for word in line.split()
 )
 _TOKENS_MAX = 4096
 

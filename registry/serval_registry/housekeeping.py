@@ -22,11 +22,11 @@ from serval_registry.tables import INDEX_ROWS_MIN, Database
 
 logger = logging.getLogger("serval.registry")
 
-# A query over this many pieces takes about twice as long as over one.
-FRAGMENTS_MAX = 64
+# A query over this many pieces takes about half as long again as over one.
+FRAGMENTS_MAX = 32
 
 # How many writes of this process pass before the tables are looked at again.
-WRITES_BETWEEN = 16
+WRITES_BETWEEN = 8
 
 # The index is trained anew at this many times the rows it was trained on; till then new rows are added to it.
 _GROWTH = 2

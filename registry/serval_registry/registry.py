@@ -9,7 +9,7 @@ does not survive a fork.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from serval_registry.search import (
     search,
 )
 from serval_registry.stages import StageChange
-from serval_registry.tables import Database, Row, digest_is
+from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
 
 
@@ -261,8 +261,8 @@ class Registry:
 
         The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
         compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
-        space of their own. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
-        chooses candidates, which are ranked by their full vectors.
+        space of their own. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it
+        covers chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
         return search(
@@ -300,10 +300,10 @@ class Registry:
             raise RuntimeError("this registry was opened before a fork; open it in the process that uses it")
 
     def _keep_baseline(self, content: bytes) -> str:
+        # Not looked for first: an equal one is rare, and a second row of it does no harm.
         sha256 = digest(content)
-        if not self._baselines.select(digest_is(sha256), ["sha256"], limit=1):
-            with self._baselines.settled():
-                self._baselines.add({"sha256": sha256, "created": datetime.now(UTC), "content": content})
+        with self._baselines.settled():
+            self._baselines.add({"sha256": sha256, "created": datetime.now(UTC), "content": content})
         return sha256
 
     def _highest(self, name: str) -> int:
@@ -326,7 +326,7 @@ class Registry:
             raise self._not_found(ref)
         return found[0]
 
-    def _newest(self, where: Expr, columns: Collection[str]) -> Sequence[Row]:
+    def _newest(self, where: Expr, columns: Collection[str]) -> RowList:
         return self._versions.select(where, [*columns], order={"version": False}, limit=1)
 
     def _not_found(self, ref: Ref) -> Exception:

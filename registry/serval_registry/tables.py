@@ -47,6 +47,7 @@ _KEEP_VERSIONS = timedelta(hours=1)
 _TICK_NS = 20_000_000
 
 Row = dict[str, Any]
+RowList = list[Row]
 
 
 def _column(name: str, datatype: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
@@ -233,7 +234,8 @@ class Table:
         """Flush to disk what is written within, before going on."""
         since = time.time_ns() - _TICK_NS
         yield
-        for folder in ("data", "_deletions", "_transactions", "_versions"):
+        # Contents before the manifests that name them. Transaction files serve only writers at work.
+        for folder in ("data", "_deletions", "_versions"):
             _flush_since(self._directory / folder, since)
 
 
