@@ -1,13 +1,15 @@
 """The default vector of a version, computed from what it is; and words in the same space.
 
-Feature hashing with signs (Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning"), in its dense
-form: every token is a vector of DIMENSION signs taken from its BLAKE2b digest, so that two different tokens are nearly
-at right angles (cosine 0 with standard deviation 1/sqrt(128) = 0.09; Achlioptas 2003, "Database-friendly random
-projections"). The tokens of a section are summed and scaled to length 1, the sections added by their weights, and the
-sum scaled to length 1. So thirty feature names weigh no more than three, and a section counts by its weight alone.
+A version is first a weight for each of its tokens: each section's tokens scaled to length 1, the sections added by
+their weights. So thirty feature names weigh no more than three, and a section counts by its weight. Words are shared by
+all sections: "wine" in a name, a tag or a question is one token. What is not a word (types, widths, settings, metric
+values) has a prefix that no word has.
 
-Words are shared by all sections: "wine" in a name, a tag or a question is one token. What is not a word (types, widths,
-settings, metric values) has a prefix that no word has.
+The vector is that space folded into DIMENSION numbers by feature hashing with signs (Weinberger et al. 2009, "Feature
+Hashing for Large Scale Multitask Learning"), in its dense form: every token stands for DIMENSION signs taken from its
+BLAKE2b digest, so that two tokens are nearly at right angles (Achlioptas 2003, "Database-friendly random projections").
+The cosine of two vectors is then that of their tokens with a standard error of 1/sqrt(128) = 0.09: enough to find
+candidates, too much to rank weak matches by, which is what `overlap` is for.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_registry.errors import InvalidArgument
-from serval_registry.model import Draft, Signature
+from serval_registry.model import Draft, Signature, Version
 
 DIMENSION = 128
 
@@ -29,9 +31,9 @@ Vector = npt.NDArray[np.float32]
 WEIGHTS: Mapping[str, float] = {
     "algorithm": 1.0,
     "name": 0.9,
-    "tags": 0.6,
-    "description": 0.6,
-    "dataset": 0.6,
+    "tags": 0.8,
+    "description": 0.7,
+    "dataset": 0.8,
     "schema": 0.5,
     "framework": 0.3,
     "hyperparameters": 0.25,
@@ -40,7 +42,7 @@ WEIGHTS: Mapping[str, float] = {
 
 _CHUNK = re.compile(r"[^\W_]+")
 # RandomForestClassifier, XGBRegressor, word2vec: capitals before a capitalised word, words, numbers.
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W_A-Za-z\d]+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _FILLERS = frozenset(
     word
     for line in (
@@ -49,30 +51,50 @@ _FILLERS = frozenset(
     )
     for word in line.split()
 )
+# Said of half of all models, or of nothing that is looked for: they count, but little.
+_GENERIC = frozenset({"classifier", "regressor", "model", "data", "dataset"})
+_FAINT = 0.4
 _TOKENS_MAX = 4096
+_TEXT_MAX = 16_384
+
+# How much each token counts.
+Tokens = Mapping[str, float]
 
 
-def embed(draft: Draft, signature: Signature) -> Vector:
-    """Return the vector of a draft: float32 [DIMENSION], of length 1."""
-    total = np.zeros(DIMENSION)
-    for section, tokens in _sections(draft, signature).items():
-        total += WEIGHTS[section] * _direction(tokens)
-    norm = float(np.linalg.norm(total))
-    if norm < 1e-6:  # sections that cancel out, or none at all: the vector of a model about which nothing is said
-        total, norm = _direction(["#nothing"]), 1.0
-    return (total / norm).astype(np.float32)
+def embed(said: Draft | Version, signature: Signature) -> Vector:
+    """Return the vector of what is said of a model: float32 [DIMENSION], of length 1."""
+    vector = _fold(describe(said, signature))
+    return vector if vector.any() else _fold({"#nothing": 1.0})
 
 
 def embed_text(query: str) -> Vector:
     """Return the vector of words, in the same space; InvalidArgument when there is no word in them."""
-    spoken = list(words(query))
+    vector = _fold(describe_text(query))
+    if not vector.any():
+        raise InvalidArgument(f"text: the words of {query[:80]!r} cancel out; wanted others")
+    return vector
+
+
+def describe(said: Draft | Version, signature: Signature) -> Tokens:
+    """Return the tokens of what is said of a model, as weights of length 1; none where nothing is said."""
+    total: dict[str, float] = {}
+    for section, tokens in _sections(said, signature).items():
+        for token, weight in _unit(tokens).items():
+            total[token] = total.get(token, 0.0) + WEIGHTS[section] * weight
+    return _unit(total)
+
+
+def describe_text(query: str) -> Tokens:
+    """Return the tokens of words, as weights of length 1; InvalidArgument when there is no word in them."""
+    spoken = list(words(query[:_TEXT_MAX]))
     if not spoken:
         raise InvalidArgument(f"text: {query[:80]!r} has no word in it")
-    telling = [word for word in spoken if word not in _FILLERS]
-    direction = _direction(telling or spoken)
-    if not direction.any():
-        raise InvalidArgument(f"text: the words of {query[:80]!r} cancel out; wanted others")
-    return direction.astype(np.float32)
+    return _unit(_weighed([query[:_TEXT_MAX]]) or dict.fromkeys(spoken, 1.0))
+
+
+def overlap(query: Tokens, other: Tokens) -> float:
+    """Return the cosine of two descriptions, 0 to 1: exactly what the cosine of their vectors estimates."""
+    return math.fsum(weight * other.get(token, 0.0) for token, weight in query.items())
 
 
 def check_vector(values: Sequence[float] | npt.NDArray[np.generic], field_name: str = "vector") -> Vector:
@@ -102,11 +124,10 @@ def words(text: str) -> Iterator[str]:
     ['randomforestclassifier', 'random', 'forest', 'classifier', 'on', 'wine', 'quality']
     """
     for chunk in _CHUNK.findall(text):
-        parts = _PART.findall(chunk)
+        yield _stem(chunk.casefold())
+        parts = _PART.findall(chunk) if chunk.isascii() else []
         if len(parts) > 1:
-            yield _stem(chunk.casefold())
-        for part in parts:
-            yield _stem(part.casefold())
+            yield from (_stem(part.casefold()) for part in parts)
 
 
 def _stem(word: str) -> str:
@@ -115,27 +136,29 @@ def _stem(word: str) -> str:
     return word
 
 
-def _sections(draft: Draft, signature: Signature) -> dict[str, list[str]]:
+def _sections(draft: Draft | Version, signature: Signature) -> dict[str, Tokens]:
+    # A tag's value tells more than its key, which all models of a team share.
+    keys = {word: _FAINT * weight for word, weight in _weighed(draft.tags).items()}
     return {
-        "algorithm": list(words(draft.algorithm)),
-        "name": list(words(draft.name)),
-        "tags": _telling(f"{key} {value}" for key, value in sorted(draft.tags.items())),
-        "description": _telling([draft.description]),
-        "dataset": list(words(draft.dataset)),
-        "schema": list(_schema(draft, signature)),
-        "framework": list(words(draft.framework)),
-        "hyperparameters": [f"#set {key}={value[:80]}" for key, value in sorted(draft.hyperparameters.items())],
-        "metrics": [
-            f"#metric {name}{part}" for name, value in sorted(draft.metrics.items()) for part in _coarse(value)
-        ],
+        "algorithm": _weighed([draft.algorithm]),
+        "name": _weighed([draft.name]),
+        "tags": keys | _weighed(draft.tags.values()),
+        "description": _weighed([draft.description]),
+        "dataset": _weighed([draft.dataset]),
+        "schema": dict.fromkeys(_schema(draft, signature), 1.0),
+        "framework": _weighed([draft.framework]),
+        "hyperparameters": {f"#set {key}={value[:80]}": 1.0 for key, value in draft.hyperparameters.items()},
+        "metrics": {f"#metric {name}{part}": 1.0 for name, value in draft.metrics.items() for part in _coarse(value)},
     }
 
 
-def _telling(texts: Iterable[str]) -> list[str]:
-    return [word for text in texts for word in words(text) if word not in _FILLERS]
+def _weighed(texts: Iterable[str]) -> dict[str, float]:
+    """Return the words of the texts, without fillers, and how much each counts."""
+    found = (word for text in texts for word in words(text) if word not in _FILLERS)
+    return {word: _FAINT if word in _GENERIC else 1.0 for word in found}
 
 
-def _schema(draft: Draft, signature: Signature) -> Iterator[str]:
+def _schema(draft: Draft | Version, signature: Signature) -> Iterator[str]:
     for spec in signature.inputs:
         yield f"#in {spec.datatype} {len(spec.shape)}"
         yield f"#width {spec.shape[-1] if spec.shape else 0}"
@@ -155,14 +178,16 @@ def _coarse(value: float) -> tuple[str, str]:
     return "", f"={size:g}"
 
 
-def _direction(tokens: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return the sum of the tokens' signs, scaled to length 1; zeros for no tokens."""
-    if not tokens:
-        return np.zeros(DIMENSION)
-    # A repeated word says little more than the word: each token counts once.
-    distinct = sorted(set(tokens))[:_TOKENS_MAX]
-    digests = b"".join(hashlib.blake2b(token.encode(), digest_size=DIMENSION // 8).digest() for token in distinct)
-    bits = np.unpackbits(np.frombuffer(digests, dtype=np.uint8)).reshape(len(distinct), DIMENSION)
-    total: npt.NDArray[np.float64] = 2.0 * bits.sum(axis=0, dtype=np.float64) - len(distinct)
+def _unit(tokens: Tokens) -> dict[str, float]:
+    norm = math.sqrt(math.fsum(weight * weight for weight in tokens.values()))
+    return {token: weight / norm for token, weight in tokens.items()}
+
+
+def _fold(tokens: Tokens) -> Vector:
+    """Return the weighted sum of the tokens' signs, scaled to length 1; zeros for no tokens or ones that cancel out."""
+    chosen = sorted(tokens, key=lambda token: (-tokens[token], token))[:_TOKENS_MAX]
+    digests = b"".join(hashlib.blake2b(token.encode(), digest_size=DIMENSION // 8).digest() for token in chosen)
+    bits = np.unpackbits(np.frombuffer(digests, dtype=np.uint8)).reshape(len(chosen), DIMENSION)
+    total = np.array([tokens[token] for token in chosen]) @ (2.0 * bits - 1.0)
     norm = float(np.linalg.norm(total))
-    return np.divide(total, norm) if norm > 0 else total
+    return np.asarray(total / norm if norm > 1e-6 else np.zeros(DIMENSION), dtype=np.float32)

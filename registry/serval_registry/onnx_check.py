@@ -59,7 +59,6 @@ def check(artifact: bytes, max_bytes: int) -> Signature:
     model = _parse(artifact)
     _check_self_contained(model)
     _check_operators(model)
-    _check_wellformed(artifact)
     held = {tensor.name for tensor in model.graph.initializer}
     held |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     inputs = tuple(_spec("input", value) for value in model.graph.input if value.name not in held)
@@ -68,6 +67,7 @@ def check(artifact: bytes, max_bytes: int) -> Signature:
         raise InvalidArgument(
             f"artifact: the ONNX graph has {len(inputs)} inputs and {len(outputs)} outputs; wanted some"
         )
+    _check_wellformed(artifact)
     return Signature(inputs=inputs, outputs=outputs, opsets=_opsets(model))
 
 
@@ -161,16 +161,11 @@ def _spec(role: str, value: onnx.ValueInfoProto) -> TensorSpec:
             f"artifact: {role} {_short(value.name)} has elements of ONNX type {_type_name(tensor.elem_type)}; "
             f"wanted one of {', '.join(DataType)}"
         )
-    if role == "input" and not tensor.HasField("shape"):
-        raise InvalidArgument(f"artifact: input {_short(value.name)} declares no shape; wanted one, such as [N, 30]")
-    return TensorSpec(value.name, datatype, _shape(tensor))
-
-
-def _shape(tensor: onnx.TypeProto.Tensor) -> tuple[int, ...]:
     if not tensor.HasField("shape"):
-        return (-1,)  # an output of undeclared rank: of its sizes only the batch is known to exist
+        raise InvalidArgument(f"artifact: {role} {_short(value.name)} declares no shape; wanted one, such as [N, 30]")
     # Some converters write 0 for a size they do not know.
-    return tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in tensor.shape.dim)
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in tensor.shape.dim)
+    return TensorSpec(value.name, datatype, shape)
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

@@ -9,7 +9,7 @@ does not survive a fork.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from lancedb.expr import Expr
 
 from serval_registry import filters, listing, stages
 from serval_registry.artifacts import ArtifactStore, digest
-from serval_registry.embedding import Vector, check_vector, embed, embed_text
+from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition
 from serval_registry.housekeeping import Housekeeper
 from serval_registry.locks import WriterLock
@@ -251,7 +251,7 @@ class Registry:
 
     def search(
         self,
-        query: Ref | str | Vector | npt.NDArray[np.generic],
+        query: Ref | str | Sequence[float] | npt.NDArray[np.generic],
         *,
         stages: Collection[Stage] = (),
         tags: Mapping[str, str] | None = None,
@@ -261,8 +261,9 @@ class Registry:
 
         The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
         compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
-        space of their own. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it
-        covers chooses candidates, which are ranked by their full vectors.
+        space of their own. What words find is ranked by the words themselves, whose cosine that of the vectors
+        estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
+        chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
         return search(
@@ -307,8 +308,8 @@ class Registry:
         return sha256
 
     def _highest(self, name: str) -> int:
-        rows = self._versions.select(filters.named(name), ["version"])
-        return max((int(row["version"]) for row in rows), default=0)
+        found = self._versions.select(filters.named(name), ["version"], order={"version": False}, limit=1)
+        return int(found[0]["version"]) if found else 0
 
     def _find(self, ref: Ref) -> Version:
         return from_row(self._row(ref, self._versions.columns))
@@ -332,9 +333,9 @@ class Registry:
     def _not_found(self, ref: Ref) -> Exception:
         return not_found(ref, self._versions.select(filters.named(ref.name), ["version", "deleted"]))
 
-    def _wanted(self, query: Ref | str | Vector | npt.NDArray[np.generic]) -> Wanted:
+    def _wanted(self, query: Ref | str | Sequence[float] | npt.NDArray[np.generic]) -> Wanted:
         if isinstance(query, str):
-            return Wanted(embed_text(query), source=DEFAULT_VECTOR)
+            return Wanted(embed_text(query), source=DEFAULT_VECTOR, words=describe_text(query))
         if not isinstance(query, Ref):
             return Wanted(check_vector(query))
         example = self._find(query)

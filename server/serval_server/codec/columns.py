@@ -31,8 +31,10 @@ class Columns:
             spec.name: sorted((f for f in self.features if f.input == spec.name), key=lambda f: f.column)
             for spec in self._inputs
         }
-        self._all_numeric = all(feature.kind is FeatureKind.NUMERIC for feature in self.features)
-        self._single = self._inputs[0] if len(self._inputs) == 1 and self._all_numeric else None
+        self._has_texts = any(feature.kind is FeatureKind.TEXT for feature in self.features)
+        # A matrix goes in as it is where one input holds every column in the order of the features.
+        in_order = [feature.column for feature in self.features] == list(range(len(self.features)))
+        self._whole = self._inputs[0] if len(self._inputs) == 1 and in_order and not self._has_texts else None
 
     def from_values(self, values: Sequence[float]) -> dict[str, Array]:
         """Return the inputs for packed floats, row-major in feature order."""
@@ -45,16 +47,12 @@ class Columns:
 
     def from_matrix(self, matrix: Array, field: str) -> dict[str, Array]:
         """Return the inputs for an array of shape [rows, width] in feature order."""
-        width = self._width(field)
-        if matrix.ndim != 2 or matrix.shape[1] != width:
-            raise InvalidArgument(
-                f"{field}: got shape {list(matrix.shape)}, wanted [rows, {width}]: {self._label} takes {width} features"
-            )
+        self._check_matrix(matrix, field)
         if matrix.shape[0] == 0:
             raise InvalidArgument(f"{field}: got 0 rows, wanted at least 1")
-        if self._single is not None:
-            return {self._single.name: _cast(matrix, self._single.datatype, field)}
-        return self.from_table({feature.name: matrix[:, i] for i, feature in enumerate(self.features)}, field)
+        if self._whole is not None:
+            return {self._whole.name: _cast(matrix, self._whole.datatype, field)}
+        return self.from_table(self._table_of(matrix, field), field)
 
     def from_named_rows(self, rows: Sequence[prediction_pb2.NamedRow]) -> dict[str, Array]:
         """Return the inputs for rows of named values."""
@@ -92,23 +90,33 @@ class Columns:
 
     def table(self, rows: common_pb2.Rows, field: str) -> Table:
         """Return the columns of a Rows message by feature name, for statistics: missing values are welcome here."""
-        width = self._width(field)
+        self._width(field)
         match rows.WhichOneof("data"):
             case "tensor":
                 matrix = tensors.from_message(rows.tensor, f"{field}.tensor")
-                if matrix.ndim != 2 or matrix.shape[1] != width:
-                    raise InvalidArgument(f"{field}.tensor: got shape {list(matrix.shape)}, wanted [rows, {width}]")
-                if not self._all_numeric:
-                    raise InvalidArgument(f"{field}.tensor: {self._label} has columns of text or flags; send arrow_ipc")
-                if matrix.dtype.kind not in "fiu":
-                    raise InvalidArgument(f"{field}.tensor: got {matrix.dtype}, wanted numbers")
-                return {f.name: _as_float(matrix[:, i]) for i, f in enumerate(self.features)}
+                self._check_matrix(matrix, f"{field}.tensor")
+                return self._table_of(matrix, f"{field}.tensor")
             case "arrow_ipc":
                 table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc")
                 self._check_names(table.keys(), f"{field}.arrow_ipc")
                 return {f.name: _as_statistic(_checked_kind(table[f.name], f, field), f) for f in self.features}
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
+
+    def _check_matrix(self, matrix: Array, field: str) -> None:
+        width = self._width(field)
+        if matrix.ndim != 2 or matrix.shape[1] != width:
+            raise InvalidArgument(
+                f"{field}: got shape {list(matrix.shape)}, wanted [rows, {width}]: {self._label} takes {width} features"
+            )
+        if self._has_texts:
+            raise InvalidArgument(f"{field}: {self._label} takes texts too; send named rows or an Arrow table")
+
+    def _table_of(self, matrix: Array, field: str) -> Table:
+        """Return the columns of a checked matrix by feature name; those of flags hold 0 and 1."""
+        if matrix.dtype.kind not in "fiub":
+            raise InvalidArgument(f"{field}: got {matrix.dtype}, wanted numbers")
+        return {f.name: _column_from(matrix[:, i], f, field) for i, f in enumerate(self.features)}
 
     def _width(self, field: str) -> int:
         if not self.features:
@@ -149,6 +157,15 @@ def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Arr
     column = np.empty(len(values), {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
     column[:] = values
     return column
+
+
+def _column_from(column: Array, feature: Feature, field: str) -> Array:
+    if feature.kind is not FeatureKind.FLAG:
+        return _as_float(column)
+    flags = column != 0
+    if not np.array_equal(flags, column):
+        raise InvalidArgument(f"{field}: column {feature.name!r} is a flag and holds other numbers than 0 and 1")
+    return flags
 
 
 def _checked_kind(column: Array, feature: Feature, field: str) -> Array:

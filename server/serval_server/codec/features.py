@@ -27,10 +27,9 @@ def features_of(named: Sequence[Feature], signature: Signature) -> tuple[Feature
             raise InvalidArgument(f"{field}: the model has no column {feature.column} in an input {feature.input!r}")
         if place in seen or feature.name in names:
             raise InvalidArgument(f"{field}: {feature.name[:80]!r} or its column comes twice")
-        if feature.kind is not places[place].kind:
-            raise InvalidArgument(
-                f"{field}: {feature.name[:80]!r} is {feature.kind}, its input holds {places[place].kind}"
-            )
+        holds = places[place].kind
+        if feature.kind is not holds and (feature.kind, holds) != (FeatureKind.FLAG, FeatureKind.NUMERIC):
+            raise InvalidArgument(f"{field}: {feature.name[:80]!r} is {feature.kind}, its input holds {holds}")
         names.add(feature.name)
         seen.add(place)
     if len(seen) != len(places):

@@ -144,9 +144,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb2.SetStageRequest, context: grpc.ServicerContext
     ) -> registry_pb2.SetStageReply:
         """Move it; the routes follow once the new model is loaded, so that no call waits for that."""
-        ref = _pinned(request.model)
-        change = self._registry.set_stage(ref.name, ref.version, stage_of(request.stage, "stage"))
-        self._router.refresh(ref.name)
+        name, number = _pinned(request.model)
+        change = self._registry.set_stage(name, number, stage_of(request.stage, "stage"))
+        self._router.refresh(name)
         return registry_pb2.SetStageReply(
             version=version_message(change.version), archived_version=change.archived_version or 0
         )
@@ -158,10 +158,10 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         context: grpc.ServicerContext,
     ) -> registry_pb2.DeleteVersionReply:
         """Remove one version for good."""
-        ref = _pinned(request.model)
-        self._registry.delete(ref.name, ref.version)
-        self._router.refresh(ref.name)
-        return registry_pb2.DeleteVersionReply(name=ref.name, version=ref.version)
+        name, number = _pinned(request.model)
+        self._registry.delete(name, number)
+        self._router.refresh(name)
+        return registry_pb2.DeleteVersionReply(name=name, version=number)
 
     @streaming
     def DownloadArtifact(
@@ -260,11 +260,11 @@ def _baseline_of(table: Table | None, features: Sequence[Feature]) -> tuple[byte
     return baselines.to_bytes(computed), computed.rows
 
 
-def _pinned(model: str) -> Ref:
+def _pinned(model: str) -> tuple[str, int]:
     ref = Ref.parse(model)
     if ref.version is None:
         raise InvalidArgument(f"model: {model[:80]!r} names no version; wanted one, such as {ref.name}@1")
-    return ref
+    return ref.name, ref.version
 
 
 def _bounded(value: int, default: int, most: int, field: str) -> int:
