@@ -4,7 +4,8 @@ Three forms come in: a dense matrix in the model's feature order, named rows, an
 feature name, and columns become the arrays that the ONNX inputs want.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,9 +124,9 @@ class Columns:
             raise InvalidArgument(f"{field}: {self._label} does not take columns; send its inputs as tensors")
         return len(self.features)
 
-    def _check_names(self, got: Mapping[str, object] | object, field: str) -> None:
+    def _check_names(self, got: Iterable[str], field: str) -> None:
         names = {feature.name for feature in self.features}
-        came = set(got)  # type: ignore[call-overload]
+        came = set(got)
         if came == names:
             return
         parts = []
@@ -142,7 +143,7 @@ def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Arr
     """Return one column of named rows. A loop in Python over rows: this is the form for a few of them."""
     kinds = {FeatureKind.NUMERIC: "number", FeatureKind.TEXT: "text", FeatureKind.FLAG: "flag"}
     wanted = kinds[feature.kind]
-    values: list[object] = []
+    values: list[Any] = []
     for index, row in enumerate(rows):
         value = row.features[feature.name]
         came = value.WhichOneof("kind")
@@ -154,7 +155,7 @@ def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Arr
             raise InvalidArgument(f"rows[{index}]: feature {feature.name!r} came as a {came}, wanted a {wanted}")
         else:
             values.append(getattr(value, wanted))
-    column = np.empty(len(values), {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
+    column: Array = np.empty(len(values), {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
     column[:] = values
     return column
 
@@ -162,7 +163,7 @@ def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Arr
 def _column_from(column: Array, feature: Feature, field: str) -> Array:
     if feature.kind is not FeatureKind.FLAG:
         return _as_float(column)
-    flags = column != 0
+    flags: Array = np.not_equal(column, 0)
     if not np.array_equal(flags, column):
         raise InvalidArgument(f"{field}: column {feature.name!r} is a flag and holds other numbers than 0 and 1")
     return flags

@@ -171,7 +171,7 @@ def encode(
 
 def _join_bytes(array: Array) -> bytes:
     parts: list[bytes] = []
-    for element in array.reshape(-1):
+    for element in array.reshape(-1).tolist():
         value = element.encode() if isinstance(element, str) else bytes(element)
         parts += (LENGTH.pack(len(value)), value)
     return b"".join(parts)
@@ -184,7 +184,7 @@ def classify(scores: Array, top: int, classes: Sequence[str]) -> Array:
     if top < 1:
         raise InvalidArgument(f"outputs: classification wants at least 1 class, got {top}")
     top = min(top, scores.shape[1])
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    order = np.argsort(np.negative(scores.astype(np.float64)), axis=1, kind="stable")[:, :top]
     labels = list(classes) if len(classes) == scores.shape[1] else None
     form = np.empty(order.shape, np.object_)
     for row, column in np.ndindex(order.shape):

@@ -34,7 +34,7 @@ MISSING = {
 
 def stage_number(stage: Stage) -> common_pb2.Stage:
     """Return the enum number of a stage."""
-    return common_pb2.Stage.Value(stage.name)
+    return common_pb2.Stage.Value(stage.name)  # type: ignore[no-any-return]
 
 
 def stage_of(number: int, field: str) -> Stage:
@@ -158,7 +158,7 @@ def _feature_message(feature: Feature) -> common_pb2.Feature:
 
 def kind_number(kind: FeatureKind) -> common_pb2.FeatureKind:
     """Return the enum number of a kind of feature."""
-    return common_pb2.FeatureKind.Value(kind.name)
+    return common_pb2.FeatureKind.Value(kind.name)  # type: ignore[no-any-return]
 
 
 def _spec_message(spec: TensorSpec) -> common_pb2.TensorSpec:

@@ -47,7 +47,7 @@ def from_raw(raw: bytes, datatype: DataType, shape: Sequence[int], field: str) -
             f"shape {list(shape)} of {datatype} at {dtype.itemsize} bytes each"
         )
     if datatype is DataType.BOOL:  # any byte but 0 is true
-        return (np.frombuffer(raw, np.uint8) != 0).reshape(shape)
+        return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(shape)
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
@@ -95,4 +95,4 @@ def datatype_of(number: int, field: str) -> DataType:
 
 def number_of(datatype: DataType) -> common_pb2.DataType:
     """Return the serval.v1 enum number of a data type."""
-    return common_pb2.DataType.Value(datatype.value)
+    return common_pb2.DataType.Value(datatype.value)  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ class LoadedModel:
         return max(rows, 0)
 
     def _check_missing(self, name: str, array: Array) -> None:
-        index = first_nan(array.reshape(-1))
+        index = first_nan(cast("npt.NDArray[np.float32]", array.reshape(-1)))
         if index < 0:
             return
         row, column = divmod(index, math.prod(array.shape[1:]) or 1)

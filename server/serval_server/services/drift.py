@@ -97,7 +97,7 @@ def _feature(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
 
 
 def _number(verdict: Verdict) -> drift_pb2.Verdict:
-    return drift_pb2.Verdict.Value(verdict.name)
+    return drift_pb2.Verdict.Value(verdict.name)  # type: ignore[no-any-return]
 
 
 def _fields(record: Any, **override: object) -> dict[str, Any]:

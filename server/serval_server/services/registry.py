@@ -223,7 +223,7 @@ class _Upload:
 
 def _rows_of(data: bytes) -> common_pb2.Rows:
     try:
-        return common_pb2.Rows.FromString(data)
+        return common_pb2.Rows.FromString(data)  # type: ignore[no-any-return]
     except DecodeError as error:
         raise InvalidArgument(f"sample_chunk: {len(data)} bytes are not a serialized serval.v1.Rows") from error
 
