@@ -16,6 +16,7 @@ from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_g
 from serval_registry.model import Ref
 from serval_registry.registry import Registry
 
+from serval_server import warmup
 from serval_server.config import Options, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
@@ -48,11 +49,12 @@ class App:
         self.port = 0
 
     def start(self) -> None:
-        """Listen, load what is to be warm, and only then say that it is ready."""
+        """Listen, load the kernels and what is to be warm, and only then say that it is ready."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.port = grpcio_transport.listen(self._server, self._options.listen, self._options.tls)
         self._server.start()
         self.router.start()
+        warmup.kernels()
         self.router.warm(self._refs_to_warm())
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)

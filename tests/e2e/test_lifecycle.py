@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from serval_e2e import Stubs, connect, registration, tensor_rows
+from serval_e2e import Stubs, connect, register_many, registration, tensor_rows
 from serval_protos.v1 import common_pb2, prediction_pb2, registry_pb2
 
 TIMEOUT = 60.0
@@ -218,20 +218,15 @@ def alive(pid: int) -> bool:
         return False
 
 
-def register_many(address: str, artifact: bytes, count: int, numbers: "multiprocessing.Queue[int]") -> None:
-    stubs = connect(address)
-    for _ in range(count):
-        numbers.put(register(stubs, "contested", artifact).version)
-    stubs.channel.close()
-
-
 @pytest.mark.slow
 def test_four_processes_register_one_name_and_nothing_is_lost(serve, trained) -> None:
     server = serve("--workers", "2")
     spawn = multiprocessing.get_context("spawn")
     numbers = spawn.Queue()
     artifact = trained["cancer"].onnx
-    processes = [spawn.Process(target=register_many, args=(server.address, artifact, 50, numbers)) for _ in range(4)]
+    processes = [
+        spawn.Process(target=register_many, args=(server.address, "contested", artifact, 50, numbers)) for _ in range(4)
+    ]
     for process in processes:
         process.start()
     answered = sorted(numbers.get(timeout=120) for _ in range(200))

@@ -1,5 +1,6 @@
 """What end-to-end tests share: a server in a process of its own, stubs, and messages."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -105,3 +106,11 @@ def registration(
         yield registry_pb2.RegisterModelRequest(artifact_chunk=artifact[start : start + (1 << 20)])
     if sample is not None:
         yield registry_pb2.RegisterModelRequest(sample_chunk=sample.SerializeToString())
+
+
+def register_many(address: str, name: str, artifact: bytes, count: int, numbers: "multiprocessing.Queue[int]") -> None:
+    """Register one artifact again and again and put each version's number; what a spawned process runs."""
+    stubs = connect(address)
+    for _ in range(count):
+        numbers.put(stubs.registry.RegisterModel(registration(name, artifact), timeout=TIMEOUT).version)
+    stubs.channel.close()
