@@ -1,5 +1,6 @@
 """The only place that knows every room: it builds them, wires them together, and runs them until told to stop."""
 
+import gc
 import logging
 import signal
 import threading
@@ -56,6 +57,8 @@ class App:
         self.router.start()
         warmup.kernels()
         self.router.warm(self._refs_to_warm())
+        gc.collect()
+        gc.freeze()  # what is here now stays: collections during calls need not walk through it
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -70,12 +73,19 @@ class App:
 
     def _register_services(self) -> None:
         server = self._server
-        prediction_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionServicer(self.router), server)
-        registry_pb2_grpc.add_RegistryServiceServicer_to_server(
-            RegistryServicer(self.registry, self.router, self._options), server
-        )
+        prediction = PredictionServicer(self.router)
+        registry = RegistryServicer(self.registry, self.router, self._options)
+        prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
         drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry), server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
+        streaming = (
+            (prediction, contract.PREDICTION),
+            (registry, contract.REGISTRY),
+            (self._open_inference, contract.OPEN_INFERENCE),
+        )
+        for servicer, service in streaming:
+            grpcio_transport.give_streams_their_own_threads(servicer, service)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         _add_reflection(server)
 

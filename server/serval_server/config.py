@@ -20,8 +20,8 @@ DEFAULT_SAMPLE_BYTES = 64 * MIB
 
 DEFAULT_MEMORY_BYTES = 2048 * MIB
 
-# A stream holds a thread while it is open; more threads cost nothing until they are used.
-DEFAULT_THREADS = 32
+# Threads share one interpreter: more of them only hand it around, which costs throughput and the slowest calls.
+DEFAULT_THREADS = 8
 
 # Time for load balancers to see NOT_SERVING before new calls are refused.
 DEFAULT_DRAIN_SECONDS = 0.2

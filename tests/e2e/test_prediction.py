@@ -181,3 +181,20 @@ def test_forests_take_missing_values_where_scikit_learn_does(stubs, models) -> N
         prediction_pb2.PredictRequest(model="forest", values=row.tolist()), timeout=TIMEOUT
     )
     assert np.isfinite(reply.outputs[1].floats).all()
+
+
+def test_open_streams_do_not_starve_calls(stubs, models) -> None:
+    """More streams than there are threads for calls, all open and waiting, and a call still gets its answer."""
+    import queue
+
+    row = models["cancer"].rows[0].tolist()
+    request = prediction_pb2.PredictRequest(model="cancer", values=row)
+    questions = [queue.Queue() for _ in range(20)]
+    streams = [stubs.prediction.PredictStream(iter(q.get, None), timeout=TIMEOUT) for q in questions]
+    for question, stream in zip(questions, streams, strict=True):
+        question.put(request)
+        assert next(stream).reply.version == 1
+    assert stubs.prediction.Predict(request, timeout=TIMEOUT).version == 1
+    for question, stream in zip(questions, streams, strict=True):
+        question.put(None)
+        assert list(stream) == []

@@ -39,7 +39,7 @@ FIELDS: Final = np.dtype(
     [(name, np.int64) for name in ("model_at", "model_length", "version_at", "version_length")]
     + [(name, np.int64) for name in ("input_at", "input_length", "datatype", "rank", "row_octets", "rows")]
     + [(name, np.int64) for name in ("id_at", "id_length", "payload_at", "payload_length")]
-    + [(name, np.int64) for name in ("head_end", "middle_at", "payloads", "ids_before", "ids_after", "others_after")]
+    + [(name, np.int64) for name in ("head_end", "middle_at", "payloads", "ids_before", "others_after")]
     + [("shape", np.int64, (RANK_MAX,))],
     align=True,
 )
@@ -81,7 +81,7 @@ def clear(fields: Any) -> None:
     fields.input_at = fields.input_length = fields.datatype = fields.rank = fields.row_octets = fields.rows = 0
     fields.id_at = fields.id_length = fields.payload_at = fields.payload_length = 0
     fields.head_end = fields.middle_at = 0
-    fields.payloads = fields.ids_before = fields.ids_after = fields.others_after = 0
+    fields.payloads = fields.ids_before = fields.others_after = 0
 
 
 @inlined

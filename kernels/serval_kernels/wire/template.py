@@ -61,9 +61,7 @@ def new_templates(senders: int) -> Records:
 @inlined
 def note_id(fields: Any, begins: int, ends: int) -> None:
     """Note an id field, tag and all, while parsing a message."""
-    if fields.payloads:
-        fields.ids_after += 1
-    else:
+    if not fields.payloads:  # a template says nothing of the ids behind the payload
         fields.ids_before += 1
         fields.head_end, fields.middle_at = begins, ends
 
@@ -88,7 +86,7 @@ def take(template: Any, layouts: Records, buffer: Octets, message: Any, fields: 
     message.id_at, message.id_length = fields.id_at, fields.id_length
     message.payload_at, message.payload_length = fields.payload_at, fields.payload_length
     message.rows = fields.rows
-    if fields.payloads == 1 and fields.ids_before <= 1 and fields.ids_after <= 1 and fields.others_after == 0:
+    if fields.payloads == 1 and fields.ids_before <= 1 and fields.others_after == 0:
         _record(template, buffer, message.at, fields, place, layouts[place].serial)
 
 

@@ -126,6 +126,8 @@ def _wanted(model: LoadedModel, outputs: Sequence[str]) -> list[str]:
 def _output(name: str, array: Array) -> prediction_pb2.Output:
     datatype = DATA_TYPES[array.dtype]
     output = prediction_pb2.Output(name=name, datatype=tensors.number_of(datatype), shape=array.shape)
+    if datatype is DataType.BOOL:
+        array = array.astype(np.int64)
     values = array.reshape(-1).tolist()
     match datatype:
         case DataType.FP16 | DataType.FP32:

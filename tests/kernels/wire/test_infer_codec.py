@@ -185,7 +185,7 @@ def test_leaves_to_the_servicer_what_it_does_not_understand(change):
         request(datatype="BOOL", raw=b"\1\1\2"),
         request(datatype="BF16", raw=bytes(6)),
         request(datatype="BYTES", raw=bytes(12)),
-        request(datatype="FP32\0"),
+        request(datatype="FP32\0", raw=bytes(12)),
         request(datatype="fp32"),
         request(datatype=""),
         request(raw=bytes(11)),
@@ -237,6 +237,37 @@ def test_a_template_changes_nothing(sequence, data):
     sequence = sequence * 2 + [m[:at] + delimited(0x1A, i.encode()) + m[at:] for m, at, i in extra]
     senders = data.draw(st.lists(st.integers(0, 1), min_size=len(sequence), max_size=len(sequence)))
     assert Turns(infer_codec).decode(sequence, senders) == [decoded_one(message) for message in sequence]
+
+
+BODY = request().SerializeToString()
+NAME, REST, AN_ID, OTHER_ID = BODY[:4], BODY[4:], delimited(0x1A, b"one"), delimited(0x1A, b"two")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (AN_ID + OTHER_ID + BODY, AN_ID + BODY),  # two ids, then one of them
+        (AN_ID + NAME + OTHER_ID + REST, AN_ID + BODY),
+        (BODY + AN_ID + OTHER_ID, BODY + AN_ID),
+        (BODY + delimited(0x0A, b"xx"), BODY),  # a field after the payload, then none
+        (BODY + b"\x78\x00", BODY),
+        (BODY, BODY + delimited(0x0A, b"xx")),
+        (AN_ID + BODY, OTHER_ID + BODY + delimited(0x1A, b"")),  # the last of two counts, empty as it is
+        (AN_ID + BODY, delimited(0x1A, b"\xff") + BODY),
+        (AN_ID + BODY, BODY + delimited(0x1A, "é".encode())),
+        (AN_ID + BODY, delimited(0x1A, b"a" * 128) + BODY),
+        (AN_ID + BODY, b"\x1a\x83\x00one" + BODY),
+        (AN_ID + BODY, b"\x1a\x7f" + BODY),  # an id that claims more than there is
+        (AN_ID + BODY, BODY + b"\x1a"),
+        (AN_ID + BODY, BODY + b"\x1a\x01"),
+        (AN_ID + BODY, BODY + b"\x2a\x00"),
+        (BODY, BODY[:-1]),
+        (BODY, NAME),
+        (BODY, b""),
+    ],
+)
+def test_a_template_is_not_taken_for_more_than_it_says(first, second):
+    assert Turns(infer_codec).decode([first, second]) == [decoded_one(first), decoded_one(second)]
 
 
 @pytest.mark.parametrize("ident", ["", "1", "a" * 127])

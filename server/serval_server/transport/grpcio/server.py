@@ -3,11 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from serval_registry.errors import InvalidArgument
 
 from serval_server.config import Options, Tls
 
 UNLIMITED = -1
+
+STREAMS_MAX = 256
+
+_STREAM_THREADS = ThreadPoolExecutor(STREAMS_MAX, thread_name_prefix="serval-stream")
 
 # A client may ping this often without being told that it pings too much; gRPC's own five minutes break clients that
 # keep idle connections alive through load balancers.
@@ -20,6 +25,13 @@ def build(options: Options, *, share_port: bool) -> grpc.Server:
         ThreadPoolExecutor(options.threads, thread_name_prefix="serval-call"),
         options=_channel_arguments(options, share_port),
     )
+
+
+def give_streams_their_own_threads(servicer: object, service: ServiceDescriptor) -> None:
+    """Have the streaming methods of a servicer run apart: an open stream holds a thread, and must not starve calls."""
+    for method in service.methods:
+        if method.client_streaming or method.server_streaming:
+            getattr(type(servicer), method.name).experimental_thread_pool = _STREAM_THREADS
 
 
 def listen(server: grpc.Server, address: str, tls: Tls | None) -> int:
