@@ -26,8 +26,11 @@ class Known:
 
 
 KNOWN = {
-    "serve": Known("serve the models of a registry over gRPC", ("lancedb", "numba", "onnx", "onnxruntime", "pyarrow")),
-    "bench": Known("load a server and measure it; compare kernels", ("numba",)),
+    "serve": Known(
+        "serve the models of a registry over gRPC",
+        ("grpc_health", "grpc_reflection", "lancedb", "numba", "onnxruntime"),
+    ),
+    "bench": Known("load a server and measure it", ()),
 }
 
 
