@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from serval_client.tensors import DTYPES
 from serval_protos.v1 import common_pb2, drift_pb2, registry_pb2
 
 from serval_benchmarks.errors import BenchmarkError
@@ -20,21 +21,6 @@ Table = Mapping[str, Array]
 # All the draws that a model without a baseline leaves open.
 _CATEGORIES = ("a", "b", "c")
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-
-NUMPY_TYPES: dict[common_pb2.DataType, np.dtype[np.generic]] = {
-    common_pb2.BOOL: np.dtype(np.bool_),
-    common_pb2.UINT8: np.dtype("u1"),
-    common_pb2.UINT16: np.dtype("<u2"),
-    common_pb2.UINT32: np.dtype("<u4"),
-    common_pb2.UINT64: np.dtype("<u8"),
-    common_pb2.INT8: np.dtype("i1"),
-    common_pb2.INT16: np.dtype("<i2"),
-    common_pb2.INT32: np.dtype("<i4"),
-    common_pb2.INT64: np.dtype("<i8"),
-    common_pb2.FP16: np.dtype("<f2"),
-    common_pb2.FP32: np.dtype("<f4"),
-    common_pb2.FP64: np.dtype("<f8"),
-}
 
 
 def draw_table(
@@ -51,7 +37,7 @@ def draw_table(
     for feature in version.features:
         if feature.kind == common_pb2.NUMERIC:
             column = _draw_numbers(known.get(feature.name), rows, random)
-            table[feature.name] = _whole(column, NUMPY_TYPES.get(datatypes[feature.input], np.dtype("<f4")))
+            table[feature.name] = _whole(column, DTYPES.get(datatypes[feature.input], np.dtype("<f4")))
         else:
             table[feature.name] = _draw_categories(feature.kind, known.get(feature.name), rows, random)
     return table
@@ -73,7 +59,7 @@ def draw_tensors(version: registry_pb2.ModelVersion, rows: int, random: np.rando
         if spec.datatype == common_pb2.STRING:
             tensors[spec.name] = random.choice(np.array(_CATEGORIES, np.object_), shape)
         else:
-            dtype = NUMPY_TYPES[spec.datatype]
+            dtype = DTYPES[spec.datatype]
             tensors[spec.name] = _whole(random.standard_normal(shape), dtype).astype(dtype)
     return tensors
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from serval_client.tensors import DTYPES
 from serval_protos.services import METHODS
 from serval_protos.v1 import drift_pb2, registry_pb2
 
@@ -95,7 +96,7 @@ def _one_tensor(file: Path, version: registry_pb2.ModelVersion) -> requests.Tens
         ref = f"{version.name}@{version.version}"
         raise BenchmarkError(f"--data: a file can fill one input; {ref} has {len(version.inputs)}: {names}")
     spec = version.inputs[0]
-    if file.suffix != ".npy" or spec.datatype not in data.NUMPY_TYPES:
+    if file.suffix != ".npy" or spec.datatype not in DTYPES:
         raise BenchmarkError(f"--data: input {spec.name!r} is a tensor of numbers; wanted an .npy file, got {file}")
     array = data.load_array(file)
     if len(array.shape) != len(spec.shape) or any(
@@ -104,7 +105,7 @@ def _one_tensor(file: Path, version: registry_pb2.ModelVersion) -> requests.Tens
         raise BenchmarkError(
             f"--data: {file} has shape {list(array.shape)}, input {spec.name!r} wants {list(spec.shape)} (-1: any size)"
         )
-    return {spec.name: array.astype(data.NUMPY_TYPES[spec.datatype])}
+    return {spec.name: array.astype(DTYPES[spec.datatype])}
 
 
 def _baseline(channel: grpc.Channel, model: str) -> drift_pb2.Baseline | None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
+from serval_client.tensors import DTYPES
 from serval_protos.inference import open_inference_pb2 as v2
 from serval_protos.services import METHODS
 from serval_protos.v1 import common_pb2, prediction_pb2
-
-from serval_benchmarks.data import NUMPY_TYPES
 
 PATHS = {
     "Predict": "/serval.v1.PredictionService/Predict",
@@ -97,8 +96,8 @@ def _batch_outputs(reply: prediction_pb2.BatchPredictReply) -> Iterator[_Output]
         count = math.prod(tensor.shape)
         if tensor.datatype == common_pb2.STRING:
             yield _Output(tensor.name, tuple(tensor.shape), len(tensor.strings), count)
-        elif tensor.datatype in NUMPY_TYPES:
-            item = NUMPY_TYPES[tensor.datatype].itemsize
+        elif tensor.datatype in DTYPES:
+            item = DTYPES[tensor.datatype].itemsize
             yield _Output(tensor.name, tuple(tensor.shape), len(tensor.data), count * item)
         else:
             raise BadReplyError(f"outputs: {tensor.name!r} has data type {tensor.datatype}, which is none")
@@ -115,7 +114,7 @@ def _read_infer(reply: v2.ModelInferResponse) -> tuple[Answer, list[_Output]]:
     ]
 
 
-_BY_NAME = {common_pb2.DataType.Name(number): dtype for number, dtype in NUMPY_TYPES.items()}
+_BY_NAME = {common_pb2.DataType.Name(number): dtype for number, dtype in DTYPES.items()}
 
 
 def _raw_size(output: v2.ModelInferResponse.InferOutputTensor) -> int | None:

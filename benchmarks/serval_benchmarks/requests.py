@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
+from serval_client.tensors import DTYPES
 from serval_protos.inference import open_inference_pb2 as v2
 from serval_protos.v1 import common_pb2, prediction_pb2, registry_pb2
 
-from serval_benchmarks.data import NUMPY_TYPES, Table
+from serval_benchmarks.data import Table
 from serval_benchmarks.errors import BenchmarkError
 
 Array = npt.NDArray[np.generic]
@@ -111,7 +112,9 @@ def _batch_of_tensors(model: str, tensors: Tensors) -> bytes:
     return _encoded(prediction_pb2.BatchPredictRequest(model=model, tensors=messages))
 
 
-_DATA_TYPES = {dtype: number for number, dtype in NUMPY_TYPES.items()} | {np.dtype(np.object_): common_pb2.STRING}
+_DATA_TYPES: dict[np.dtype[np.generic], Any] = {dtype: number for number, dtype in DTYPES.items()} | {
+    np.dtype(np.object_): common_pb2.STRING
+}
 
 
 def _tensor(name: str, array: Array) -> common_pb2.Tensor:
@@ -129,7 +132,7 @@ def _inputs_of(version: registry_pb2.ModelVersion, table: Table) -> Tensors:
     for spec in version.inputs:
         features = sorted((f for f in version.features if f.input == spec.name), key=lambda f: f.column)
         block = np.stack([table[feature.name] for feature in features], axis=1)
-        typed = block if spec.datatype == common_pb2.STRING else _cast(block, NUMPY_TYPES[spec.datatype], spec.name)
+        typed = block if spec.datatype == common_pb2.STRING else _cast(block, DTYPES[spec.datatype], spec.name)
         inputs[spec.name] = typed if len(spec.shape) > 1 else typed[:, 0]
     return inputs
 

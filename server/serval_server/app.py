@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 import grpc
@@ -14,14 +14,14 @@ from grpc_reflection.v1alpha import reflection
 from serval_protos import services as contract
 from serval_protos.inference import open_inference_pb2_grpc
 from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
-from serval_registry.model import Ref
+from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
 from serval_server import warmup
 from serval_server.config import Options, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
-from serval_server.engine.router import Router, production_refs
+from serval_server.engine.router import Router, every_version
 from serval_server.services.drift import DriftServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
@@ -94,13 +94,15 @@ class App:
             self._health.set(name, status)
 
     def _refs_to_warm(self) -> list[Ref]:
+        """Return the names to load; a bare name is what its callers will ask for."""
         match self._options.warm:
             case Warm.NONE:
-                return []
+                versions: Iterable[Version] = ()
             case Warm.PRODUCTION:
-                return production_refs(self.registry)
+                versions = every_version(self.registry, stages=[Stage.PRODUCTION])
             case Warm.ALL:
-                return all_refs(self.registry)
+                versions = every_version(self.registry, latest_only=True)
+        return [Ref(version.name) for version in versions]
 
 
 def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App], None]) -> None:
@@ -118,16 +120,6 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
     stopping.wait()
     LOG.info("draining")
     app.stop()
-
-
-def all_refs(registry: Registry) -> list[Ref]:
-    """Return a reference to the newest version of every name and to those in production."""
-    refs, token = production_refs(registry), ""
-    while True:
-        versions, token = registry.list(latest_only=True, page_size=1000, page_token=token)
-        refs += [Ref(version.name) for version in versions]
-        if not token:
-            return refs
 
 
 def _open_registry(options: Options) -> Registry:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serval_benchmarks.data import NUMPY_TYPES, draw_table, draw_tensors, load_table
+from serval_benchmarks.data import draw_table, draw_tensors, load_table
 from serval_benchmarks.errors import BenchmarkError
+from serval_client.tensors import DTYPES
 from serval_protos.v1 import common_pb2, drift_pb2, registry_pb2
 
 LIMITS = st.floats(allow_nan=False, allow_infinity=False)
@@ -53,10 +54,10 @@ def test_numbers_without_a_baseline_are_standard_normal():
     assert abs(column.std() - 1) < 0.05
 
 
-@pytest.mark.parametrize("datatype", sorted(set(NUMPY_TYPES) - {common_pb2.FP16, common_pb2.FP32, common_pb2.FP64}))
+@pytest.mark.parametrize("datatype", sorted(set(DTYPES) - {common_pb2.FP16, common_pb2.FP32, common_pb2.FP64}))
 def test_numbers_of_integer_inputs_are_exact_in_their_type(datatype):
     column = draw_table(model(common_pb2.NUMERIC, datatype=datatype), None, 100, np.random.default_rng(0))["x0"]
-    assert np.array_equal(column.astype(NUMPY_TYPES[datatype]).astype(np.float64), column)
+    assert np.array_equal(column.astype(DTYPES[datatype]).astype(np.float64), column)
 
 
 def test_categories_come_by_their_frequency():

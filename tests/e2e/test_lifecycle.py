@@ -262,3 +262,23 @@ def test_two_versions_serve_at_once(stubs, trained) -> None:
             reply = predict(stubs, f"both@{version}", row)
             assert reply.version == version
             assert reply.outputs[0].integers[0] == trained[name].estimator.predict(row[None])[0]
+
+
+def test_what_is_warm_is_loaded_before_the_server_is_ready(serve, trained) -> None:
+    from serval_protos.inference import open_inference_pb2 as pb
+
+    first = serve()
+    stubs = connect(first.address)
+    for name in ("lazy", "hot"):
+        register(stubs, name, trained["cancer"].onnx)
+    set_stage(stubs, "hot@1", common_pb2.PRODUCTION)
+    stubs.channel.close()
+    first.terminate()
+    for warm, wanted in (("none", []), ("production", ["hot"]), ("all", ["hot", "lazy"])):
+        server = serve("--warm", warm, data=first.data)
+        stubs = connect(server.address)
+        loaded = stubs.inference.ModelStatistics(pb.ModelStatisticsRequest(), timeout=TIMEOUT).model_stats
+        assert [model.name for model in loaded] == wanted
+        assert predict(stubs, "lazy", trained["cancer"].rows[0]).version == 1
+        stubs.channel.close()
+        server.terminate()

@@ -7,10 +7,10 @@ replaced only after the new model is loaded, so that no call fails or waits in b
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from serval_registry.errors import NotFound, ServalError, Unavailable
-from serval_registry.model import Ref, Stage, check_name
+from serval_registry.model import Ref, Stage, Version, check_name
 from serval_registry.registry import Registry
 
 from serval_server.engine.availability import Availability
@@ -26,6 +26,8 @@ Route = tuple[str, str]
 
 # Bounds what callers can make grow by asking for many spellings of what exists.
 ROUTES_MAX = 100_000
+
+PAGE_SIZE = 1000
 
 
 class Router:
@@ -144,11 +146,11 @@ def _checked_ref(name: str, tail: str) -> Ref:
     return Ref.of(name, tail, "model_version")
 
 
-def production_refs(registry: Registry) -> list[Ref]:
-    """Return a reference to every version in production."""
-    refs, token = [], ""
+def every_version(registry: Registry, *, stages: Sequence[Stage] = (), latest_only: bool = False) -> Iterator[Version]:
+    """Yield all that the registry lists, page by page."""
+    token = ""
     while True:
-        versions, token = registry.list(stages=[Stage.PRODUCTION], page_size=1000, page_token=token)
-        refs += [Ref(version.name) for version in versions]
+        page, token = registry.list(stages=stages, latest_only=latest_only, page_size=PAGE_SIZE, page_token=token)
+        yield from page
         if not token:
-            return refs
+            return

@@ -15,7 +15,7 @@ from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.predict import predict
-from serval_server.engine.router import Router
+from serval_server.engine.router import Router, every_version
 from serval_server.errors import status_of, streaming, unary
 
 # What is really answered here, in Triton's names.
@@ -143,20 +143,16 @@ class OpenInferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
     ) -> pb.RepositoryIndexResponse:
         """Every version. One that is not in memory is READY too: it is loaded by its first call."""
         response = pb.RepositoryIndexResponse()
-        token = ""
-        while True:
-            versions, token = self._registry.list(page_size=1000, page_token=token)
-            for version in versions:
-                unloaded = self._availability.is_unloaded(version.name)
-                if not (unloaded and request.ready):
-                    response.models.add(
-                        name=version.name,
-                        version=str(version.version),
-                        state="UNAVAILABLE" if unloaded else "READY",
-                        reason="unloaded" if unloaded else "",
-                    )
-            if not token:
-                return response
+        for version in every_version(self._registry):
+            unloaded = self._availability.is_unloaded(version.name)
+            if not (unloaded and request.ready):
+                response.models.add(
+                    name=version.name,
+                    version=str(version.version),
+                    state="UNAVAILABLE" if unloaded else "READY",
+                    reason="unloaded" if unloaded else "",
+                )
+        return response
 
     @unary
     def RepositoryModelLoad(
