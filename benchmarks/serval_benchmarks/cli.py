@@ -9,7 +9,7 @@ from serval_client.channel import DEFAULT_TARGET
 
 from serval_benchmarks import processes, report
 from serval_benchmarks.errors import BenchmarkError
-from serval_benchmarks.load import Closed, Load, Open
+from serval_benchmarks.load import COMPILED, DRIVERS, Closed, Load, Open
 from serval_benchmarks.prepare import Prepared, prepare
 from serval_benchmarks.replies import PATHS
 
@@ -68,6 +68,12 @@ class Bench:
             help="open loop: calls due while N are waiting are not sent and count as errors (default: %(default)s)",
         )
         parser.add_argument("--connections", type=_positive, metavar="C", help=f"(default: {CONNECTIONS})")
+        parser.add_argument(
+            "--driver",
+            choices=DRIVERS,
+            default=COMPILED,
+            help="who sends the calls: serval's compiled client, or grpc.aio (default: %(default)s)",
+        )
         parser.add_argument("--processes", type=_positive, default=1, metavar="P", help="client processes (default: 1)")
         parser.add_argument("--seconds", type=_above_zero, default=10.0, metavar="S", help="(default: 10)")
         parser.add_argument("--warmup", type=_not_negative, default=2.0, metavar="S", help="(default: 2)")
@@ -137,6 +143,7 @@ def _load(args: argparse.Namespace, pace: Closed | Open, prepared: Prepared) -> 
         connections=connections,
         warmup=args.warmup,
         seconds=args.seconds,
+        driver=args.driver,
     )
 
 

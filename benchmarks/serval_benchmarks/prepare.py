@@ -12,8 +12,9 @@ from serval_protos.services import METHODS
 from serval_protos.v1 import drift_pb2, registry_pb2
 
 from serval_benchmarks import data, requests
+from serval_benchmarks.driver_grpcio import CHANNEL_OPTIONS
 from serval_benchmarks.errors import BenchmarkError
-from serval_benchmarks.load import CHANNEL_OPTIONS, CONNECT_SECONDS
+from serval_benchmarks.load import CONNECT_SECONDS
 from serval_benchmarks.replies import PATHS, Answer, BadReplyError, ReplyCheck
 
 _GET_MODEL = "/serval.v1.RegistryService/GetModel"

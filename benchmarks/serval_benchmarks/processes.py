@@ -1,10 +1,9 @@
-"""Client processes: one drives some 10,000 to 18,000 calls a second, so that a fast server needs several.
+"""Client processes: a server that is faster than one client needs several.
 
 They are spawned, never forked: grpc does not survive a fork. All keep time by one clock (time.perf_counter_ns is the
 same in every process of a machine) and begin at the same instant of it.
 """
 
-import asyncio
 import gc
 import multiprocessing
 import signal
@@ -16,14 +15,14 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from serval_benchmarks.errors import BenchmarkError
-from serval_benchmarks.load import CONNECT_SECONDS, DRAIN_SECONDS, NANOSECONDS, Load, Run, Tally, event_loop
+from serval_benchmarks.load import COMPILED, DRAIN_SECONDS, NANOSECONDS, Load, Tally
 from serval_benchmarks.machine import idle_share
 
 # From "everybody is connected" to the first call: more than telling it to every process takes.
 START_SECONDS = 0.05
 
-# What a client process may take to import and connect, and, after the drain, to send its tally.
-_PATIENCE_SECONDS = 60.0
+# What a client process may take to import, compile and connect, and, after the drain, to send its tally.
+_PATIENCE_SECONDS = 300.0
 # What it may take to end after that, or after SIGTERM.
 _EXIT_SECONDS = 5.0
 _PROGRESS_SECONDS = 0.25
@@ -113,28 +112,28 @@ def _client(load: Load, pipe: Connection, counts: Any, index: int) -> None:
     def progress(calls: int) -> None:
         counts[index] = calls
 
+    def begin() -> int:
+        pipe.send("connected")
+        start: int = pipe.recv()
+        # What exists now stays; the collector shall not look through it while the clock runs.
+        gc.collect()
+        gc.freeze()
+        return start
+
     try:
-        with asyncio.Runner(loop_factory=event_loop) as runner:
-            pipe.send(runner.run(_drive(load, pipe, progress)))
+        pipe.send(_driver(load)(load, begin, progress))
     except BenchmarkError as error:
         pipe.send(error)
     except (BrokenPipeError, EOFError):
         sys.exit(1)
 
 
-async def _drive(load: Load, pipe: Connection, progress: Callable[[int], None]) -> Tally:
-    run = Run(load, progress)
-    try:
-        await run.connect()
-    except TimeoutError as error:
-        await run.close()
-        raise BenchmarkError(f"--server: nothing answers at {load.server} within {CONNECT_SECONDS:g} s") from error
-    pipe.send("connected")
-    start: int = pipe.recv()
-    # What exists now stays; the collector shall not look through it while the clock runs.
-    gc.collect()
-    gc.freeze()
-    try:
-        return await run.drive(start)
-    finally:
-        await run.close()
+def _driver(load: Load) -> Callable[[Load, Callable[[], int], Callable[[int], None]], Tally]:
+    # Imported here: each process needs one of them.
+    if load.driver == COMPILED:
+        from serval_benchmarks import driver_compiled
+
+        return driver_compiled.run
+    from serval_benchmarks import driver_grpcio
+
+    return driver_grpcio.run

@@ -157,6 +157,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "rate": None if isinstance(load.pace, Closed) else load.pace.rate,
             "outstanding": None if isinstance(load.pace, Closed) else load.pace.outstanding,
             "connections": load.connections,
+            "driver": load.driver,
             "processes": result.processes,
             "seconds": load.seconds,
             "warmup": load.warmup,

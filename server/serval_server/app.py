@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,7 +19,7 @@ from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
 from serval_server import warmup
-from serval_server.config import Options, Warm
+from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.router import Router, every_version
@@ -26,7 +27,11 @@ from serval_server.services.drift import DriftServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
 from serval_server.services.registry import RegistryServicer
-from serval_server.transport.grpcio import server as grpcio_transport
+from serval_server.transport.grpcio.server import GrpcioTransport
+from serval_server.transport.threads import give_streams_their_own_threads
+
+if TYPE_CHECKING:
+    from serval_server.transport.vectorized.transport import VectorizedTransport
 
 LOG = logging.getLogger(__name__)
 
@@ -45,17 +50,17 @@ class App:
         self.router = Router(self.registry, self.catalogue, availability)
         self._health = health.HealthServicer()
         self._open_inference = OpenInferenceServicer(self.router, self.catalogue, self.registry, availability)
-        self._server = grpcio_transport.build(options, share_port=share_port)
+        self._transport = self._new_transport(options, share_port)
         self._register_services()
         self.port = 0
 
     def start(self) -> None:
         """Listen, load the kernels and what is to be warm, and only then say that it is ready."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.port = grpcio_transport.listen(self._server, self._options.listen, self._options.tls)
-        self._server.start()
-        self.router.start()
+        self.port = self._transport.listen()
+        self._transport.start()
         warmup.kernels()
+        self.router.start()
         self.router.warm(self._refs_to_warm())
         gc.collect()
         gc.freeze()  # what is here now stays: collections during calls need not walk through it
@@ -67,12 +72,23 @@ class App:
         self._open_inference.ready = False
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         time.sleep(self._options.drain_seconds)
-        self._server.stop(self._options.grace_seconds).wait()
+        self._transport.stop()
         self.router.stop()
         self.registry.close()
 
+    def _new_transport(self, options: Options, share_port: bool) -> "GrpcioTransport | VectorizedTransport":
+        """Return the transport; the vectorized one compiles when it is imported, and shows that first."""
+        if options.transport is Transport.GRPCIO:
+            return GrpcioTransport(options, share_port=share_port)
+        warmup.kernels()
+        from serval_server.transport.vectorized.transport import VectorizedTransport
+
+        transport = VectorizedTransport(options, share_port=share_port)
+        transport.add_methods(self.router)
+        return transport
+
     def _register_services(self) -> None:
-        server = self._server
+        server = self._transport.server
         prediction = PredictionServicer(self.router)
         registry = RegistryServicer(self.registry, self.router, self._options)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
@@ -85,7 +101,7 @@ class App:
             (self._open_inference, contract.OPEN_INFERENCE),
         )
         for servicer, service in streaming:
-            grpcio_transport.give_streams_their_own_threads(servicer, service)
+            give_streams_their_own_threads(servicer, service)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         _add_reflection(server)
 

@@ -9,19 +9,24 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import (
     DEFAULT_ARTIFACT_BYTES,
+    DEFAULT_BATCH_ROWS,
     DEFAULT_GRACE_SECONDS,
+    DEFAULT_KEEPALIVE_SECONDS,
+    DEFAULT_KEEPALIVE_TIMEOUT_SECONDS,
     DEFAULT_LISTEN,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_MESSAGE_BYTES,
     DEFAULT_THREADS,
     Options,
     Tls,
+    Transport,
     Warm,
 )
 
@@ -34,6 +39,7 @@ EPILOG = """
 examples:
   serval serve --data ./models
   serval serve --data ./models --listen 0.0.0.0:8470 --workers 4 --warm all
+  serval serve --data ./models --listen unix:/run/serval.sock
   serval serve --data ./models --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 
 It is ready when it prints its line, and when grpc.health.v1 answers SERVING. SIGTERM drains: health becomes
@@ -52,21 +58,40 @@ class _Serve:
         parser.epilog = EPILOG
         add = parser.add_argument
         add("--data", type=Path, default=Path("serval-data"), metavar="DIR", help="the registry's folder (%(default)s)")
-        add("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="address (%(default)s); port 0: any free one")
+        add(
+            "--listen",
+            default=DEFAULT_LISTEN,
+            metavar="ADDRESS",
+            help="HOST:PORT, port 0 for any free one, or unix:PATH (%(default)s)",
+        )
+        add(
+            "--transport",
+            type=Transport,
+            default=Transport.VECTORIZED,
+            choices=list(Transport),
+            help="vectorized: serval's own; grpcio: the reference (%(default)s)",
+        )
         add("--workers", type=_positive, default=1, metavar="N", help="processes that share the port (%(default)s)")
         add(
             "--threads",
             type=_positive,
             default=DEFAULT_THREADS,
             metavar="N",
-            help="calls at once, a worker (%(default)s)",
+            help="ordinary calls at once, a worker (%(default)s)",
+        )
+        add(
+            "--max-batch-rows",
+            type=_positive,
+            default=DEFAULT_BATCH_ROWS,
+            metavar="N",
+            help="rows of one run of a model (%(default)s)",
         )
         add("--warm", type=Warm, default=Warm.PRODUCTION, choices=list(Warm), help="what to load at start")
         add("--memory", type=_size, default=DEFAULT_MEMORY_BYTES, metavar="SIZE", help="for loaded models (2GiB)")
         add("--max-message", type=_size, default=DEFAULT_MESSAGE_BYTES, metavar="SIZE", help="one request (64MiB)")
         add("--max-artifact", type=_size, default=DEFAULT_ARTIFACT_BYTES, metavar="SIZE", help="one model (512MiB)")
         add("--index-threshold", type=_positive, metavar="ROWS", help="versions from which search uses IVF_PQ")
-        add("--max-connection-age", type=float, metavar="SECONDS", help="close connections that are older")
+        _add_connection_options(add)
         add(
             "--grace",
             type=float,
@@ -86,6 +111,18 @@ class _Serve:
         except ServalError as error:
             print(f"serval serve: {error}", file=sys.stderr)
             return 1
+
+
+def _add_connection_options(add: Callable[..., object]) -> None:
+    """Add what grpc calls keepalive and connection age."""
+    for name, default, text in (
+        ("--keepalive-time", DEFAULT_KEEPALIVE_SECONDS, "ping a connection that is silent for so long (%(default)s)"),
+        ("--keepalive-timeout", DEFAULT_KEEPALIVE_TIMEOUT_SECONDS, "close one that does not answer (%(default)s)"),
+        ("--max-connection-idle", None, "close connections without calls for so long"),
+        ("--max-connection-age", None, "close connections that are older"),
+        ("--max-connection-age-grace", None, "time for their calls to end in (for ever)"),
+    ):
+        add(name, type=float, default=default, metavar="SECONDS", help=text)
 
 
 SERVE = _Serve()
@@ -115,6 +152,7 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(
         data=args.data,
         listen=args.listen,
+        transport=args.transport,
         workers=args.workers,
         threads=args.threads,
         warm=args.warm,
@@ -122,7 +160,12 @@ def _options(args: argparse.Namespace) -> Options:
         message_bytes=args.max_message,
         artifact_bytes=args.max_artifact,
         index_threshold=args.index_threshold,
+        max_batch_rows=args.max_batch_rows,
+        keepalive_seconds=args.keepalive_time,
+        keepalive_timeout_seconds=args.keepalive_timeout,
+        max_connection_idle_seconds=args.max_connection_idle,
         max_connection_age_seconds=args.max_connection_age,
+        max_connection_age_grace_seconds=args.max_connection_age_grace,
         grace_seconds=args.grace,
         tls=_tls(args),
     )

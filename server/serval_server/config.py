@@ -28,6 +28,13 @@ DEFAULT_DRAIN_SECONDS = 0.2
 
 DEFAULT_GRACE_SECONDS = 10.0
 
+# More rows in a run of ONNX Runtime gain nothing, and the first of them would wait for the last.
+DEFAULT_BATCH_ROWS = 8192
+
+# As grpc has them.
+DEFAULT_KEEPALIVE_SECONDS = 7200.0
+DEFAULT_KEEPALIVE_TIMEOUT_SECONDS = 20.0
+
 
 class Warm(StrEnum):
     """Which models are loaded before the server says that it is ready."""
@@ -35,6 +42,13 @@ class Warm(StrEnum):
     NONE = "none"
     PRODUCTION = "production"
     ALL = "all"
+
+
+class Transport(StrEnum):
+    """Who speaks gRPC to the callers."""
+
+    VECTORIZED = "vectorized"  # serval's own: compiled kernels over all that has arrived
+    GRPCIO = "grpcio"  # the reference, and the fallback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class Options:
 
     data: Path
     listen: str = DEFAULT_LISTEN
+    transport: Transport = Transport.VECTORIZED
     workers: int = 1
     threads: int = DEFAULT_THREADS
     warm: Warm = Warm.PRODUCTION
@@ -60,8 +75,12 @@ class Options:
     artifact_bytes: int = DEFAULT_ARTIFACT_BYTES
     sample_bytes: int = DEFAULT_SAMPLE_BYTES
     index_threshold: int | None = None
-    keepalive_seconds: float = 7200.0
+    max_batch_rows: int = DEFAULT_BATCH_ROWS
+    keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
+    keepalive_timeout_seconds: float = DEFAULT_KEEPALIVE_TIMEOUT_SECONDS
+    max_connection_idle_seconds: float | None = None
     max_connection_age_seconds: float | None = None
+    max_connection_age_grace_seconds: float | None = None
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     tls: Tls | None = None
@@ -77,4 +96,5 @@ class Options:
         tls = values.pop("tls")
         if tls is not None:
             tls = Tls(**{name: Path(path) if path else None for name, path in tls.items()})  # type: ignore[arg-type]
-        return cls(**{**values, "data": Path(values["data"]), "warm": Warm(values["warm"]), "tls": tls})
+        values |= {"data": Path(values["data"]), "warm": Warm(values["warm"]), "tls": tls}
+        return cls(**{**values, "transport": Transport(values["transport"])})

@@ -40,7 +40,7 @@ class Server(
 ):
     """Answers rightly; a test may make it stall, fail or answer wrongly. Keeps what was asked."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.models = {"adder": adder()}
         self.baseline = None
         self.before_reply = lambda _context: None
@@ -53,7 +53,7 @@ class Server(
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(self, self._grpc)
         drift_pb2_grpc.add_DriftServiceServicer_to_server(self, self._grpc)
         v2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._grpc)
-        self.address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{port}')}"
         self._grpc.start()
 
     def stop(self):
@@ -127,6 +127,29 @@ class Stall:
 @pytest.fixture
 def server():
     running = Server()
+    yield running
+    running.stop()
+
+
+class Restarting:
+    """A server that can be stopped at once and started again at its address."""
+
+    def __init__(self):
+        self._server = Server()
+        self.address = self._server.address
+
+    def restart(self):
+        self.stop()
+        time.sleep(0.2)
+        self._server = Server(int(self.address.rpartition(":")[2]))
+
+    def stop(self):
+        self._server.stop()
+
+
+@pytest.fixture
+def serve_again():
+    running = Restarting()
     yield running
     running.stop()
 

@@ -1,24 +1,33 @@
-"""Loads against a real server, on this process's own event loop."""
+"""Loads against a real server, by either driver."""
 
-import asyncio
+import re
+import socket
 import threading
 import time
 
 import grpc
 import pytest
+from serval_benchmarks import driver_compiled, driver_grpcio
 from serval_benchmarks import load as loads
-from serval_benchmarks.load import BAD_REPLY, NOT_SENT, UNANSWERED, Closed, Load, Open, Run
+from serval_benchmarks.errors import BenchmarkError
+from serval_benchmarks.load import BAD_REPLY, COMPILED, GRPCIO, NOT_SENT, UNANSWERED, Closed, Load, Open
 from serval_benchmarks.prepare import prepare
 
 START = 20_000_000  # ns from now
+DRIVERS = {COMPILED: driver_compiled, GRPCIO: driver_grpcio}
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request):
+    return request.param
 
 
 @pytest.fixture
-def run(server):
-    def run(pace, seconds=0.5, warmup=0.0, connections=2, made=None):
+def run(server, driver):
+    def run(pace, seconds=0.5, warmup=0.0, connections=2, made=None, address=None):
         made = made or prepare(server.address, "adder", "Predict", 1, None)
         load = Load(
-            server=server.address,
+            server=address or server.address,
             path=made.path,
             requests=made.requests,
             reply_sizes=made.reply_sizes,
@@ -27,20 +36,11 @@ def run(server):
             connections=connections,
             warmup=warmup,
             seconds=seconds,
+            driver=driver,
         )
-        with asyncio.Runner(loop_factory=loads.event_loop) as runner:
-            return runner.run(drive(load))
+        return DRIVERS[driver].run(load, lambda: time.perf_counter_ns() + START, lambda _calls: None)
 
     return run
-
-
-async def drive(load):
-    run = Run(load, lambda _calls: None)
-    await run.connect()
-    try:
-        return await run.drive(time.perf_counter_ns() + START)
-    finally:
-        await run.close()
 
 
 def test_a_closed_loop_keeps_its_number_in_flight(server, run):
@@ -176,3 +176,72 @@ def test_calls_are_due_on_one_clock_across_processes():
 
 def test_a_closed_loop_is_shared_without_rest():
     assert [Closed(8).share(index, 3).in_flight for index in range(3)] == [3, 3, 2]
+
+
+def test_drivers_agree(server, run):
+    """A server that takes 5 ms has the same rate and the same latency, whoever measures it."""
+    made = prepare(server.address, "adder", "Predict", 1, None)
+    server.before_reply = lambda _context: time.sleep(0.005)
+    tally = run(Closed(4), seconds=1.0, made=made)
+    assert 500 <= tally.replies <= 800
+    assert 5_000_000 <= tally.latency.percentile(50) <= 8_000_000
+    assert tally.errors == {}
+
+
+@pytest.mark.parametrize("driver", [COMPILED], indirect=True)
+def test_a_server_that_comes_back_is_found_again(run, serve_again):
+    """Calls that were under way are lost, those due meanwhile are sent late; all are counted."""
+    made = prepare(serve_again.address, "adder", "Predict", 1, None)
+    restart = threading.Timer(0.5, serve_again.restart)
+    restart.start()
+    tally = run(Open(rate=200, outstanding=1000), seconds=2.0, made=made, address=serve_again.address)
+    restart.join()
+    failed = sum(count for count, _ in tally.errors.values())
+    assert set(tally.errors) <= {"UNAVAILABLE", "CANCELLED"}
+    assert tally.latency.count + failed == 400
+    assert tally.latency.count > 300
+    assert tally.latency.maximum > 50_000_000
+
+
+@pytest.mark.parametrize("driver", [COMPILED], indirect=True)
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("unix:/tmp/socket", "wants HOST:PORT; others take --driver grpcio"),
+        ("127.0.0.1", "wants HOST:PORT"),
+        ("127.0.0.1:1", "nothing answers at 127.0.0.1:1"),
+    ],
+)
+def test_addresses_that_cannot_be_loaded(run, address, complaint):
+    with pytest.raises(BenchmarkError, match=re.escape(complaint)):
+        run(Closed(1), address=address)
+
+
+@pytest.mark.parametrize("driver", [COMPILED], indirect=True)
+@pytest.mark.parametrize(
+    ("says", "complaint"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no gRPC server in plain text"),
+        (None, "is no gRPC server in plain text: the connection is closed"),
+        (b"", "--server: nothing answers"),
+    ],
+)
+def test_something_else_answers_at_the_address(run, monkeypatch, says, complaint):
+    """A listener that speaks no HTTP/2, one that closes, and one that says nothing."""
+    monkeypatch.setattr(driver_compiled, "CONNECT_SECONDS", 0.3)
+    done = threading.Event()
+
+    def answer():
+        with listener.accept()[0] as connected:
+            connected.recv(1000)
+            if says is not None:
+                connected.sendall(says)
+                done.wait(5)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(BenchmarkError, match=complaint):
+            run(Closed(1), connections=1, address=f"127.0.0.1:{listener.getsockname()[1]}")
+        done.set()
+        thread.join()

@@ -1,4 +1,4 @@
-"""What a header field means to a gRPC server, as small integers.
+"""What a header field means to a gRPC server or client, as small integers.
 
 `meaning` says which name it is and `detail` what its value says; UNKNOWN is a value that the name's row below does not
 list. Both are found once, when a field arrives as a literal, and stay on its table entry.
@@ -11,12 +11,14 @@ list. Both are found once, when a field arrives as a literal, and stay on its ta
     GRPC_TIMEOUT       nanoseconds, at most LONGEST_TIMEOUT
     GRPC_ENCODING      IDENTITY, GZIP, DEFLATE
     CONTENT_LENGTH     octets
+    GRPC_STATUS        the number
+    PSEUDO_OTHER       the three digits of :status
     all others         UNKNOWN
 
 Pseudo-header fields have the meanings up to PSEUDO_OTHER, so that their order is a comparison.
 
-Who checks what. The caller has seen to it that [at, at + size) lies in `text`. Paths are registered before the first
-block is decoded: what an entry means is not asked again.
+Who checks what. The caller has seen to it that [at, at + size) lies in `text`, and a value right behind its name. Paths
+are registered before the first block is decoded: what an entry means is not asked again.
 """
 
 from collections.abc import Sequence
@@ -25,7 +27,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.wire import huffman
+from serval_kernels.wire import grpc, huffman
 from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, same, signed
 
@@ -43,7 +45,9 @@ USER_AGENT: Final = 10
 CONTENT_LENGTH: Final = 11
 HOST: Final = 12
 CONNECTION_SPECIFIC: Final = 13  # malformed in HTTP/2: RFC 9113, 8.2.2
-OTHER: Final = 14
+GRPC_STATUS: Final = 14  # of no meaning in a request
+GRPC_MESSAGE: Final = 15  # of no meaning in a request
+OTHER: Final = 16
 
 UNKNOWN: Final = -1
 POST: Final = 0
@@ -53,7 +57,7 @@ TRAILERS: Final = 0
 IDENTITY: Final = 0
 GZIP: Final = 1
 DEFLATE: Final = 2
-LONGEST_TIMEOUT: Final = (1 << 63) - 1  # 292 years; gRPC can say 11,415, which is no deadline either
+LONGEST_TIMEOUT: Final = grpc.LONGEST_TIMEOUT
 
 _NAMES: Final = {
     b":method": METHOD,
@@ -73,6 +77,8 @@ _NAMES: Final = {
     b"proxy-connection": CONNECTION_SPECIFIC,
     b"transfer-encoding": CONNECTION_SPECIFIC,
     b"upgrade": CONNECTION_SPECIFIC,
+    b"grpc-status": GRPC_STATUS,
+    b"grpc-message": GRPC_MESSAGE,
 }
 
 
@@ -81,7 +87,7 @@ def _octets(text: bytes) -> Octets:
 
 
 # No two names agree in size, first and last octet mixed like this (checked at import): a look-up compares once.
-_NAME_SLOTS, _FIRST_FACTOR, _LAST_FACTOR = 64, 4, 1
+_NAME_SLOTS, _FIRST_FACTOR, _LAST_FACTOR = 64, 1, 15
 
 
 def _slots_of_names() -> npt.NDArray[np.int64]:
@@ -101,13 +107,11 @@ _NAMES_AT = _slots_of_names()
 
 _POST, _TRAILERS = _octets(b"POST"), _octets(b"trailers")
 _GRPC, _GRPC_PROTO = _octets(b"application/grpc"), _octets(b"application/grpc+proto")
+_STATUS_NAME = _octets(b":status")
 _IDENTITY, _GZIP, _DEFLATE = _octets(b"identity"), _octets(b"gzip"), _octets(b"deflate")
 
-# Nanoseconds of the units of grpc-timeout (gRPC over HTTP/2), by the letter's octet
-_UNITS = np.zeros(256, np.int64)
-for _letter, _nanoseconds in zip(b"HMSmun", (3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1), strict=True):
-    _UNITS[_letter] = _nanoseconds
-_TIMEOUT_DIGITS, _LENGTH_DIGITS = 8, 18  # the first by gRPC; eighteen nines are the most that int64 holds
+_LENGTH_DIGITS = 18  # eighteen nines are the most that int64 holds
+_STATUS_DIGITS, _GRPC_STATUS_DIGITS = 3, 9
 
 _PATH_HASHED = 12  # octets at the end of a path that its hash looks at: methods differ in their last word
 _PATH_SLOTS_PER_PATH = 4  # two keys a path, and half of the slots empty
@@ -206,11 +210,15 @@ def detail_of(meaning: int, paths: Paths, text: Octets, at: int, size: int) -> i
         row = find_path(paths, text, at, size, 0)
         return UNKNOWN if row == UNKNOWN else signed(paths.rows[row].method)
     if meaning == GRPC_TIMEOUT:
-        return _timeout(text, at, size)
+        return grpc.parse_timeout(text, at, size)  # MALFORMED is UNKNOWN
     if meaning == CONTENT_LENGTH:
         return _number(text, at, size, _LENGTH_DIGITS)
     if meaning == CONTENT_TYPE:
         return GRPC if _is(text, at, size, _GRPC) else GRPC_PROTO if _is(text, at, size, _GRPC_PROTO) else UNKNOWN
+    if meaning == GRPC_STATUS:
+        return _number(text, at, size, _GRPC_STATUS_DIGITS)
+    if meaning == PSEUDO_OTHER:
+        return _status(text, at, size)
     if meaning == TE:
         return TRAILERS if _is(text, at, size, _TRAILERS) else UNKNOWN
     if meaning == METHOD:
@@ -230,6 +238,15 @@ def _encoding(text: Octets, at: int, size: int) -> int:
 
 
 @inlined
+def _status(text: Octets, at: int, size: int) -> int:
+    """Return the number after `:status`: a name that only ends so has two colons and is malformed anyway."""
+    before = at - _STATUS_NAME.size
+    if size != _STATUS_DIGITS or before < 0 or not same(_STATUS_NAME, 0, text, before, _STATUS_NAME.size):
+        return UNKNOWN
+    return _number(text, at, size, _STATUS_DIGITS)
+
+
+@inlined
 def _number(text: Octets, at: int, size: int, most_digits: int) -> int:
     """Return the number that 1 to `most_digits` decimal digits say, else UNKNOWN."""
     if size < 1 or size > most_digits:
@@ -241,17 +258,6 @@ def _number(text: Octets, at: int, size: int, most_digits: int) -> int:
             return UNKNOWN
         number = number * 10 + digit
     return number
-
-
-@inlined
-def _timeout(text: Octets, at: int, size: int) -> int:
-    """Return the nanoseconds of a grpc-timeout: 1 to 8 digits and a unit."""
-    if size < 1:
-        return UNKNOWN
-    number, unit = _number(text, at, size - 1, _TIMEOUT_DIGITS), signed(_UNITS[text[at + size - 1]])
-    if number == UNKNOWN or unit == 0:
-        return UNKNOWN
-    return LONGEST_TIMEOUT if number > LONGEST_TIMEOUT // unit else number * unit
 
 
 @inlined

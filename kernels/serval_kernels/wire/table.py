@@ -97,8 +97,7 @@ def allocate(
     tables.rows["entries_at"] = 1 + STATIC_TABLE_SIZE + np.arange(connections) * slots
     tables.rows["octets_at"] = len(text) + np.arange(connections) * 2 * capacity
     _fill_static(tables)
-    for connection in range(connections):
-        reset(tables, connection)
+    tables.rows["max_size"] = tables.rows["limit"] = DEFAULT_HEADER_TABLE_SIZE  # as `reset` does
     return tables
 
 

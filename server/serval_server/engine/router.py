@@ -62,6 +62,14 @@ class Router:
         """Return the model for a name and a version number, a stage or nothing."""
         return self._routes.get((name, tail)) or self._find(_checked_ref(name, tail), (name, tail))
 
+    def known(self, name: str, tail: str) -> LoadedModel | None:
+        """Return the model for what has been asked for before, or None: never waits."""
+        return self._routes.get((name, tail))
+
+    def leads_to(self, model: LoadedModel) -> bool:
+        """Tell whether any name leads to `model`."""
+        return any(routed is model for routed in list(self._routes.values()))
+
     def warm(self, refs: Iterable[Ref]) -> None:
         """Load models before anybody asks; one that fails is logged and left for its first call."""
         for ref in refs:

@@ -18,9 +18,9 @@ class Phases:
         self.compute_infer_ns = 0
         self.compute_output_ns = 0
 
-    def add(self, compute_input_ns: int, compute_infer_ns: int, compute_output_ns: int) -> None:
-        """Count one more."""
-        self.count += 1
+    def add(self, compute_input_ns: int, compute_infer_ns: int, compute_output_ns: int, count: int = 1) -> None:
+        """Count one more, or several that went together."""
+        self.count += count
         self.compute_input_ns += compute_input_ns
         self.compute_infer_ns += compute_infer_ns
         self.compute_output_ns += compute_output_ns
@@ -38,6 +38,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._last_inference = 0.0
         self.inference_count = 0
+        self.execution_count = 0
         self.fail_count = 0
         self.fail_ns = 0
         self.success = Phases()
@@ -48,13 +49,17 @@ class Statistics:
         """Return when the last request succeeded, in milliseconds since the epoch; 0: never."""
         return int(self._last_inference * 1000)
 
-    def succeeded(self, rows: int, started: int, decoded: int, ran: int, encoded: int) -> None:
-        """Count a request of `rows` rows by the times (ns of `time.perf_counter_ns`) at which its phases ended."""
+    def succeeded(self, rows: int, started: int, decoded: int, ran: int, encoded: int, requests: int = 1) -> None:
+        """Count a run of `rows` rows by the times (ns of `time.perf_counter_ns`) at which its phases ended.
+
+        `requests` is how many were answered by it. Each of them took as long as the run, which is how Triton counts.
+        """
         phases = (decoded - started, ran - decoded, encoded - ran)
         with self._lock:
             self.inference_count += rows
             self._last_inference = time.time()
-            self.success.add(*phases)
+            self.execution_count += 1
+            self.success.add(*(requests * phase for phase in phases), count=requests)
             batch = self.batches.get(rows)
             if batch is None:
                 batch = self._new_batch(rows)

@@ -222,7 +222,7 @@ def _statistics(model: LoadedModel) -> pb.ModelStatistics:
         version=model.number_text,
         last_inference=counters.last_inference_ms,
         inference_count=counters.inference_count,
-        execution_count=success.count,
+        execution_count=counters.execution_count,
         inference_stats=pb.InferStatistics(
             success=duration(count=success.count, ns=success.total_ns),
             fail=duration(count=counters.fail_count, ns=counters.fail_ns),

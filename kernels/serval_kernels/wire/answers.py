@@ -1,0 +1,85 @@
+"""Answers that are always the same: what is wrong with a request before anybody has looked at its message.
+
+Written by compiled code, so that a bad call costs no more than a good one. A request that is not gRPC gets an HTTP
+answer with a line of text; a gRPC call gets trailers alone (gRPC over HTTP/2, Trailers-Only).
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from serval_kernels.wire import hpack
+from serval_kernels.wire.grpc import encode_message
+from serval_kernels.wire.octets import Octets
+
+# Codes of gRPC: statuscodes.md
+_DEADLINE_EXCEEDED: Final = 4
+_RESOURCE_EXHAUSTED: Final = 8
+_UNIMPLEMENTED: Final = 12
+_INTERNAL: Final = 13
+
+NOT_POST: Final = 0
+NOT_GRPC: Final = 1
+UNKNOWN_METHOD: Final = 2
+UNKNOWN_ENCODING: Final = 3
+MESSAGE_TOO_LARGE: Final = 4
+NO_MEMORY: Final = 5
+TOO_MANY_MESSAGES: Final = 6
+NO_MESSAGE: Final = 7
+INCOMPLETE_MESSAGE: Final = 8
+WRONG_PREFIX: Final = 9
+NOT_ENCODED: Final = 10
+WRONG_TIMEOUT: Final = 11
+DEADLINE_EXCEEDED: Final = 12
+HEADERS_TOO_LARGE: Final = 13
+MODEL_FAILED: Final = 14
+
+Answer = tuple[bytes, bytes]
+
+
+def _http(status: int, text: str, *more: tuple[bytes, bytes]) -> Answer:
+    body = text.encode() + b"\n"
+    head = (b":status", b"%d" % status), (b"content-type", b"text/plain; charset=utf-8")
+    return hpack.encode_headers((*head, (b"content-length", b"%d" % len(body)), *more)), body
+
+
+def _grpc(code: int, message: str, *more: tuple[bytes, bytes]) -> Answer:
+    head = (b":status", b"200"), (b"content-type", b"application/grpc")
+    status = (b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))
+    return hpack.encode_headers((*head, *status, *more)), b""
+
+
+_ANSWERS: Final[dict[int, Answer]] = {
+    NOT_POST: _http(405, "gRPC is served here: wanted the method POST", (b"allow", b"POST")),
+    NOT_GRPC: _http(415, "gRPC is served here: wanted a content-type of application/grpc"),
+    UNKNOWN_METHOD: _grpc(_UNIMPLEMENTED, "Method not found!"),
+    UNKNOWN_ENCODING: _grpc(
+        _UNIMPLEMENTED,
+        "grpc-encoding: not known here; wanted identity, deflate or gzip",
+        (b"grpc-accept-encoding", b"identity,deflate,gzip"),
+    ),
+    MESSAGE_TOO_LARGE: _grpc(_RESOURCE_EXHAUSTED, "the message is larger than this server takes (--max-message)"),
+    NO_MEMORY: _grpc(_RESOURCE_EXHAUSTED, "too much is waiting to be answered; try again later"),
+    TOO_MANY_MESSAGES: _grpc(_UNIMPLEMENTED, "more than one message; the method takes exactly one"),
+    NO_MESSAGE: _grpc(_UNIMPLEMENTED, "no message; the method takes exactly one"),
+    INCOMPLETE_MESSAGE: _grpc(_INTERNAL, "the stream ended within a message"),
+    WRONG_PREFIX: _grpc(_INTERNAL, "compressed-flag of a message: wanted 0 or 1"),
+    NOT_ENCODED: _grpc(_INTERNAL, "compressed-flag of a message is 1, but the call has no grpc-encoding"),
+    WRONG_TIMEOUT: _grpc(_INTERNAL, "grpc-timeout: wanted 1 to 8 digits and one of H, M, S, m, u, n"),
+    DEADLINE_EXCEEDED: _grpc(_DEADLINE_EXCEEDED, "Deadline Exceeded"),
+    HEADERS_TOO_LARGE: _grpc(_RESOURCE_EXHAUSTED, "received metadata size exceeds the limit of 16384 octets"),
+    MODEL_FAILED: _grpc(_INTERNAL, "the model failed on this input"),
+}
+
+
+def _laid_out() -> tuple[Octets, npt.NDArray[np.int64]]:
+    """Return all blocks and bodies, and where each begins and how long it is: int64[answers, 4]."""
+    text, spans = bytearray(), np.zeros((len(_ANSWERS), 4), np.int64)
+    for number, (block, body) in _ANSWERS.items():
+        spans[number] = len(text), len(block), len(text) + len(block), len(body)
+        text += block + body
+    return np.frombuffer(bytes(text), np.uint8), spans
+
+
+TEXT, SPANS = _laid_out()

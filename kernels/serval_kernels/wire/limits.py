@@ -1,0 +1,76 @@
+"""The bounds on everything that a peer can make grow, each with its reason. What is not bounded here is bounded by these.
+
+Counters of a connection refill with time, so that what is normal over an hour is not an attack, and what is an attack
+is one within a second: a token bucket.
+"""
+
+from typing import Any, Final
+
+from serval_kernels.wire.constants import DEFAULT_MAX_FRAME_SIZE
+from serval_kernels.wire.inlined import inlined
+
+NEVER: Final = (1 << 63) - 1
+SECOND: Final = 1_000_000_000
+
+# A worker's share of 64 Ki file descriptors; a row and its header table are 13 KiB where they are used.
+CONNECTIONS: Final = 16_384
+STREAMS: Final = 65_536
+# gRPC's C core takes 100 by default in clients that count, Go 250; a batch client has a few hundred calls in flight.
+CONNECTION_STREAMS: Final = 1_024
+
+# What a turn reads. More than the second-level cache gains nothing; less, and a large message takes many turns.
+ARENA_OCTETS: Final = 2 << 20
+READ_OCTETS: Final = 256 << 10
+POOL_OCTETS: Final = 1 << 30
+MESSAGE_OCTETS: Final = 64 << 20
+# A message is given room for as much as it announces only up to here, and then again as it comes: a promise is cheap.
+FIRST_MESSAGE_OCTETS: Final = 256 << 10
+
+# What one turn may hold for Python. A connection may start few ordinary calls a turn, as each costs what a thousand
+# vectorized ones cost.
+TURN_MESSAGES: Final = 8_192
+TURN_EVENTS: Final = 8_192
+# What one frame can cause at most: a message for every five octets, or the end of every stream of its connection
+EVENT_MARGIN: Final = DEFAULT_MAX_FRAME_SIZE // 5 + CONNECTION_STREAMS + 16
+CONNECTION_ORDINARY: Final = 32
+# Octets of messages that Python holds for handlers that have not taken them
+HELD_OCTETS: Final = 256 << 20
+HELD_OVERHEAD: Final = 128  # for each, as even an empty one is an object
+STREAM_HELD_OCTETS: Final = 1 << 20
+
+# As the C core's hard limit. A block on the wire is smaller than the list that it says, or it is not worth having.
+HEADER_LIST_OCTETS: Final = 16_384
+HEADER_BLOCK_OCTETS: Final = 32_768
+CONTINUATION_FRAMES: Final = 8  # as nghttp2
+
+# Windows that we announce. A connection may fill its own, whatever its streams do, as it is given back at once; a stream
+# gets more while its message is being put together.
+STREAM_WINDOW: Final = 1 << 20
+CONNECTION_WINDOW: Final = 16 << 20
+
+# Unread output: beyond the first, bodies wait in the pool; beyond the second a connection is not read any more; one that
+# makes us owe it more than the third in control frames and small answers is closed.
+OUTPUT_OCTETS: Final = 256 << 10
+UNREAD_OCTETS: Final = 1 << 20
+FLOOD_OCTETS: Final = 64 << 20
+
+# RST_STREAM from the peer, and what makes us send one: as nghttp2.
+RESETS: Final = 1_000
+RESETS_A_SECOND: Final = 33
+# SETTINGS, PING, PRIORITY, empty DATA, unknown frames. Clients measure round trips with a PING for every window of data.
+CONTROLS: Final = 10_000
+CONTROLS_A_SECOND: Final = 1_000
+
+HANDSHAKE: Final = 20 * SECOND
+
+
+@inlined
+def refill(row: Any, now: int) -> None:
+    """Give a connection's counters back what the time since the last call earns."""
+    elapsed = now - row.refilled
+    if elapsed < SECOND // 10:
+        return
+    tenths = min(elapsed // (SECOND // 10), 1_000)
+    row.refilled = now
+    row.resets = max(0, row.resets - max(1, tenths * RESETS_A_SECOND // 10))
+    row.controls = max(0, row.controls - tenths * CONTROLS_A_SECOND // 10)

@@ -1,0 +1,205 @@
+"""Streams: RFC 9113, 5.1. Rows that are found by connection and identifier, and belong to their connection's list.
+
+A stream has a row from the HEADERS that open it until both sides have ended it, or one has reset it. One without a row
+is idle (its identifier is above the connection's last) or closed. Of the closed ones only those that we reset lately
+are told apart, as frames that the peer sent before it knew are to be ignored (5.1, closed).
+
+Who checks what. Callers hand in rows that are open. `open_stream` looks whether there is a row left. The index has
+twice as many places as there are rows, so that a search ends.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from serval_kernels.wire import limits, memory
+from serval_kernels.compile import borrowing
+from serval_kernels.wire.constants import LARGEST_WINDOW_SIZE
+from serval_kernels.wire.inlined import inlined
+from serval_kernels.wire.octets import signed
+from serval_kernels.wire.state import CANCELLED, NO_DEADLINE, ORDINARY, RECENT, State
+
+NONE: Final = -1
+
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
+_HIGH: Final = np.uint64(24)
+_GENERATION_BITS: Final = 32
+_GENERATIONS: Final = (1 << 30) - 1
+
+
+@inlined
+def _home(s: State, c: int, stream_id: int) -> int:
+    key = (np.uint64(c) << np.uint64(32)) ^ np.uint64(stream_id) ^ np.uint64(s.turn[0].seed)
+    return signed((key * _MIX) >> _HIGH) & (s.index.size - 1)
+
+
+@inlined
+def find(s: State, c: int, stream_id: int) -> int:
+    """Return the row of an open stream, or NONE."""
+    place = _home(s, c, stream_id)
+    while s.index[place]:
+        number = signed(s.index[place]) - 1
+        if s.streams[number].id == stream_id and s.streams[number].connection == c:
+            return number
+        place = (place + 1) & (s.index.size - 1)
+    return NONE
+
+
+@inlined
+def call_of(s: State, number: int) -> int:
+    """Return what names this stream for good."""
+    return (signed(s.streams[number].generation) << _GENERATION_BITS) | number
+
+
+@inlined
+def number_of(s: State, call: int) -> int:
+    """Return the row of a call, or NONE when its stream has ended."""
+    number = call & ((1 << _GENERATION_BITS) - 1)
+    if number >= s.streams.size or s.streams[number].id == 0:
+        return NONE
+    return number if s.streams[number].generation == call >> _GENERATION_BITS else NONE
+
+
+@borrowing
+def open_stream(s: State, c: int, stream_id: int) -> int:
+    """Return a new row in the list of its connection, or NONE where all are taken."""
+    turn = s.turn[0]
+    if turn.free_stream:
+        number = signed(turn.free_stream) - 1
+        turn.free_stream = s.streams[number].following
+    elif turn.high_stream < s.streams.size:
+        number = signed(turn.high_stream)
+        turn.high_stream += 1
+    else:
+        return NONE
+    row, connection = s.streams[number], s.connections[c]
+    row.connection, row.id = c, stream_id
+    row.generation = (row.generation + 1) & _GENERATIONS
+    row.following, row.preceding = connection.first, 0
+    if connection.first:
+        s.streams[connection.first - 1].preceding = number + 1
+    connection.first = number + 1
+    connection.streams += 1
+    turn.open_streams += 1
+    row.kind, row.method, row.remote_closed, row.head_sent, row.answered, row.waiting = ORDINARY, -1, 0, 0, 0, 0
+    row.send_window, row.recv_window, row.recv_due, row.held = connection.initial_window, limits.STREAM_WINDOW, 0, 0
+    row.content_length, row.received, row.deadline, row.encoding = -1, 0, NO_DEADLINE, 0
+    row.prefixed = row.prefix = row.length = row.filled = row.message_at = row.message_block = 0
+    row.messages = row.compressed = 0
+    row.body_at = row.body_block = row.body_from = row.body_to = row.tail_to = row.after = 0
+    place = _home(s, c, stream_id)
+    while s.index[place]:
+        place = (place + 1) & (s.index.size - 1)
+    s.index[place] = number + 1
+    return number
+
+
+@inlined
+def _forget(s: State, c: int, stream_id: int) -> None:
+    """Take a stream out of the index, and move up what stood behind it: linear probing without marks."""
+    mask = s.index.size - 1
+    hole = _home(s, c, stream_id)
+    while True:
+        number = signed(s.index[hole]) - 1
+        if s.streams[number].id == stream_id and s.streams[number].connection == c:
+            break
+        hole = (hole + 1) & mask
+    place = (hole + 1) & mask
+    while s.index[place]:
+        row = s.streams[s.index[place] - 1]
+        if (place - _home(s, row.connection, row.id)) & mask >= (place - hole) & mask:
+            s.index[hole] = s.index[place]
+            hole = place
+        place = (place + 1) & mask
+    s.index[hole] = 0
+
+
+@borrowing
+def close_stream(s: State, number: int) -> None:
+    """Give a row back with all that it holds; nothing is written and nobody is told."""
+    row = s.streams[number]
+    c = signed(row.connection)
+    _forget(s, c, signed(row.id))
+    connection = s.connections[c]
+    if row.preceding:
+        s.streams[row.preceding - 1].following = row.following
+    else:
+        connection.first = row.following
+    if row.following:
+        s.streams[row.following - 1].preceding = row.preceding
+    connection.streams -= 1
+    s.turn[0].open_streams -= 1
+    s.turn[0].held -= row.held
+    if row.message_block:  # of a message that is not whole: nobody has been told where it lies
+        memory.give(s.pool, row.message_at, row.message_block)
+    if row.body_block:
+        memory.give(s.pool, row.body_at, row.body_block)
+    row.id = row.message_block = row.body_block = 0
+    row.following = s.turn[0].free_stream
+    s.turn[0].free_stream = number + 1
+    if not connection.streams:
+        connection.idle_since = s.turn[0].now
+
+
+@inlined
+def defer(s: State, at: int, block: int) -> None:
+    """Give a block back when the next turn begins: this turn's messages may lie in it."""
+    turn = s.turn[0]
+    s.deferred[turn.deferred, 0], s.deferred[turn.deferred, 1] = at, block
+    turn.deferred += 1
+
+
+@borrowing
+def tell(s: State, number: int, kind: int, at: int, length: int, value: int) -> None:
+    """Add an event of a stream. `receive` and its like have seen to it that there is room."""
+    turn, row = s.turn[0], s.streams[number]
+    event = s.events[turn.events]
+    event.kind, event.call, event.connection, event.method = kind, call_of(s, number), row.connection, row.method
+    event.at, event.length, event.value, event.encoding = at, length, value, row.encoding
+    turn.events += 1
+
+
+@borrowing
+def cancel(s: State, number: int, cause: int) -> None:
+    """End a stream that will not be answered any more; the handler that waits for it is told."""
+    if s.streams[number].kind == ORDINARY and s.streams[number].waiting:
+        tell(s, number, CANCELLED, 0, 0, cause)
+    close_stream(s, number)
+
+
+@borrowing
+def cancel_all(s: State, c: int, cause: int) -> None:
+    """End all streams of a connection."""
+    while s.connections[c].first:
+        cancel(s, signed(s.connections[c].first) - 1, cause)
+
+
+@inlined
+def remember_reset(s: State, c: int, stream_id: int) -> None:
+    """Note that we have reset a stream: frames of it may be on their way."""
+    row = s.connections[c]
+    row.recent[row.resets_next] = stream_id
+    row.resets_next = (row.resets_next + 1) % RECENT
+
+
+@inlined
+def was_reset(s: State, c: int, stream_id: int) -> bool:
+    """Tell whether we reset this stream lately."""
+    row = s.connections[c]
+    for i in range(RECENT):
+        if row.recent[i] == stream_id:
+            return True
+    return False
+
+
+@borrowing
+def move_windows(s: State, c: int, change: int) -> bool:
+    """Add the change of SETTINGS_INITIAL_WINDOW_SIZE to every stream's window (RFC 9113, 6.9.2); False: too large."""
+    entry = signed(s.connections[c].first)
+    while entry:
+        row = s.streams[entry - 1]
+        row.send_window += change
+        if row.send_window > LARGEST_WINDOW_SIZE:
+            return False
+        entry = signed(row.following)
+    return True

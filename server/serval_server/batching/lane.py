@@ -1,0 +1,297 @@
+"""A lane: the batches of one model, as one method speaks of it.
+
+A run that will be short is made in the loop, at once. A long one is made on a worker thread; what arrives meanwhile
+waits, and is the next batch. So a slow model delays nobody but its own callers, and its batches grow with its load.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from serval_kernels.missing import first_nan
+from serval_kernels.wire import answers as canned
+from serval_kernels.wire import batch
+from serval_kernels.wire.plan import Plan
+from serval_registry.errors import ServalError
+
+from serval_server.batching.estimate import Estimate
+from serval_server.batching.inputs import BatchInput
+from serval_server.engine.loaded import NAN_TYPES, LoadedModel
+from serval_server.transport.vectorized.vectors import Answers, Calls
+
+LOG = logging.getLogger(__name__)
+
+Octets = npt.NDArray[np.uint8]
+Records = npt.NDArray[Any]
+Array = npt.NDArray[np.generic]
+
+# The loop may be kept from its sockets this long by one model's run.
+SHORT_RUN_NS: Final = 500_000
+# Rows waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
+WAITING_OCTETS_MAX: Final = 128 << 20
+_FIRST_OCTETS: Final = 64 << 10
+
+
+class Codec(NamedTuple):
+    """The compiled functions of a method; `sizes` takes the values where replies are as long as these."""
+
+    decode: Callable[..., tuple[int, int]]
+    sizes: Callable[..., int]
+    encode: Callable[..., None]
+    plan: Callable[[LoadedModel, Any], Plan]
+    sizes_by_values: bool
+
+
+class Group(NamedTuple):
+    """Messages of one layout, order[first : first + messages] of a turn or of a job."""
+
+    records: Records
+    calls: Calls
+    order: Calls
+    groups: Records
+    number: int
+
+
+class _Chunk(NamedTuple):
+    """Messages that wait: their records and calls, the octets of their rows and of their ids."""
+
+    records: Records
+    calls: Calls
+    rows: Octets
+    ids: Octets
+
+
+class Job(NamedTuple):
+    """A batch on a worker thread, and afterwards what came of it."""
+
+    lane: "Lane"
+    chunk: _Chunk
+    values: Octets
+    failed: Sequence[int]
+    times: tuple[int, int, int]
+
+
+class Lane:
+    """The batches of one model. All but `_work` runs in the loop's thread."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        given: BatchInput,
+        codec: Codec,
+        plan: Plan,
+        answers: Answers,
+        workers: ThreadPoolExecutor,
+        done: Callable[[Job], None],
+        max_rows: int,
+    ) -> None:
+        self.model = model
+        self._given = given
+        self._codec = codec
+        self._plan = plan
+        self._answers = answers
+        self._workers = workers
+        self._done = done
+        self._max_rows = max_rows
+        self._row_octets = int(np.prod(given.row, dtype=np.int64)) * given.dtype.itemsize
+        self._refuses_nan = not model.version.missing_allowed and any(
+            spec.datatype in NAN_TYPES for spec in model.inputs.values()
+        )
+        self._estimate = Estimate()
+        self._rows = np.empty(_FIRST_OCTETS, np.uint8)
+        self._values = np.empty(_FIRST_OCTETS, np.uint8)
+        self._waiting: deque[_Chunk] = deque()
+        self._waiting_octets = 0
+        self._working = False
+
+    def take(self, group: Group) -> None:
+        """Answer a group of messages, now or later."""
+        started = time.perf_counter_ns()
+        row = group.groups[group.number]
+        count = int(row["rows"])
+        octets = int(row["octets"])
+        if self._working or self._estimate.of(min(count, self._max_rows)) * -(-count // self._max_rows) > SHORT_RUN_NS:
+            self._wait(group, octets, int(row["id_octets"]))
+            return
+        self._rows = _with_room(self._rows, octets)
+        batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, self._rows)
+        if self._refuses_nan and first_nan(self._rows[:octets].view(self._given.dtype)) >= 0:
+            if not self._set_aside(group):
+                return
+            self.take(group)
+            return
+        decoded = time.perf_counter_ns()
+        try:
+            outputs = self._run(self._rows[:octets], count)
+        except ServalError:
+            self._fall_back(group, int(row["first"]), int(row["first"]) + int(row["messages"]))
+            return
+        ran = time.perf_counter_ns()
+        self._estimate.add(min(count, self._max_rows), ran - decoded)
+        self._values = _with_room(self._values, self._plan.size(count))
+        self._plan.lay_out(outputs, count, self._values)
+        self._answer(group, self._answers.octets, self._values)
+        self._count(int(row["messages"]), count, (started, decoded, ran))
+
+    def finish(self, job: Job) -> None:
+        """Answer what a worker has run, and let it go on with what has come meanwhile."""
+        chunk = job.chunk
+        group = _whole(chunk)
+        for place in job.failed:
+            self._answers.refuse(int(chunk.calls[place]), canned.MODEL_FAILED)
+        if len(job.failed) < len(chunk.calls):
+            self._answer(group, chunk.ids, job.values)
+            self._count(len(chunk.calls), int(chunk.records["rows"].sum()), job.times)
+        self._working = False
+        self._start()
+
+    def _count(self, messages: int, rows: int, times: tuple[int, int, int]) -> None:
+        self.model.statistics.succeeded(rows, *times, time.perf_counter_ns(), messages)
+
+    def _answer(self, group: Group, ids: Octets, values: Octets) -> None:
+        records, order, groups, number = group.records, group.order, group.groups, group.number
+        plan, codec = self._plan, self._codec
+        if codec.sizes_by_values:
+            codec.sizes(records, order, groups, number, plan.outputs, values)
+        else:
+            codec.sizes(records, order, groups, number, plan.outputs)
+        more = self._answers.begin(records, group.calls, order, groups, number)
+        out = self._answers.octets
+        codec.encode(ids, records, order, groups, number, plan.constants, plan.outputs, values, out)
+        if more:
+            self._answers.end(group.calls, order, groups, number)
+
+    def _set_aside(self, group: Group) -> int:
+        """Give messages with NaN to the ordinary servicer, which says where; return how many messages stay."""
+        row = group.groups[group.number]
+        first, before = int(row["first"]), int(row["messages"])
+        members = group.order[first : first + before]
+        rows = self._rows[: int(row["octets"])].view(self._given.dtype).reshape(int(row["rows"]), -1)
+        ends = np.cumsum(group.records["rows"][members])
+        wrong = np.searchsorted(ends, np.flatnonzero(np.isnan(rows).any(axis=1)), side="right")
+        group.records["rows"][members[np.unique(wrong)]] = 0
+        stay = batch.set_aside(group.records, group.order, group.groups, group.number)
+        self._fall_back(group, first + stay, first + before)
+        return stay
+
+    def _fall_back(self, group: Group, first: int, last: int) -> None:
+        self._answers.fall_back(group.records, group.calls, group.order, first, last)
+
+    def _run(self, octets: Octets, rows: int) -> list[Array]:
+        """Return the outputs of all rows, in runs of no more than `max_rows`."""
+        inputs = octets.view(self._given.dtype).reshape(rows, *self._given.row)
+        if rows <= self._max_rows:
+            return self.model.run({self._given.name: inputs})
+        parts = [
+            self.model.run({self._given.name: inputs[at : at + self._max_rows]})
+            for at in range(0, rows, self._max_rows)
+        ]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    def _wait(self, group: Group, octets: int, id_octets: int) -> None:
+        """Keep a group for the next batch of a worker."""
+        row = group.groups[group.number]
+        first, last = int(row["first"]), int(row["first"]) + int(row["messages"])
+        members = group.order[first:last]
+        if self._waiting_octets + octets > WAITING_OCTETS_MAX:
+            for call in group.calls[members].tolist():
+                self._answers.refuse(call, canned.NO_MEMORY)
+            return
+        rows, ids = np.empty(octets, np.uint8), np.empty(max(id_octets, 1), np.uint8)
+        batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, rows)
+        if self._refuses_nan and first_nan(rows.view(self._given.dtype)) >= 0:
+            self._rows = _with_room(self._rows, octets)
+            self._rows[:octets] = rows
+            if self._set_aside(group):
+                row = group.groups[group.number]
+                self._wait(group, int(row["octets"]), int(row["id_octets"]))
+            return
+        batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
+        self._waiting.append(_Chunk(group.records[members], group.calls[members], rows, ids))
+        self._waiting_octets += octets
+        if not self._working:
+            self._start()
+
+    def _start(self) -> None:
+        """Give a worker all that waits, up to the largest batch, but for calls that nobody waits for any more."""
+        chunks, rows = [], 0
+        while self._waiting and (not chunks or rows + int(self._waiting[0].records["rows"].sum()) <= self._max_rows):
+            chunk = self._waiting.popleft()
+            self._waiting_octets -= chunk.rows.size
+            chunk = self._open_part(chunk)
+            if len(chunk.calls):
+                chunks.append(chunk)
+                rows += int(chunk.records["rows"].sum())
+        if chunks:
+            self._working = True
+            self._workers.submit(self._work, _joined(chunks))
+
+    def _open_part(self, chunk: _Chunk) -> _Chunk:
+        """Return a chunk without the calls that were cancelled or have run out of time."""
+        marks = self._answers.open_ones(chunk.calls)
+        if marks.all():
+            return chunk
+        keep = np.repeat(marks, chunk.records["payload_length"])
+        return _Chunk(chunk.records[marks], chunk.calls[marks], chunk.rows[keep], chunk.ids)
+
+    def _work(self, chunk: _Chunk) -> None:
+        """Run a batch; in a worker's thread. Where it fails, each message is run alone."""
+        started = time.perf_counter_ns()
+        rows = int(chunk.records["rows"].sum())
+        values, failed = np.empty(self._plan.size(rows), np.uint8), []
+        try:
+            try:
+                outputs = self._run(chunk.rows, rows)
+            except ServalError:
+                outputs, failed = self._run_each(chunk)
+            ran = time.perf_counter_ns()
+            self._estimate.add(min(rows, self._max_rows), ran - started)
+            self._plan.lay_out(outputs, rows, values)
+        except Exception:
+            LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, rows)
+            failed, ran = list(range(len(chunk.calls))), time.perf_counter_ns()
+        self._done(Job(self, chunk, values, failed, (started, started, ran)))
+
+    def _run_each(self, chunk: _Chunk) -> tuple[list[Array], list[int]]:
+        """Return the outputs of all rows, zeros for those of messages that fail, and which messages these are."""
+        parts: list[list[Array]] = []
+        failed: list[int] = []
+        ends = np.cumsum(chunk.records["payload_length"]).tolist()
+        for place, (end, rows) in enumerate(zip(ends, chunk.records["rows"].tolist(), strict=True)):
+            start = end - int(chunk.records["payload_length"][place])
+            try:
+                parts.append(self._run(chunk.rows[start:end].copy(), rows))
+            except ServalError:
+                failed.append(place)
+                parts.append(
+                    [np.zeros((rows, *shape), dtype) for dtype, shape in zip(self._plan.dtypes, self._plan.shapes, strict=True)]
+                )
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], failed
+
+
+def _with_room(array: Octets, size: int) -> Octets:
+    """Return an array of at least `size` octets, the same where it is large enough."""
+    return array if array.size >= size else np.empty(1 << (size - 1).bit_length(), np.uint8)
+
+
+def _joined(chunks: list[_Chunk]) -> _Chunk:
+    if len(chunks) == 1:
+        return chunks[0]
+    before = 0
+    for chunk in chunks:
+        chunk.records["id_at"] += before
+        before += chunk.ids.size
+    return _Chunk(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
+
+
+def _whole(chunk: _Chunk) -> Group:
+    """Return all messages of a chunk as one group."""
+    count = len(chunk.calls)
+    groups = batch.new_groups(1)
+    groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
+    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0)

@@ -1,0 +1,230 @@
+"""ModelInfer and Predict as vectorized methods: a turn's messages are decoded together, and each group finds its lane.
+
+What the decoder does not take, and what no lane can be made for, goes to the ordinary servicer; its answers are the
+same, and it loads what is not in memory, which the loop never waits for.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from serval_kernels.wire import batch, datatypes, infer_codec, layouts, predict_codec, template
+from serval_kernels.wire.plan import Plan
+
+from serval_server.batching.inputs import (
+    BatchInput,
+    batch_input,
+    feature_width,
+    outputs_of,
+    rows_are_independent,
+)
+from serval_server.batching.lane import Codec, Group, Job, Lane
+from serval_server.engine.loaded import LoadedModel
+from serval_server.engine.router import Router
+from serval_server.transport.vectorized.vectors import Answers, Calls, Wake
+
+Records = npt.NDArray[Any]
+
+LAYOUTS: Final = 4096
+GROUPS: Final = 256
+DEFAULT_MAX_ROWS: Final = 8192
+
+_WORKER_NICENESS: Final = 5
+
+
+class Address(NamedTuple):
+    """What a layout says of its model: a route, and what the one input has to be."""
+
+    name: str
+    tail: str
+    input: str | None
+    dtype: np.dtype[np.generic]
+    row: tuple[int, ...] | None
+
+
+class _Found(NamedTuple):
+    """The lane of a layout, as long as that has its serial and the route leads to the model."""
+
+    serial: int
+    address: Address
+    model: LoadedModel
+    lane: Lane | None
+    width: int
+
+
+def new_workers() -> ThreadPoolExecutor:
+    """Return the threads that long runs are made on; they stand back behind the loop."""
+    return ThreadPoolExecutor(
+        max(1, len(os.sched_getaffinity(0))), thread_name_prefix="serval-run", initializer=_stand_back
+    )
+
+
+def _stand_back() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, _WORKER_NICENESS)  # 0: this thread
+
+
+class BatchedMethod:
+    """A unary method whose calls are put into batches."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        address_of: Callable[[Any], Address],
+        router: Router,
+        workers: ThreadPoolExecutor,
+        senders: int,
+        max_rows: int = DEFAULT_MAX_ROWS,
+    ) -> None:
+        self._codec = codec
+        self._address_of = address_of
+        self._router = router
+        self._workers = workers
+        self._max_rows = max_rows
+        self._layouts = layouts.new_layouts(LAYOUTS)
+        self._serials = self._layouts["serial"]
+        self._templates = template.new_templates(senders)
+        self._groups = batch.new_groups(GROUPS)
+        self._order = np.zeros(1, np.int64)
+        self._turn = 0
+        self._found: dict[int, _Found] = {}
+        self._lanes: dict[LoadedModel, Lane | None] = {}
+        self._preparing: set[LoadedModel] = set()
+        self._prepared: deque[tuple[LoadedModel, Lane | None]] = deque()
+        self._finished: deque[Job] = deque()
+
+    def start(self, answers: Answers, wake: Wake) -> None:
+        """See VectorHandler."""
+        self._answers = answers
+        self._wake = wake
+
+    def take(self, records: Records, calls: Calls) -> None:
+        """See VectorHandler."""
+        if self._order.size < len(records):
+            self._order = np.zeros(2 * len(records), np.int64)
+        self._turn += 1
+        groups, grouped = self._codec.decode(
+            self._answers.octets, records, self._order, self._groups, self._layouts, self._templates, self._turn
+        )
+        for number in range(groups):
+            self._take_group(Group(records, calls, self._order, self._groups, number))
+        if grouped < len(records):
+            self._answers.fall_back(records, calls, self._order, grouped, len(records))
+
+    def finish(self) -> None:
+        """See VectorHandler."""
+        for _ in range(len(self._prepared)):
+            model, lane = self._prepared.popleft()
+            self._preparing.discard(model)
+            self._lanes[model] = lane
+            self._found.clear()
+        for _ in range(len(self._finished)):
+            job = self._finished.popleft()
+            job.lane.finish(job)
+
+    def _take_group(self, group: Group) -> None:
+        place = int(self._groups["layout"][group.number])
+        found = self._found.get(place)
+        if (
+            found is None
+            or found.serial != self._serials[place]
+            or self._router.known(found.address.name, found.address.tail) is not found.model
+        ):
+            found = self._find(place)
+        row = self._groups[group.number]
+        first, messages = int(row["first"]), int(row["messages"])
+        stay = messages
+        if found is not None and found.lane is not None and found.width:
+            stay = predict_codec.divide_rows(group.records, group.order, group.groups, group.number, found.width)
+        if found is None or found.lane is None:
+            stay = 0
+        if stay < messages:
+            self._answers.fall_back(group.records, group.calls, group.order, first + stay, first + messages)
+        if stay and found is not None and found.lane is not None:
+            found.lane.take(group)
+
+    def _find(self, place: int) -> _Found | None:
+        """Return the lane of a layout where its model is in memory and can have one."""
+        address = self._address_of(self._layouts[place])
+        model = self._router.known(address.name, address.tail)
+        if model is None:
+            return None
+        width = 0 if address.row is not None else feature_width(model)
+        found = _Found(int(self._serials[place]), address, model, self._lane(model, address, width), width)
+        self._found[place] = found
+        return found
+
+    def _lane(self, model: LoadedModel, address: Address, width: int) -> Lane | None:
+        given = batch_input(model)
+        if given is None or (address.row is None and not width):
+            return None
+        if address.row is not None and (address.input, address.dtype, address.row) != given:
+            return None
+        if model in self._lanes:
+            return self._lanes[model]
+        if model not in self._preparing:
+            self._preparing.add(model)
+            self._forget_unloaded()
+            self._workers.submit(self._prepare, model, given)
+        return None
+
+    def _prepare(self, model: LoadedModel, given: BatchInput) -> None:
+        """Make a model's lane; in a worker's thread, as it runs the model."""
+        lane = None
+        try:
+            outputs = outputs_of(model)
+            if outputs is not None and rows_are_independent(model, given):
+                plan = self._codec.plan(model, outputs)
+                lane = Lane(
+                    model, given, self._codec, plan, self._answers, self._workers, self._on_done, self._max_rows
+                )
+        except Exception:  # then it has none, and its calls are answered one by one
+            lane = None
+        self._prepared.append((model, lane))
+        self._wake()
+
+    def _on_done(self, job: Job) -> None:
+        self._finished.append(job)
+        self._wake()
+
+    def _forget_unloaded(self) -> None:
+        """Let go of lanes whose model no route leads to any more."""
+        for model in [model for model in self._lanes if not self._router.leads_to(model)]:
+            del self._lanes[model]
+        self._found.clear()
+
+
+def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS) -> BatchedMethod:
+    """Return inference.GRPCInferenceService/ModelInfer."""
+    codec = Codec(infer_codec.decode, infer_codec.sizes, infer_codec.encode, _infer_plan, sizes_by_values=False)
+    return BatchedMethod(codec, _infer_address, router, workers, senders, max_rows)
+
+
+def predict_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS) -> BatchedMethod:
+    """Return serval.v1.PredictionService/Predict."""
+    codec = Codec(predict_codec.decode, predict_codec.sizes, predict_codec.encode, _predict_plan, sizes_by_values=True)
+    return BatchedMethod(codec, _predict_address, router, workers, senders, max_rows)
+
+
+def _infer_plan(model: LoadedModel, outputs: Any) -> Plan:
+    return infer_codec.plan(model.name, model.number_text, outputs)
+
+
+def _predict_plan(model: LoadedModel, outputs: Any) -> Plan:
+    return predict_codec.plan(model.name, model.number, outputs)
+
+
+def _infer_address(layout: Any) -> Address:
+    name, tail, given = layouts.names_of(layout)
+    rank = int(layout["rank"])
+    row = tuple(layout["shape"][1:rank].tolist())
+    return Address(name, tail, given, datatypes.dtype_of(int(layout["datatype"])), row)
+
+
+def _predict_address(layout: Any) -> Address:
+    model, _, _ = layouts.names_of(layout)
+    name, _, tail = model.partition("@")
+    return Address(name, tail, None, np.dtype(np.float32), None)

@@ -1,0 +1,230 @@
+"""The ordinary calls of a loop: events of the engine become calls to handlers, and what these give is written.
+
+Everything here runs in the loop's thread but the three functions of `Outlet`, which handlers' threads call.
+"""
+
+import contextvars
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import grpc
+import numpy as np
+from serval_kernels.wire import state as engine
+from serval_kernels.wire import turn
+
+from serval_server.transport.vectorized.call import Call, Send, Terms
+from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND, Handlers
+from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
+
+_COUNT: Final = struct.Struct(">I")
+_SIZES: Final = struct.Struct(">II")
+
+_DEADLINE: Final = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
+_CANCELLED: Final = grpc.StatusCode.CANCELLED, "Cancelled"
+_NO_METADATA: Final = Request(())
+
+Event = tuple[int, ...]
+
+
+class OrdinaryCalls:
+    """The calls that Python answers, by their numbers."""
+
+    def __init__(
+        self,
+        state: engine.State,
+        handlers: Handlers,
+        paths: list[str],
+        executor: ThreadPoolExecutor,
+        peer_of: Callable[[int], Peer],
+        wake: Callable[[], None],
+        max_message: int,
+    ) -> None:
+        self._state = state
+        self._octets = memoryview(state.pool.octets)  # type: ignore[arg-type]
+        self._handlers = handlers
+        self._paths = paths
+        self._peer_of = peer_of
+        self._wake = wake
+        self._terms = Terms(self, executor, max_received_octets=max_message)
+        self._calls: dict[int, Call] = {}
+        self._blocked: set[int] = set()
+        self._posted: deque[Call] = deque()
+        self._credits: deque[tuple[int, int]] = deque()
+        self._cancelled: deque[int] = deque()
+        self._on: dict[int, Callable[[Event], None]] = {
+            engine.STARTED: self._started,
+            engine.MESSAGE: self._message,
+            engine.HALF_CLOSED: self._half_closed,
+            engine.CANCELLED: self._ended,
+            engine.DRAINED: self._drained,
+            engine.FELL_BACK: self._fell_back,
+        }
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    # Any thread
+
+    def post(self, call: Call) -> None:
+        """Have what waits in `call.outgoing` written."""
+        self._posted.append(call)
+        self._wake()
+
+    def consumed(self, call: Call, octets: int) -> None:
+        """Have credit for a message of so many octets given back."""
+        self._credits.append((call.number, octets))
+        self._wake()
+
+    def cancel(self, call: Call) -> None:
+        """Have a call's stream reset."""
+        self._cancelled.append(call.number)
+        self._wake()
+
+    # The loop's thread
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether handlers have given something since `pump`."""
+        return bool(self._posted or self._credits or self._cancelled)
+
+    def take_events(self) -> None:
+        """Act on the engine's events. What is done here may add more, which are taken too."""
+        counter, events = self._state.turn["events"], self._state.events
+        done = 0
+        while done < (count := int(counter[0])):
+            for event in events[done:count].tolist():
+                self._on[event[0]](event)
+            done = count
+        counter[0] = 0
+
+    def pump(self) -> None:
+        """Write what handlers have given."""
+        for _ in range(len(self._credits)):
+            number, octets = self._credits.popleft()
+            turn.consumed(self._state, number, octets)
+        for _ in range(len(self._posted)):
+            self._write(self._posted.popleft())
+        for _ in range(len(self._cancelled)):
+            number = self._cancelled.popleft()
+            self._forget(number)
+            turn.cancel(self._state, number)
+
+    def cancel_all(self) -> None:
+        """Reset every call."""
+        for number, call in list(self._calls.items()):
+            self._forget(number)
+            turn.cancel(self._state, number)
+            call.on_cancelled(*_CANCELLED)
+
+    def _started(self, event: Event) -> None:
+        _, number, connection, method, at, length, timeout, _ = event
+        headers = _read_headers(self._octets[at : at + length])
+        path = self._paths[method] if method >= 0 else _path_of(headers)
+        try:
+            request = read_request(headers)
+        except InvalidMetadata as error:
+            self._refuse(number, error.code, error.details)
+            return
+        variables = contextvars.Context()
+        handler = self._handlers.find(path, request.metadata, variables)
+        if handler is None:
+            self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
+            return
+        deadline = None if timeout < 0 else time.monotonic_ns() + timeout
+        peer = self._peer_of(connection)
+        call = Call(number, path, handler, request, peer, self._terms, deadline_ns=deadline, variables=variables)
+        self._calls[number] = call
+        call.start()
+
+    def _message(self, event: Event) -> None:
+        _, number, _, _, at, length, compressed, _ = event
+        call = self._calls.get(number)
+        if call is not None:
+            call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
+
+    def _half_closed(self, event: Event) -> None:
+        call = self._calls.get(event[1])
+        if call is not None:
+            call.on_half_close()
+
+    def _ended(self, event: Event) -> None:
+        call = self._calls.get(event[1])
+        self._forget(event[1])
+        if call is not None:
+            call.on_cancelled(*(_DEADLINE if event[6] == engine.CAUSE_DEADLINE else _CANCELLED))
+
+    def _drained(self, event: Event) -> None:
+        self._blocked.discard(event[1])
+        call = self._calls.get(event[1])
+        if call is not None:
+            call.on_sent()
+            self._write(call)
+
+    def _fell_back(self, event: Event) -> None:
+        """Answer a call of a vectorized method by its servicer. What its headers said beside the deadline is gone."""
+        _, number, connection, method, at, length, compressed, encoding = event
+        path = self._paths[method]
+        handler = self._handlers.find(path, ())
+        if handler is None:
+            self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
+            return
+        request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
+        call = Call(number, path, handler, request, self._peer_of(connection), self._terms)
+        self._calls[number] = call
+        call.start()
+        call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
+        call.on_half_close()
+
+    def _refuse(self, number: int, code: grpc.StatusCode, details: str) -> None:
+        self._respond(number, Send(head=trailers_only_block(code.value[0], details), ends=True))
+
+    def _write(self, call: Call) -> None:
+        """Write what a call has, as far as the peer's windows let it."""
+        while call.outgoing and call.number not in self._blocked:
+            if call.number not in self._calls:
+                call.outgoing.clear()
+                return
+            send = call.outgoing.popleft()
+            written = self._respond(call.number, send)
+            if send.ends or written < 0:
+                self._calls.pop(call.number, None)
+            if written > 0:
+                call.on_sent()
+            elif written == 0 and not send.ends:
+                self._blocked.add(call.number)
+
+    def _respond(self, number: int, send: Send) -> int:
+        source = np.frombuffer(send.head + send.body + send.tail or b"\0", np.uint8)
+        sizes = len(send.head), len(send.body), len(send.tail)
+        return int(turn.respond(self._state, number, source, *sizes, send.ends))
+
+    def _forget(self, number: int) -> None:
+        self._calls.pop(number, None)
+        self._blocked.discard(number)
+
+
+# As `serval_kernels.wire.fields` numbers them
+ENCODINGS: Final = ("identity", "gzip", "deflate")
+
+
+def _read_headers(block: memoryview) -> list[tuple[bytes, bytes]]:
+    """Read what `receive` wrote: a count, and for each field both sizes, the name and the value."""
+    (count,) = _COUNT.unpack_from(block)
+    at, headers = _COUNT.size, []
+    for _ in range(count):
+        name, value = _SIZES.unpack_from(block, at)
+        at += _SIZES.size
+        headers.append((bytes(block[at : at + name]), bytes(block[at + name : at + name + value])))
+        at += name + value
+    return headers
+
+
+def _path_of(headers: list[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("ascii", "replace") for name, value in headers if name == b":path"), "")
+
+

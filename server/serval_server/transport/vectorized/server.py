@@ -1,0 +1,95 @@
+"""The face of grpc.Server around the loop: what registers on the one registers on the other.
+
+Besides, `add_vectorized_method` takes handlers that are given all messages of a method at once.
+"""
+
+import ssl
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from serval_kernels.wire import state as engine
+
+from serval_server.transport.vectorized.handlers import Handlers
+from serval_server.transport.vectorized.loop import Loop, Times
+from serval_server.transport.vectorized.sockets import listen
+from serval_server.transport.vectorized.vectors import VectorHandler
+
+
+class Server:
+    """A gRPC server. Handlers run on `executor`, but vectorized ones, which run in the loop's thread."""
+
+    def __init__(
+        self,
+        executor: ThreadPoolExecutor,
+        *,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        times: Times = Times(),  # noqa: B008
+        sizes: engine.Sizes = engine.Sizes(),  # noqa: B008
+        share_port: bool = False,
+    ) -> None:
+        self._executor = executor
+        self._handlers = Handlers(interceptors)
+        self._times = times
+        self._sizes = sizes
+        self._share_port = share_port
+        self._vectorized: dict[str, VectorHandler] = {}
+        self._listeners: list[tuple[object, ssl.SSLContext | None]] = []
+        self._loop: Loop | None = None
+        self._ended = threading.Event()
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """As grpc.Server."""
+        self._handlers.add_generic_rpc_handlers(generic_rpc_handlers)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler]
+    ) -> None:
+        """As grpc.Server."""
+        self._handlers.add_registered_method_handlers(service_name, method_handlers)
+
+    def add_vectorized_method(self, path: str, handler: VectorHandler) -> None:
+        """Have `handler` answer a unary method. Messages that it hands on go to the servicer registered for it."""
+        self._vectorized[path] = handler
+
+    def add_insecure_port(self, address: str) -> int:
+        """Listen on HOST:PORT or unix:PATH; return the port. Raises InvalidArgument where it cannot be had."""
+        return self._add_port(address, None)
+
+    def add_secure_port(self, address: str, context: ssl.SSLContext) -> int:
+        """As `add_insecure_port`, with TLS; `sockets.server_context` makes a context."""
+        return self._add_port(address, context)
+
+    def start(self) -> None:
+        """Serve, in a thread of its own. Handlers that are added later are not found."""
+        self._loop = Loop(self._handlers, self._vectorized, self._executor, times=self._times, sizes=self._sizes)
+        for listener, context in self._listeners:
+            self._loop.add_listener(listener, context)  # type: ignore[arg-type]
+        threading.Thread(target=self._run, name="serval-loop", daemon=True).start()
+
+    def stop(self, grace: float | None) -> threading.Event:
+        """Take no new calls; those that are there have `grace` seconds. Returns an event that is set when all is over."""
+        if self._loop is None:
+            for listener, _ in self._listeners:
+                listener.close()  # type: ignore[attr-defined]
+            self._ended.set()
+        else:
+            self._loop.stop(grace)
+        return self._ended
+
+    def wait_for_termination(self, timeout: float | None = None) -> bool:
+        """Block until the server has stopped; return whether it went on beyond `timeout` seconds."""
+        return not self._ended.wait(timeout)
+
+    def _add_port(self, address: str, context: ssl.SSLContext | None) -> int:
+        listener, port = listen(address, share_port=self._share_port)
+        self._listeners.append((listener, context))
+        return port
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.run()
+        finally:
+            self._ended.set()

@@ -1,0 +1,210 @@
+"""Sockets: where a server listens, and one peer's connection, in clear text or TLS."""
+
+import contextlib
+import os
+import socket
+import ssl
+import stat
+from typing import Any, Final
+
+from serval_registry.errors import InvalidArgument
+
+from serval_server.transport.vectorized.context import Peer
+
+UNIX: Final = "unix:"
+BACKLOG: Final = 1024
+H2: Final = "h2"
+
+
+def listen(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]:
+    """Listen on HOST:PORT or unix:PATH; return the socket and the port, 1 for a path.
+
+    Port 0 takes any free one. Raises InvalidArgument where the address cannot be had.
+    """
+    try:
+        if address.startswith(UNIX):
+            return _listen_on_path(address[len(UNIX) :]), 1
+        return _listen_on_port(address, share_port)
+    except OSError as error:
+        raise InvalidArgument(
+            f"listen: cannot bind {address}: {error.strerror or error}; is another server running there?"
+        ) from error
+
+
+def _listen_on_path(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        # What a server left behind that was killed; one that lives still answers.
+        if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+            os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+    except BaseException:
+        listener.close()
+        raise
+    return _listening(listener)
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _listen_on_port(address: str, share_port: bool) -> tuple[socket.socket, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise InvalidArgument(f"listen: {address!r}; wanted HOST:PORT or unix:PATH")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not share_port and port != "0":
+        _check_free(family, (host, int(port)))
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, int(port)))
+    except BaseException:
+        listener.close()
+        raise
+    return _listening(listener), listener.getsockname()[1]
+
+
+def _check_free(family: int, address: tuple[str, int]) -> None:
+    """Raise OSError where anybody listens there, sharing the port or not."""
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _listening(listener: socket.socket) -> socket.socket:
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+class Connection:
+    """A peer's socket, and its number in the engine once it may speak HTTP/2."""
+
+    __slots__ = ("address", "fd", "number", "peer", "reading", "secure", "since", "socket", "writing")
+
+    def __init__(self, accepted: socket.socket, address: Any, context: ssl.SSLContext | None, since: int) -> None:
+        accepted.setblocking(False)
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.secure = context is not None
+        self.socket = (
+            accepted
+            if context is None
+            else context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True)
+        )
+        self.fd = self.socket.fileno()
+        self.number = -1
+        self.since = since  # ns: of the accept, or of the end of output to one that is closed
+        self.reading = True
+        self.writing = False
+        self.address = _written(accepted.family, address)
+        self.peer: Peer | None = None
+
+    def shake_hands(self) -> bool | None:
+        """Go on with the TLS handshake: True when done, None while it waits for the peer. Raises OSError."""
+        if not isinstance(self.socket, ssl.SSLSocket):
+            return True
+        try:
+            self.socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        if self.socket.selected_alpn_protocol() != H2:
+            raise ssl.SSLError("the peer did not choose h2 by ALPN")
+        return True
+
+    def known_as(self) -> Peer:
+        """Return who the peer is, for handlers that ask."""
+        if self.peer is None:
+            certificate = self.socket.getpeercert() if isinstance(self.socket, ssl.SSLSocket) else None
+            self.peer = Peer(self.address, _auth_context(certificate)) if self.secure else Peer(self.address)
+        return self.peer
+
+    def receive(self, view: memoryview) -> int:
+        """Read what is there, up to the size of `view`; -1 where nothing is there yet, 0 at the end. Raises OSError."""
+        if not self.secure:
+            try:
+                return self.socket.recv_into(view)
+            except BlockingIOError:
+                return -1
+        return self._receive_decrypted(view)
+
+    def _receive_decrypted(self, view: memoryview) -> int:
+        at = 0
+        try:
+            # TLS reads a record at a time, and what it has read already does not wake epoll.
+            while at < len(view):
+                size = self.socket.recv_into(view[at:])
+                if size == 0:
+                    return at
+                at += size
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except ssl.SSLEOFError:
+            return at
+        return at or -1
+
+    def send(self, view: memoryview) -> int:
+        """Write what goes; return how many octets went. Raises OSError."""
+        try:
+            return self.socket.send(view)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+
+    def pending(self) -> bool:
+        """Tell whether TLS holds octets that epoll knows nothing of."""
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+
+    def end_output(self) -> None:
+        """Tell the peer that nothing more comes, so that it reads the last of it."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+def _written(family: int, address: Any) -> str:
+    """Return an address as gRPC writes it."""
+    if family == socket.AF_UNIX:
+        return UNIX
+    return f"ipv6:[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"ipv4:{address[0]}:{address[1]}"
+
+
+def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
+    """Return gRPC's names for what a client certificate says."""
+    context: dict[str, list[bytes]] = {"transport_security_type": [b"ssl"], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
+    if not certificate:
+        return context
+    for names in certificate.get("subject", ()):
+        for name, value in names:
+            if name == "commonName":
+                context["x509_common_name"] = [value.encode()]
+    alternative = [value.encode() for _, value in certificate.get("subjectAltName", ())]
+    if alternative:
+        context["x509_subject_alternative_name"] = alternative
+    return context
+
+
+def server_context(certificate: os.PathLike[str], key: os.PathLike[str], client_ca: os.PathLike[str] | None) -> ssl.SSLContext:
+    """Return TLS for HTTP/2 (RFC 9113, 9.2): 1.2 or later, ALPN h2; with `client_ca`, clients must have certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Of TLS 1.2 only what RFC 9113, appendix A does not forbid.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.set_alpn_protocols([H2])
+    try:
+        context.load_cert_chain(certificate, key)
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidArgument(f"TLS: cannot use {certificate}, {key} or {client_ca}: {error}") from error
+    return context

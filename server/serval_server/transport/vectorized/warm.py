@@ -1,0 +1,72 @@
+"""Loads the transport's kernels: two calls through an engine of its own, without a socket."""
+
+import numpy as np
+from serval_kernels.wire import batch, fields, frames, hpack, infer_codec, predict_codec, receive, turn
+from serval_kernels.wire import state as engine
+from serval_kernels.wire.constants import (
+    CONNECTION_PREFACE,
+    DATA,
+    FLAG_END_HEADERS,
+    FLAG_END_STREAM,
+    HEADERS,
+    SETTINGS,
+)
+
+_PATHS = (b"/a/ordinary", b"/a/vectorized")
+_SIZES = engine.Sizes(connections=2, streams=16, arena=1 << 20, pool=1 << 20, messages=16, events=64)
+
+
+def load() -> None:
+    """Run each kernel once with the types that it meets."""
+    state = engine.new_state(fields.register_paths(_PATHS), np.array([engine.ORDINARY, engine.VECTORIZED]), _SIZES)
+    turn.open_connection(state, 0, 0)
+    octets = CONNECTION_PREFACE + _frame(SETTINGS, 0, 0, b"") + _call(1, _PATHS[0]) + _call(3, _PATHS[1])
+    state.pool.octets[: len(octets)] = np.frombuffer(octets, np.uint8)
+    receive.receive(state, np.array([[0, 0, len(octets)]]), 1, 1)
+    ordinary, vectorized = int(state.events["call"][0]), int(state.calls[0, 0])
+    turn.consumed(state, ordinary, 0)
+    turn.respond(state, ordinary, np.frombuffer(hpack.encode_headers([(b":status", b"200")]), np.uint8), 1, 0, 0, True)
+    order, groups = np.zeros(1, np.int64), batch.new_groups(1)
+    groups["messages"] = 1
+    messages, calls = state.messages[0, :1], state.calls[0, :1]
+    messages["reply_length"] = 5
+    turn.mark_open(state, calls, np.zeros(1, np.bool_))
+    turn.begin_answers(state, messages, calls, order, groups, 0)
+    turn.end_answers(state, calls, order, groups, 0)
+    turn.fall_back(state, messages, calls, order, 0, 1)
+    turn.refuse(state, vectorized, 0)
+    turn.cancel(state, vectorized)
+    turn.collect(state)
+    turn.unsent(state, 0, 0, 0)
+    turn.sent(state, 0)
+    turn.resume(state, 0)
+    turn.expire(state)
+    turn.look_after(state, np.zeros(1, turn.TIMES))
+    turn.leave(state, 0, True)
+    turn.close_connection(state, 0)
+    _load_codecs()
+
+
+def _load_codecs() -> None:
+    """Nothing is left to do: these are compiled for fixed types when they are imported."""
+    assert infer_codec.decode.signatures  # type: ignore[attr-defined]
+    assert predict_codec.decode.signatures  # type: ignore[attr-defined]
+
+
+def _call(stream: int, path: bytes) -> bytes:
+    block = hpack.encode_headers(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", path),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+        ]
+    )
+    return _frame(HEADERS, FLAG_END_HEADERS, stream, block) + _frame(DATA, FLAG_END_STREAM, stream, bytes(5))
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    header = np.zeros(9, np.uint8)
+    frames.write_header(header, 0, len(payload), kind, flags, stream)
+    return header.tobytes() + payload

@@ -1,0 +1,66 @@
+"""`serval warmup`: compile the kernels where nobody waits for them.
+
+The entry point `warmup` of the group `serval.commands` leads here; `cli` tells what the `serval` command asks of it.
+"""
+
+import argparse
+import logging
+import sys
+
+from serval_server import warmup
+
+EPILOG = """
+Models are not touched: this is about serval's own code. The first `serval serve` on a machine compiles it too, and is
+ready a minute later than all others. Run this first where that minute counts, as when an image is built:
+
+  RUN pip install 'serval-inference[server]'
+  ENV SERVAL_CACHE_DIR=/opt/serval/cache
+  RUN serval warmup
+
+The result is kept in the first of $NUMBA_CACHE_DIR/serval, $SERVAL_CACHE_DIR, $XDG_CACHE_HOME/serval and
+~/.cache/serval. The server must see the same folder; to read it is enough. What it lacks there it compiles itself:
+
+  after an upgrade of serval, numba, numpy or Python    run it again
+  on a processor of another kind                        compile for one that both are, in both places, with
+                                                        NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma
+
+A second run compiles nothing, and says so.
+"""
+
+
+class _Warmup:
+    """The command `warmup`."""
+
+    help = "compile serval's kernels, so that the first start is as quick as any"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add what help there is; the command has no options."""
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+
+    def run(self, args: argparse.Namespace) -> int:  # noqa: ARG002
+        """Compile or load everything, one line a step; return the exit code."""
+        logging.basicConfig(format="%(levelname)s: %(message)s")
+        outcomes = []
+        for number, step in enumerate(warmup.STEPS, 1):
+            print(f"{number}/{len(warmup.STEPS)}  {step.name:<18}", end="", flush=True)
+            outcomes.append(step.run())
+            print(outcomes[-1], flush=True)
+        print(_summary(warmup.total(outcomes)))
+        return 0
+
+
+WARMUP = _Warmup()
+
+
+def _summary(whole: warmup.Outcome) -> str:
+    from serval_kernels import cache
+
+    what = f"ready: {whole}" if whole.compiled else f"nothing to compile: {whole}"
+    return f"{what}, kept in {cache.location()}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser("serval warmup", description=WARMUP.help)
+    WARMUP.configure(parser)
+    sys.exit(WARMUP.run(parser.parse_args()))

@@ -1,0 +1,372 @@
+"""Known attacks, each for a second, while a healthy client makes calls on other connections.
+
+An attack is a row of ATTACKS: its name, what is done, and whether the attacker must be stopped: its connection closed, or
+read no further. Whatever happens to the attacker, the process lives, every healthy call succeeds within its deadline, and
+memory stays within GROWTH. How much slower healthy calls became is printed (`pytest -s`), not judged.
+"""
+
+import contextlib
+import gzip
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+import serval_frames as h2
+from serval_frames import (
+    INITIAL_WINDOW_SIZE,
+    FrameClient,
+    continuation,
+    data,
+    fields_of,
+    frame,
+    grpc_message,
+    headers,
+    rst_stream,
+    settings,
+    window_update,
+)
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 1.0
+DEADLINE = 5.0
+GROWTH = 128 * 2**20
+CLOSED, UNREAD, SERVED = "closed", "unread", "served"
+
+
+class Attack(NamedTuple):
+    name: str
+    run: Callable[..., str]
+    must_stop: bool = False
+
+
+class Healthy(threading.Thread):
+    """A client that makes one call after another, on a new connection every twenty."""
+
+    def __init__(self, target) -> None:
+        super().__init__(daemon=True)
+        self.target = target
+        self.seconds: list[float] = []
+        self.failure: Exception | None = None
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self.stopped.is_set():
+                with FrameClient(self.target.address, timeout=DEADLINE) as client:
+                    for stream_id in range(1, 41, 2):
+                        start = time.monotonic()
+                        reply = client.call(stream_id, self.target.path, self.target.message)
+                        assert (reply.status, reply.grpc_status) == ("200", 0), client.seen()
+                        self.seconds.append(time.monotonic() - start)
+        except Exception as failure:
+            self.failure = failure
+
+    def stop(self) -> float:
+        """Wait for the call under way; the median of all, in seconds."""
+        self.stopped.set()
+        self.join(2 * DEADLINE)
+        if self.failure is not None:
+            raise self.failure
+        assert not self.is_alive()
+        assert self.seconds
+        return statistics.median(self.seconds)
+
+
+# Ways to attack.
+
+
+def flood(client: FrameClient, parts: Iterator[bytes], *, read: bool = True) -> str:
+    """Send parts for SECONDS, and tell what became of the connection."""
+    client.socket.settimeout(SECONDS / 2)
+    client.timeout = SECONDS / 2
+    end = time.monotonic() + SECONDS
+    with contextlib.suppress(StopIteration):
+        while time.monotonic() < end:
+            octets = b"".join(itertools.islice(parts, 50))
+            try:
+                if not octets:
+                    break
+                if not client.send(octets) or (read and not client.discard()):
+                    return CLOSED
+            except TimeoutError:
+                return UNREAD
+    time.sleep(0.1)
+    return SERVED if not read or client.discard() else CLOSED
+
+
+def flooded(target, parts: Callable[[FrameClient], Iterator[bytes]], *pairs: tuple[int, int], **options) -> str:
+    """Flood one connection."""
+    with FrameClient(target.address, *pairs) as client:
+        return flood(client, parts(client), **options)
+
+
+def calls(
+    client: FrameClient, path: str, *more: bytes, end: bool = False, start: int = 1, **overrides: str
+) -> Iterator[bytes]:
+    """Requests with whatever octets `more` makes of a stream's number behind their header block.
+
+    From the second on the block is the same octets: every field is in the table.
+    """
+    first = client.encode(*fields_of(path, **overrides))
+    same = client.encode(*fields_of(path, **overrides))
+    for stream_id in range(start, 2**31, 2):
+        block = first if stream_id == start else same
+        yield headers(stream_id, block, end=end) + b"".join(part(stream_id) for part in more)
+
+
+def body(octets: bytes, *, end: bool = True) -> Callable[[int], bytes]:
+    return lambda stream_id: data(stream_id, octets, end=end)
+
+
+def each_call(
+    *more: Callable[[int], bytes], end: bool = False, read: bool = True, **overrides: str
+) -> Callable[..., str]:
+    """Flood with calls of the target's method."""
+    return lambda target: flooded(
+        target, lambda c: calls(c, overrides.get("path", target.path), *more, end=end, **overrides), read=read
+    )
+
+
+def frames_alone(*parts: bytes, read: bool = True) -> Callable[..., str]:
+    """Flood with the same frames again and again."""
+    return lambda target: flooded(target, lambda _: itertools.cycle(parts), read=read)
+
+
+def on_an_open_call(*parts: bytes, read: bool = True) -> Callable[..., str]:
+    """Flood stream 1, a call whose message is still to come."""
+    return lambda target: flooded(
+        target, lambda c: itertools.chain([c.grpc_headers(1, target.path)], itertools.cycle(parts)), read=read
+    )
+
+
+def continuations(part: bytes) -> Callable[..., str]:
+    """A header block without an end."""
+
+    def run(target) -> str:
+        def parts(client: FrameClient) -> Iterator[bytes]:
+            yield headers(1, client.encode(*fields_of(target.path)), complete=False)
+            yield from itertools.repeat(continuation(1, part, complete=False))
+
+        return flooded(target, parts)
+
+    return run
+
+
+def blocks(first: bytes, again: bytes) -> Callable[..., str]:
+    """Calls whose header blocks are followed by more octets of HPACK."""
+
+    def run(target) -> str:
+        def parts(client: FrameClient) -> Iterator[bytes]:
+            plain, same = client.encode(*fields_of(target.path)), client.encode(*fields_of(target.path))
+            yield headers(1, plain + first) + data(1, end=True)
+            for stream_id in range(3, 2**31, 2):
+                yield headers(stream_id, same + again, end=False) + data(
+                    stream_id, grpc_message(target.message), end=True
+                )
+
+        return flooded(target, parts)
+
+    return run
+
+
+def large_replies(*pairs: tuple[int, int], reads: bool, count: int = 500) -> Callable[..., str]:
+    """Many requests for large replies, which flow control or the socket holds back."""
+
+    def run(target) -> str:
+        if target.large is None:
+            pytest.skip("the target has no call of large replies")
+        with FrameClient(target.address, *pairs, refill=False, receive_buffer=None if reads else 4096) as client:
+            client.send(window_update(0, 2**30))
+            more = calls(client, target.large, body(grpc_message(target.large.message)))
+            outcome = flood(client, itertools.islice(more, count), read=reads)
+            time.sleep(SECONDS)
+            return outcome
+
+    return run
+
+
+def many(count: int, *, slowly: bool = False, greeted: bool = False) -> Callable[..., Callable[..., str]]:
+    """Many connections at once that each send what the decorated function returns, all of it or an octet at a time."""
+
+    def decorate(octets: Callable[..., bytes]) -> Callable[..., str]:
+        def run(target) -> str:
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(FrameClient(target.address, handshake=greeted)) for _ in range(count)]
+                sent = [octets(target, client) for client in clients]
+                if not slowly:
+                    for client, part in zip(clients, sent, strict=True):
+                        client.send(part)
+                    time.sleep(SECONDS)
+                for at in range(10 if slowly else 0):
+                    for client, part in zip(clients, sent, strict=True):
+                        client.send(part[at : at + 1])
+                    time.sleep(SECONDS / 10)
+                return SERVED if all([client.discard() for client in clients]) else CLOSED
+
+        return run
+
+    return decorate
+
+
+@many(200, slowly=True)
+def slow_prefaces(_target, _client) -> bytes:
+    return h2.PREFACE
+
+
+@many(200)
+def silent_connections(_target, _client) -> bytes:
+    return b""
+
+
+@many(200)
+def promised_frames(_target, _client) -> bytes:
+    return h2.PREFACE + settings() + frame(h2.DATA, 0, 1, b"", length=16384)
+
+
+@many(100, greeted=True)
+def half_sent_requests(target, client) -> bytes:
+    half = body(grpc_message(b"", length=1000) + b"half", end=False)
+    return b"".join(itertools.islice(calls(client, target.path, half), 50))
+
+
+@many(20, greeted=True)
+def promised_messages(target, client) -> bytes:
+    promise = body(grpc_message(b"some", length=target.max_message - 1), end=False)
+    return b"".join(itertools.islice(calls(client, target.path, promise), 50))
+
+
+@many(20, greeted=True)
+def half_sent_headers(target, client) -> bytes:
+    return headers(1, client.encoder.encode(fields_of(target.path, x_test="v" * 8000), huffman=False), complete=False)
+
+
+def dropped_connections(target) -> str:
+    for _ in range(10):
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(FrameClient(target.address, handshake=False)).send(h2.PREFACE, settings())
+    return SERVED
+
+
+def connections_dropped_in_calls(target) -> str:
+    for _ in range(100):
+        with FrameClient(target.address) as client:
+            client.send(*itertools.islice(calls(client, target.path, body(grpc_message(target.message))), 20))
+    return SERVED
+
+
+def gzip_bombs(target) -> str:
+    bomb = grpc_message(gzip.compress(bytes(16 * 2**20), 9)[:16000], compressed=1)
+    return flooded(target, lambda c: itertools.islice(calls(c, target.path, body(bomb), grpc_encoding="gzip"), 100))
+
+
+def unknown_methods(target) -> str:
+    return flooded(target, lambda c: calls(c, target.path + "Unknown", body(grpc_message(target.message))))
+
+
+def unread_calls(target) -> str:
+    with FrameClient(target.address, (INITIAL_WINDOW_SIZE, 2**30), receive_buffer=4096) as client:
+        client.send(window_update(0, 2**30))
+        return flood(client, calls(client, target.path, body(grpc_message(target.message))), read=False)
+
+
+ENTRY = (
+    b"\x40\x06x-bomb\x7f" + (3900 - 127).to_bytes(1, "big") if False else b"\x40\x06x-bomb\x7f\xbd\x1e" + b"v" * 4028
+)
+HUFFMAN = b"\x00\x06x-test\xff\x81\x1e" + b"\x1f" * 3968  # thousands of the shortest codes
+OTHER_FIELDS = b"".join(b"\x00\x06x-%04d\x01v" % number for number in range(1200))
+
+ATTACKS = [
+    Attack("rapid reset", each_call(rst_stream), True),
+    Attack("rapid reset of whole calls", each_call(body(grpc_message(b"")), rst_stream), True),
+    Attack("made you reset: WINDOW_UPDATE of 0", each_call(lambda i: window_update(i, 0)), True),
+    Attack("made you reset: window overflow", each_call(lambda i: window_update(i, 2**31 - 1)), True),
+    Attack("made you reset: DATA after the end", each_call(body(b""), body(b"x")), True),
+    Attack("made you reset: HEADERS after the end", each_call(body(b""), lambda i: headers(i, b"\x90")), True),
+    Attack("made you reset: PRIORITY of four octets", each_call(lambda i: frame(h2.PRIORITY, 0, i, bytes(4))), True),
+    Attack("made you reset: PRIORITY on itself", each_call(lambda i: h2.priority(i, i)), False),
+    Attack("made you reset: content-length", each_call(body(b"x"), content_length="9"), True),
+    Attack("malformed requests, answers unread", each_call(connection="close", read=False), True),
+    Attack("CONTINUATION flood", continuations(b"\x00\x06x-test\x04some"), True),
+    Attack("CONTINUATION flood, empty", continuations(b""), True),
+    Attack("HPACK bomb", blocks(ENTRY, b"\xbe" * 12000)),
+    Attack("header list growth", blocks(b"", OTHER_FIELDS)),
+    Attack("Huffman-heavy headers", blocks(b"", HUFFMAN)),
+    Attack("table size updates", blocks(b"", b"")),
+    Attack("empty names", each_call(lambda i: headers(i, b"\x00\x00\x00" * 1000)), True),
+    Attack("SETTINGS flood", frames_alone(settings((INITIAL_WINDOW_SIZE, 1)), settings()), False),
+    Attack("SETTINGS flood, answers unread", frames_alone(settings(), read=False), True),
+    Attack("SETTINGS that move many windows", each_call(lambda i: settings((INITIAL_WINDOW_SIZE, i % 1000)))),
+    Attack("PING flood", frames_alone(h2.ping())),
+    Attack("PING flood, answers unread", frames_alone(h2.ping(), read=False), True),
+    Attack("PRIORITY flood", frames_alone(*(h2.priority(i, i + 2) for i in range(1, 2000, 2)))),
+    Attack("WINDOW_UPDATE flood", on_an_open_call(window_update(1, 1), window_update(0, 1))),
+    Attack("unknown frames", frames_alone(frame(0xFA, 0xFF, 0, bytes(64)))),
+    Attack("GOAWAY flood", frames_alone(h2.goaway(0, 0, b"text" * 100))),
+    Attack("empty DATA flood", on_an_open_call(data(1)), True),
+    Attack("padding alone", on_an_open_call(data(1, pad=0)), True),
+    Attack("RST_STREAM flood on one stream", on_an_open_call(rst_stream(1))),
+    Attack("large replies into a window of nothing", large_replies((INITIAL_WINDOW_SIZE, 0), reads=True)),
+    Attack("large replies into windows of one octet", large_replies((INITIAL_WINDOW_SIZE, 1), reads=True)),
+    Attack("large replies that nobody reads", large_replies((INITIAL_WINDOW_SIZE, 2**30), reads=False)),
+    Attack("small replies that nobody reads", unread_calls, True),
+    Attack("slow prefaces", slow_prefaces),
+    Attack("silent connections", silent_connections),
+    Attack("frames promised and not sent", promised_frames),
+    Attack("half-sent requests", half_sent_requests),
+    Attack("half-sent header blocks", half_sent_headers),
+    Attack("messages of nearly the limit promised", promised_messages),
+    Attack("messages of 60 MB promised", each_call(body(grpc_message(b"some", length=60 * 10**6), end=False))),
+    Attack("gzip bombs", gzip_bombs),
+    Attack("unknown methods", unknown_methods),
+    Attack("wrong content types", each_call(body(grpc_message(b"")), content_type="text/html")),
+    Attack("wrong deadlines", each_call(body(grpc_message(b"")), grpc_timeout="soon")),
+    Attack("deadlines that are over", each_call(body(b"\0", end=False), grpc_timeout="1n")),
+    Attack("connections dropped by the thousand", dropped_connections),
+    Attack("connections dropped in the middle of calls", connections_dropped_in_calls),
+]
+
+
+@pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in ATTACKS])
+def test_an_attack_hurts_nobody_else(attack, target):
+    quiet = Healthy(target)
+    quiet.start()
+    time.sleep(0.2)
+    usual = quiet.stop()
+    memory = target.resident()
+
+    healthy = Healthy(target)
+    healthy.start()
+    largest = Largest(target)
+    largest.start()
+    outcome = attack.run(target)
+    slowed = healthy.stop()
+    growth = largest.stop() - memory
+
+    print(f"\n{attack.name}: {outcome}; healthy {usual * 1e3:.2f} -> {slowed * 1e3:.2f} ms, {growth / 2**20:+.0f} MiB")
+    assert target.alive()
+    assert growth < GROWTH
+    assert outcome != SERVED or not attack.must_stop
+    target.answers()
+
+
+class Largest(threading.Thread):
+    """The most memory a process held."""
+
+    def __init__(self, target) -> None:
+        super().__init__(daemon=True)
+        self.target, self.octets, self.stopped = target, 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.05) and self.target.alive():
+            self.octets = max(self.octets, self.target.resident())
+
+    def stop(self) -> int:
+        self.stopped.set()
+        self.join()
+        return self.octets
