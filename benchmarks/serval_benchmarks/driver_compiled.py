@@ -40,6 +40,7 @@ _BURST = 64
 _TELL_SECONDS = 0.1
 _RECONNECT_SECONDS = 0.1
 _POOL_OCTETS = 256 << 20
+_LONG_SECONDS = 0.01
 
 _STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -201,12 +202,13 @@ class Run:
         self._write(c)
 
     def _poll(self, seconds: float) -> list[tuple[int, int]]:
-        """Wait until a socket is ready, at most for `seconds`; microseconds count, which epoll's own wait rounds up."""
-        ready = self._epoll.poll(0)
-        if ready or seconds <= 0:
-            return ready
+        """Wait until a socket is ready, at most for `seconds`; epoll's own wait is rounded up to whole milliseconds."""
         if self._parked:
             seconds = min(seconds, _RECONNECT_SECONDS)
+        if seconds <= 0:
+            return self._epoll.poll(0)
+        if seconds >= _LONG_SECONDS:
+            return self._epoll.poll(seconds - _LONG_SECONDS / 2)
         select.select([self._epoll.fileno()], [], [], seconds)
         return self._epoll.poll(0)
 

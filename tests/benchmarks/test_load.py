@@ -179,12 +179,14 @@ def test_a_closed_loop_is_shared_without_rest():
 
 
 def test_drivers_agree(server, run):
-    """A server that takes 5 ms has the same rate and the same latency, whoever measures it."""
+    """Rate and latency of a server that takes 5 ms fit each other, whoever measures them."""
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.before_reply = lambda _context: time.sleep(0.005)
     tally = run(Closed(4), seconds=1.0, made=made)
-    assert 500 <= tally.replies <= 800
-    assert 5_000_000 <= tally.latency.percentile(50) <= 8_000_000
+    assert 200 <= tally.replies <= 800
+    assert tally.latency.minimum >= 5_000_000
+    # Little: what is in flight is the rate by the mean latency.
+    assert tally.replies * tally.latency.mean() / 1e9 == pytest.approx(4, rel=0.05)
     assert tally.errors == {}
 
 

@@ -27,13 +27,19 @@ class Trained:
     rows: np.ndarray
 
 
+@pytest.fixture(scope="session", params=["vectorized", "grpcio"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Every test runs on both transports, with the same expectations."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def serve(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[Callable[..., Server]]:
     """Start servers; every one of them is ended with the session."""
     servers: list[Server] = []
 
     def start(*arguments: str, data: Path | None = None) -> Server:
-        server = start_server(data or tmp_path_factory.mktemp("data"), *arguments)
+        server = start_server(data or tmp_path_factory.mktemp("data"), "--transport", transport, *arguments)
         servers.append(server)
         return server
 

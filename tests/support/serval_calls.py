@@ -225,10 +225,12 @@ class H2Loop:
         try:
             request = read_request(headers)
         except InvalidMetadata as error:
-            return self._refuse(connection, event.stream_id, error.code, error.details)
+            self._refuse(connection, event.stream_id, error.code, error.details)
+            return
         handler = self.handlers.find(path, request.metadata)
         if handler is None:
-            return self._refuse(connection, event.stream_id, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
+            self._refuse(connection, event.stream_id, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
+            return
         timeout = dict(headers).get(b"grpc-timeout")
         deadline = time.monotonic_ns() + _nanoseconds(timeout) if timeout else None
         self.next_number += 1

@@ -152,6 +152,17 @@ def plain_request(method: str = "GET", *more: tuple[str, str]) -> list[tuple[str
     return [(":method", method), (":scheme", "http"), (":path", "/"), (":authority", "localhost"), *more]
 
 
+def literals(*fields: tuple[str | bytes, str | bytes]) -> bytes:
+    """A header block that neither reads nor changes the table: the same octets whenever it is sent."""
+    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
+
+
+def _string(text: str | bytes) -> bytes:
+    octets = text.encode() if isinstance(text, str) else text
+    assert len(octets) < 127, "a length of one octet"
+    return bytes([len(octets)]) + octets
+
+
 @dataclass
 class Reply:
     """What has come on one stream."""
@@ -339,19 +350,28 @@ class FrameClient:
         return min(65535 + self.increments[0], initial + self.increments[stream_id])
 
     def discard(self) -> bool:
-        """Throw away what has come, unparsed; False when the server has closed."""
+        """Throw away what has come, but for GOAWAY; False when the server has closed.
+
+        Header blocks are thrown away with the rest, so nothing can be received afterwards.
+        """
         self.socket.setblocking(False)
         try:
-            while self.socket.recv(2**20):
-                pass
+            while chunk := self.socket.recv(2**20):
+                self._buffer += chunk
+            self.closed = True
         except BlockingIOError:
-            return True
-        except OSError:
             pass
+        except OSError:
+            self.closed = True
         finally:
             self.socket.settimeout(self.timeout)
-        self.closed = True
-        return False
+        at = 0
+        while (end := at + 9 + int.from_bytes(self._buffer[at : at + 3], "big")) <= len(self._buffer):
+            if self._buffer[at + 3] == GOAWAY:
+                self.goaway = int.from_bytes(self._buffer[at + 13 : at + 17], "big")
+            at = end
+        del self._buffer[:at]
+        return not self.closed
 
     def reply(self, stream_id: int) -> Reply:
         """What has come on a stream so far."""
@@ -459,8 +479,11 @@ class FrameClient:
             assert self.goaway in (None, NO_ERROR), f"wanted {codes}; {self.seen()}"
 
     def expect_close(self) -> None:
-        """The server closes the connection."""
-        self.until(lambda: self.closed or self.receive() is None, "a closed connection")
+        """The server closes the connection, whatever it says before."""
+        deadline = time.monotonic() + self.timeout
+        while self.discard():
+            assert time.monotonic() < deadline, f"wanted a closed connection; {self.seen()}"
+            time.sleep(0.005)
 
     def expect_headers(self, stream_id: int) -> Reply:
         """A reply's header block."""
@@ -478,6 +501,10 @@ class FrameClient:
         """At least `count` octets of a reply's body."""
         self.until(lambda: len(self.reply(stream_id).body) >= count, f"{count} octets of DATA on stream {stream_id}")
         return self.reply(stream_id)
+
+    def expect_granted(self, stream_id: int, count: int) -> None:
+        """The server opens its windows for `count` octets in all."""
+        self.until(lambda: self.granted(stream_id) >= count, f"windows for {count} octets")
 
     def expect_settled(self) -> None:
         """Everything sent so far has been read and acted upon: a PING behind it is acknowledged."""

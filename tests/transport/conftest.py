@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class Target:
     stream: Call | None = None  # bidirectional, answers each message
     metadata: Call | None = None  # gives fields that begin with x- back as trailers
     max_message: int = 4 * 2**20
+    grpc: bool = True  # without it replies are files: 200 and a body, no status of gRPC
 
     @property
     def address(self) -> h2.Address:
@@ -75,15 +76,15 @@ class Target:
             return 0
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def assert_answered(self, reply: h2.Reply) -> None:
+        """The reply is that to a good call."""
+        assert (reply.status, reply.grpc_status) == ("200", 0 if self.grpc else None), reply
+        assert len(reply.messages) == 1 if self.grpc else reply.body
+
     def answers(self) -> None:
-        """A good call on a new connection is answered well; where no gRPC is spoken, a plain request."""
+        """A good call on a new connection is answered well."""
         with h2.FrameClient(self.address) as client:
-            if self.unary is None:
-                client.send(h2.headers(1, client.encode(*h2.plain_request())))
-                client.expect_headers(1)
-                return
-            reply = client.call(1, self.unary, self.unary.message)
-            assert (reply.status, reply.grpc_status, len(reply.messages)) == ("200", 0, 1), client.seen()
+            self.assert_answered(client.call(1, self.path, self.message))
 
 
 def echo_target(name: str, host: str, port: int, pid: int | None) -> Target:
@@ -102,15 +103,25 @@ def echo_target(name: str, host: str, port: int, pid: int | None) -> Target:
 
 
 @contextmanager
-def grpcio(_: Path) -> Iterator[Target]:
-    """grpcio's own server, the reference."""
-    command = [sys.executable, HERE / "echo_server.py"]
+def echoing(transport: str) -> Iterator[Target]:
+    """echo_server on one of its transports."""
+    command = [sys.executable, HERE / "echo_server.py", transport]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield echo_target("grpcio", "127.0.0.1", int(process.stdout.readline()), process.pid)
+            yield echo_target(transport, "127.0.0.1", int(process.stdout.readline()), process.pid)
         finally:
             process.kill()
+
+
+def vectorized(_: Path) -> AbstractContextManager[Target]:
+    """serval's own transport."""
+    return echoing("vectorized")
+
+
+def grpcio(_: Path) -> AbstractContextManager[Target]:
+    """grpcio's server, the reference."""
+    return echoing("grpcio")
 
 
 @contextmanager
@@ -120,13 +131,16 @@ def nghttpd(folder: Path) -> Iterator[Target]:
     if program is None:
         pytest.skip("nghttpd is not installed")
     (folder / "index.html").write_text("<p>some text of some length</p>\n")
+    (folder / "large").write_bytes(bytes(307200))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with subprocess.Popen([program, "--no-tls", "-d", folder, str(port)], stdout=subprocess.DEVNULL) as process:
         try:
             wait_for_port(port)
-            yield Target("nghttpd", "127.0.0.1", port, process.pid)
+            yield Target(
+                "nghttpd", "127.0.0.1", port, process.pid, unary=Call("/index.html"), large=Call("/large"), grpc=False
+            )
         finally:
             process.kill()
 
@@ -153,7 +167,11 @@ def running(where: str) -> Iterator[Target]:
     yield echo_target(where, host, int(port), int(pid) if pid else None)
 
 
-STARTERS: dict[str, Callable[[Path], "object"]] = {"grpcio": grpcio, "nghttpd": nghttpd}
+STARTERS: dict[str, Callable[[Path], AbstractContextManager[Target]]] = {
+    "vectorized": vectorized,
+    "grpcio": grpcio,
+    "nghttpd": nghttpd,
+}
 WITHOUT_GRPC = ("nghttpd",)
 ONLY_GRPC = ("grpcio",)  # answers a plain request by a reset, or not at all
 CHOSEN = os.environ.get("SERVAL_TRANSPORT_TARGETS", "grpcio nghttpd").split()
@@ -167,6 +185,12 @@ def start(name: str, folder: Path) -> Iterator[Target]:
 @pytest.fixture(scope="module", params=[name for name in CHOSEN if name not in WITHOUT_GRPC])
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A gRPC server."""
+    yield from start(request.param, tmp_path_factory.mktemp("target"))
+
+
+@pytest.fixture(scope="module", params=CHOSEN)
+def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """Any server at all."""
     yield from start(request.param, tmp_path_factory.mktemp("target"))
 
 

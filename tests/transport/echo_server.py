@@ -1,5 +1,9 @@
-"""A bare grpcio server for the transport's tests: run as a script, it prints its port and serves until killed."""
+"""A bare server for the transport's tests: run as a script, it prints its port and serves until killed.
 
+Its argument is the transport: `grpcio`, or `vectorized`, whose Server has the same face.
+"""
+
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +41,17 @@ def stream(requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes
     yield from requests
 
 
-def main() -> None:
+def new_server(transport: str) -> grpc.Server:
+    """Return a server of that transport, without methods."""
+    executor = ThreadPoolExecutor(16)
+    if transport == "grpcio":
+        return grpc.server(executor)
+    from serval_server.transport.vectorized.server import Server
+
+    return Server(executor)
+
+
+def main(transport: str) -> None:
     """Serve on a free port."""
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
@@ -46,7 +60,7 @@ def main() -> None:
         "Slow": grpc.unary_unary_rpc_method_handler(slow),
         "Stream": grpc.stream_stream_rpc_method_handler(stream),
     }
-    server = grpc.server(ThreadPoolExecutor(16))
+    server = new_server(transport)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -55,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -29,6 +29,7 @@ CONNECT_SECONDS = 10.0
 ATTEMPTS = 4
 _BACKOFF_SECONDS = 0.1
 _TELL_SECONDS = 0.1
+_WAIT_SECONDS = 0.05
 _POOL_OCTETS = 64 << 20
 
 _FIELD_TAGS = {"f4": 0x22, "f2": 0x22, "f8": 0x2A}
@@ -155,7 +156,7 @@ def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _packed(shape: Sequence[int]) -> bytes:
     """Return a repeated int64 as it lies on the wire, without tag and length."""
-    message = common_pb2.TensorSpec(shape=shape).SerializeToString()
+    message: bytes = common_pb2.TensorSpec(shape=shape).SerializeToString()
     return message[2:]  # a shape is shorter than 128 octets
 
 
@@ -215,15 +216,15 @@ class Pipeline:
         rows: npt.NDArray[np.float32],
         outputs: Sequence[str] | None,
         place: tuple[str, int],
-        o: Options,
+        options: Options,
     ) -> None:
-        self._rows, self._options, self._address = rows.view(np.uint8), o, place
+        self._rows, self._options, self._address = rows.view(np.uint8), options, place
         self._answers = Answers(model, len(rows))
         request = calls.predict_request(model, forms.Matrix(rows[:1]), outputs)
         request.ClearField("values")
         packed = forms.packed(forms.Matrix(rows[:1]))
         start = np.frombuffer(request.SerializeToString() + packed[: len(packed) - self._rows.shape[1]], np.uint8)
-        places = min(o.in_flight, len(rows))
+        places = min(options.in_flight, len(rows))
         self._messages = np.zeros((places, start.size + self._rows.shape[1]), np.uint8)
         self._messages[:, : start.size] = start
         self._values_at = start.size
@@ -237,23 +238,33 @@ class Pipeline:
         self._next = self._done = 0
         self._again: list[int] = []  # rows whose connection ended under them
         self._socket: socket.socket | None = None
-        self._failures = 0
-        self._told = 0.0
+        self._failures = self._done_before = 0
+        self._look_at = 0.0
 
     def run(self) -> EachPrediction:
         """Send every row and return what came; raise Unavailable where no server answers at first."""
+        rows = len(self._answers.versions)
         try:
             self._connect()
-            while self._done < len(self._answers.versions):
+            while self._done < rows:
                 self._offer()
-                self._turn()
-                self._tell()
+                if not self._turn():
+                    self._renew()
+                self._look_at_clock(time.monotonic())
         finally:
             if self._socket is not None:
                 self._socket.close()
         if self._options.progress is not None:
-            self._options.progress(self._done, len(self._answers.versions))
+            self._options.progress(rows, rows)
         return self._answers.result()
+
+    def _look_at_clock(self, now: float) -> None:
+        if now < self._look_at:
+            return
+        self._look_at = now + _TELL_SECONDS
+        self._overdue(now)
+        if self._options.progress is not None and self._done < len(self._answers.versions):
+            self._options.progress(self._done, len(self._answers.versions))
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         host, port = self._address
@@ -270,7 +281,7 @@ class Pipeline:
         ]
 
     def _connect(self) -> None:
-        """Open the connection and wait for the server's settings."""
+        """Open the connection and wait for the server's settings; raise Unavailable where that fails."""
         limit = time.monotonic() + min(CONNECT_SECONDS, self._options.timeout)
         try:
             self._socket = socket.create_connection(self._address, max(limit - time.monotonic(), 0.001))
@@ -279,10 +290,12 @@ class Pipeline:
             self._client.open(0)
             while not self._client.is_ready(0):
                 if time.monotonic() > limit:
-                    raise TimeoutError("it accepts connections and says nothing")
-                if not self._turn(0.05):
-                    raise ConnectionError(str(self._client.ended(0)))
+                    raise TimeoutError("it says nothing")
+                if not self._turn():
+                    raise ConnectionError(str(self._client.ended(0) or "it closed the connection"))
         except OSError as error:
+            if self._socket is not None:
+                self._socket.close()
             raise errors.Unavailable(f"no server answers at {self._options.target} ({error})") from error
 
     def _offer(self) -> None:
@@ -303,31 +316,26 @@ class Pipeline:
         offered[:, 0], offered[:, 2], offered[:, 3] = places, places * width, width
         self._take(self._client.offer(offered))
 
-    def _turn(self, seconds: float = 0.05) -> bool:
-        """Write, wait, and read once; False where the connection is gone for good."""
+    def _turn(self) -> bool:
+        """Write, wait, and read once; False where the connection has ended."""
         assert self._socket is not None
         clogged = not self._write()
         reads = [self._socket] if self._client.may_read(0) else []
-        readable, _, _ = select.select(reads, [self._socket] if clogged else [], [], seconds)
+        readable, _, _ = select.select(reads, [self._socket] if clogged else [], [], _WAIT_SECONDS)
         if not readable:
-            self._overdue()
             return True
         try:
             count = self._socket.recv_into(self._client.reading(0))
         except BlockingIOError:
             return True
         except OSError:
-            count = 0
-        before = self._done
-        if count:
-            self._take(self._client.receive(np.zeros(1, np.int64), np.array([count])))
-        self._failures = 0 if self._done > before else self._failures
+            return False
+        self._take(self._client.receive(np.zeros(1, np.int64), np.array([count])))
         row = self._client.state.rows[0]
-        if count and (
-            row["phase"] in (states.OPENING, states.OPEN) or (row["phase"] == states.DRAINING and row["active"])
-        ):
-            return True
-        return self._renew()
+        goes_on = row["phase"] in (states.OPENING, states.OPEN) or (
+            row["phase"] == states.DRAINING and row["active"] > 0
+        )
+        return count > 0 and bool(goes_on)
 
     def _write(self) -> bool:
         """Write what waits; False where the socket takes no more now."""
@@ -368,53 +376,44 @@ class Pipeline:
         self._done += finished
         self._free = np.concatenate([self._free, done["tag"]])
 
-    def _overdue(self) -> None:
+    def _overdue(self, now: float) -> None:
         """Give up the calls whose time is over; the server was told the time with each."""
         busy = np.ones(len(self._row_of), bool)
         busy[self._free] = False
-        late = np.flatnonzero(busy & (self._sent + self._options.timeout < time.monotonic()))
-        for place in late.tolist():
-            self._client.cancel(0, place)
-            row = int(self._row_of[place])
-            target = self._options.target
-            self._answers.errors[row] = errors.DeadlineExceeded(f"{target} gave no answer within the timeout")
+        late = np.flatnonzero(busy & (self._sent + self._options.timeout < now))
+        late = np.array([place for place in late.tolist() if len(self._client.cancel(0, place))], np.int64)
+        for row in self._row_of[late].tolist():
+            details = f"{self._options.target} gave no answer within the timeout; raise it or send less at a time"
+            self._answers.errors[row] = errors.DeadlineExceeded(details)
         self._done += len(late)
         self._free = np.concatenate([self._free, late])
 
-    def _renew(self) -> bool:
-        """Open the connection anew for what is left; where that fails too often, what is left has failed."""
+    def _renew(self) -> None:
+        """Open the connection anew; where that brings no answer several times in a row, what is left has failed."""
         assert self._socket is not None
-        if not self._client.is_ready(0) and self._client.state.rows[0]["phase"] == states.OPENING:
-            return False
         self._socket.close()
         self._take(self._client.close(0))
-        while True:
+        if self._done > self._done_before:
+            self._failures, self._done_before = 0, self._done
+        details = "the connection ended, again and again"
+        while self._done < len(self._answers.versions):
             self._failures += 1
-            if self._failures >= ATTEMPTS:
-                self._give_up("the connection ended")
-                return False
+            if self._failures > ATTEMPTS:
+                self._give_up(details)
+                return
             if self._failures > 1:
                 time.sleep(_BACKOFF_SECONDS * 2**self._failures)
             try:
                 self._connect()
-                return True
+                return
             except errors.Unavailable as error:
-                self._failures += 1
-                if self._failures >= ATTEMPTS:
-                    self._give_up(error.details)
-                    return False
+                details = error.details
 
     def _give_up(self, details: str) -> None:
         for row in (*self._again, *range(self._next, len(self._answers.versions))):
             self._answers.errors[row] = errors.Unavailable(details)
         self._again, self._next = [], len(self._answers.versions)
         self._done = len(self._answers.versions)
-
-    def _tell(self) -> None:
-        now = time.monotonic()
-        if self._options.progress is not None and now - self._told >= _TELL_SECONDS:
-            self._told = now
-            self._options.progress(self._done, len(self._answers.versions))
 
 
 def predict_each(

@@ -39,7 +39,6 @@ from serval_kernels.wire.client_frames import walk
 from serval_kernels.wire.client_replies import REASONS, break_off, end_all, finish, keep
 from serval_kernels.wire.client_requests import flush, settle_output
 from serval_kernels.wire.client_state import (
-    AREA_OCTETS,
     CLOSED,
     DONE,
     DRAINING,
@@ -56,6 +55,7 @@ from serval_kernels.wire.client_state import (
     Sizes,
     State,
     append,
+    area_at,
     new_state,
     new_turn,
     take_row,
@@ -105,7 +105,7 @@ def _open(s: State, c: int, settings: Integers) -> None:
         s.calls[c * setup.slots + i].stream = s.calls[c * setup.slots + i].waits = 0
     s.by_stream[c * setup.buckets : (c + 1) * setup.buckets] = 0
     table.reset(s.tables, c)
-    s.reads[c] = 2 * c * AREA_OCTETS
+    s.reads[c] = area_at(c, 0)
     at = c * OUTPUT_OCTETS
     copy(_PREFACE, 0, _PREFACE.size, s.output, at)
     at = frames.write_settings(s.output, at + _PREFACE.size, settings)
@@ -132,13 +132,13 @@ def _receive(s: State, connections: Integers, counts: Integers) -> int:
         if s.out_to[c] > REQUEST_OCTETS:
             raise IndexError("connections: one was read that has too much output waiting")
         row = s.rows[c]
-        base = (2 * c + row.area) * AREA_OCTETS
+        base = area_at(c, row.area)
         end = base + row.carried + count
         at = end if row.phase in (CLOSED, FAILED) else walk(s, c, base, end)
         keep(s, c)
         # What is left goes before the next read, which goes to the other area: this one holds the messages.
         row.area, row.carried = 1 - row.area, end - at
-        base = (2 * c + row.area) * AREA_OCTETS
+        base = area_at(c, row.area)
         copy(s.pool.octets, at, end - at, s.pool.octets, base)
         s.reads[c] = base + row.carried
         if row.first != NONE:
@@ -169,7 +169,7 @@ def _offer(s: State, calls: Integers) -> int:
         append(s, c, k)
         if s.rows[c].phase not in (OPENING, OPEN):
             finish(s, c, k, REFUSED, NONE, NONE)
-        elif s.rows[c].first == k or i + 1 == calls.shape[0] or calls[i + 1, CONNECTION] != c:
+        elif i + 1 == calls.shape[0] or calls[i + 1, CONNECTION] != c:
             flush(s, c)
     return s.setup[0].done  # type: ignore[no-any-return]
 

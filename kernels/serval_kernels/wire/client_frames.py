@@ -5,7 +5,7 @@ no longer than we have announced; a handler holds the length that its type needs
 one read can cause: `receive` of `client` checks that.
 """
 
-from serval_kernels.compile import inlined, merged
+from serval_kernels.compile import borrowing, merged
 from serval_kernels.wire import constants, frames
 from serval_kernels.wire.client_replies import (
     BLOCK_TOO_LONG,
@@ -38,6 +38,7 @@ from serval_kernels.wire.client_state import (
     REFUSED,
     RESET,
     State,
+    block_at,
     find,
 )
 from serval_kernels.wire.constants import (
@@ -83,12 +84,18 @@ def walk(s: State, c: int, at: int, end: int) -> int:
             return at
         else:
             at += FRAME_HEADER_SIZE
+            start = stop = NONE
             if kind == DATA:
                 take_data(s, c, at, length, flags, stream)
             elif kind == HEADERS:
-                _headers(s, c, at, length, flags, stream)
+                start, stop = _headers(s, c, at, length, flags, stream)
+            elif kind == CONTINUATION:
+                start, stop = _continuation(s, c, at, length, flags)
+                flags = row.block_flags
             else:
                 _rare(s, c, at, length, kind, flags, stream)
+            if start != NONE:
+                take_block(s, c, start, stop, flags, stream)
             at += length
         if row.phase == FAILED:
             return end
@@ -96,22 +103,24 @@ def walk(s: State, c: int, at: int, end: int) -> int:
 
 
 @merged
-def _headers(s: State, c: int, at: int, length: int, flags: int, stream: int) -> None:
+def _headers(s: State, c: int, at: int, length: int, flags: int, stream: int) -> tuple[int, int]:
+    """Return where the header block lies, NONE where it is not whole or the connection has failed."""
     if not was_opened(s, c, stream):
         fail(s, c, PROTOCOL_ERROR, WRONG_STREAM)
-        return
+        return NONE, NONE
     start, end, error = frames.field_block(s.pool.octets, at, at + length, flags)
     if error != NO_ERROR:
         fail(s, c, error, WRONG_PADDING)
-    elif flags & FLAG_END_HEADERS:
-        take_block(s, c, s.pool.octets, start, end, flags, stream)
-    else:
-        row = s.rows[c]
-        row.block_stream, row.block_flags, row.block_octets, row.block_frames = stream, flags, 0, 0
-        _add_fragment(s, c, start, end)
+        return NONE, NONE
+    if flags & FLAG_END_HEADERS:
+        return start, end
+    row = s.rows[c]
+    row.block_stream, row.block_flags, row.block_octets, row.block_frames = stream, flags, 0, 0
+    _add_fragment(s, c, start, end)
+    return NONE, NONE
 
 
-@inlined
+@borrowing
 def _add_fragment(s: State, c: int, start: int, end: int) -> bool:
     """Keep a piece of a header block; False, and the connection has failed, where it grows too long."""
     row = s.rows[c]
@@ -119,17 +128,28 @@ def _add_fragment(s: State, c: int, start: int, end: int) -> bool:
     if row.block_octets + end - start > BLOCK_OCTETS or row.block_frames > BLOCK_FRAMES:
         fail(s, c, constants.ENHANCE_YOUR_CALM, BLOCK_TOO_LONG)
         return False
-    copy(s.pool.octets, start, end - start, s.blocks, c * BLOCK_OCTETS + row.block_octets)
+    copy(s.pool.octets, start, end - start, s.pool.octets, block_at(s, c) + row.block_octets)
     row.block_octets += end - start
     return True
 
 
-@merged
+@borrowing
+def _continuation(s: State, c: int, at: int, length: int, flags: int) -> tuple[int, int]:
+    """Return where the header block lies that this frame completes, else NONE."""
+    row = s.rows[c]
+    if row.block_stream == 0:
+        fail(s, c, PROTOCOL_ERROR, INTERRUPTED)
+        return NONE, NONE
+    if not _add_fragment(s, c, at, at + length) or not flags & FLAG_END_HEADERS:
+        return NONE, NONE
+    row.block_stream = 0
+    return block_at(s, c), block_at(s, c) + row.block_octets
+
+
+@borrowing
 def _rare(s: State, c: int, at: int, length: int, kind: int, flags: int, stream: int) -> None:
     """Take a frame of any other type; those that nobody knows are passed over (RFC 9113, 4.1)."""
-    if kind == CONTINUATION:
-        _continuation(s, c, at, length, flags, stream)
-    elif kind == PUSH_PROMISE:
+    if kind == PUSH_PROMISE:
         fail(s, c, PROTOCOL_ERROR, PUSHED)
     elif kind in (SETTINGS, PING, GOAWAY):
         if stream:
@@ -149,17 +169,6 @@ def _rare(s: State, c: int, at: int, length: int, kind: int, flags: int, stream:
         _rst_stream(s, c, at, length, stream)
     elif kind == PRIORITY and (stream == 0 or length != constants.PRIORITY_FIELDS_SIZE):
         fail(s, c, FRAME_SIZE_ERROR if stream else PROTOCOL_ERROR, WRONG_LENGTH if stream else WRONG_STREAM)
-
-
-@merged
-def _continuation(s: State, c: int, at: int, length: int, flags: int, stream: int) -> None:
-    row = s.rows[c]
-    if row.block_stream == 0:
-        fail(s, c, PROTOCOL_ERROR, INTERRUPTED)
-    elif _add_fragment(s, c, at, at + length) and flags & FLAG_END_HEADERS:
-        row.block_stream = 0
-        start = c * BLOCK_OCTETS
-        take_block(s, c, s.blocks, start, start + row.block_octets, row.block_flags, stream)
 
 
 @merged

@@ -47,7 +47,7 @@ from serval_kernels.wire.constants import (
     NO_ERROR,
     PROTOCOL_ERROR,
 )
-from serval_kernels.wire.octets import Octets, copy, signed
+from serval_kernels.wire.octets import copy, signed
 
 MALFORMED_FIELDS: Final = -2
 _UNKNOWN_STATUS: Final = 2  # of gRPC, for a grpc-status that is no number
@@ -81,8 +81,8 @@ REASONS: Final = (
 ) = range(len(REASONS))
 
 
-@borrowing
-def finish(s: State, c: int, k: int, outcome: int, status: int, error_code: int) -> None:
+@inlined
+def _finish(s: State, c: int, k: int, outcome: int, status: int, error_code: int) -> None:
     """Report call `k` as done. Where its request is not wholly sent, the rest is called off."""
     setup, row, call = s.setup[0], s.rows[c], s.calls[k]
     done = s.done[setup.done]
@@ -104,6 +104,12 @@ def finish(s: State, c: int, k: int, outcome: int, status: int, error_code: int)
         forget(s, c, k)
         row.active -= 1
     give_row(s, c, k)
+
+
+@borrowing
+def finish(s: State, c: int, k: int, outcome: int, status: int, error_code: int) -> None:
+    """Report call `k` as done: `_finish`, for all but the usual way."""
+    _finish(s, c, k, outcome, status, error_code)
 
 
 @inlined
@@ -269,14 +275,15 @@ def keep(s: State, c: int) -> None:
 
 
 @borrowing
-def _decode(s: State, c: int, block: Octets, start: int, end: int, with_text: bool) -> tuple[int, int]:
-    return hpack.decode(block, start, end, s.tables, c, MAX_LIST_SIZE, with_text, s.fields, s.text)
+def _decode_text(s: State, c: int, start: int, end: int) -> None:
+    """Decode a block that is all indexed once more, for its text."""
+    hpack.decode(s.pool.octets, start, end, s.tables, c, MAX_LIST_SIZE, True, s.fields, s.text)
 
 
-@borrowing
-def take_block(s: State, c: int, block: Octets, start: int, end: int, flags: int, stream: int) -> None:
+@merged
+def take_block(s: State, c: int, start: int, end: int, flags: int, stream: int) -> None:
     """Take a whole header block, of a call that we called off too: the table has to stay in step."""
-    status, count = _decode(s, c, block, start, end, False)
+    status, count = hpack.decode(s.pool.octets, start, end, s.tables, c, MAX_LIST_SIZE, False, s.fields, s.text)
     if status >= hpack.LIST_FLOOD:
         calm = status == hpack.LIST_FLOOD
         fail(s, c, ENHANCE_YOUR_CALM if calm else COMPRESSION_ERROR, BLOCK_TOO_LONG if calm else BLOCK_UNDECODABLE)
@@ -300,7 +307,7 @@ def take_block(s: State, c: int, block: Octets, start: int, end: int, flags: int
         call.due = MESSAGE_DUE if http == 200 else PASSED_OVER
     if ends:
         if grpc_status > 0 and message != NONE and status == hpack.COMPLETE_INDEXED:
-            _decode(s, c, block, start, end, True)
+            _decode_text(s, c, start, end)
         _end(s, c, k, grpc_status, message)
 
 
@@ -339,7 +346,7 @@ def _end(s: State, c: int, k: int, status: int, message: int) -> None:
         finish(s, c, k, MALFORMED, status, NONE)
         return
     number = setup.done
-    finish(s, c, k, ANSWERED, status, NONE)
+    _finish(s, c, k, ANSWERED, status, NONE)
     if status > 0 and message != NONE:
         field = s.fields[message]
         size = min(field.value_size, TEXT_OCTETS, TEXTS_OCTETS - setup.texts)

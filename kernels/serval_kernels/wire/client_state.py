@@ -9,10 +9,11 @@ A call goes through three phases: it waits in a list of its connection (no strea
 reply comes, it is done. A row that is done may be taken by the next call.
 
 Reads go into the arena of the pool: two areas a connection, in turns, so that what is left of one read (part of a
-frame) moves in front of the next while the messages of the read stay where they are.
+frame) moves in front of the next while the messages of the read stay where they are. Behind the areas of all lies room
+for one header block in pieces a connection.
 
 Who checks what. `new_state` makes the arrays fit each other. Callers keep c below the number of connections and take
-rows from `take_row` alone; an identifier is in `by_stream` from `enter` to `forget`. `done`, `lying` and `released` have
+rows from `take_row` alone; a stream is in `by_stream` from `enter` to `forget`. `done`, `lying` and `released` have
 room for one entry a row, which is enough: no row is taken twice while they fill.
 """
 
@@ -128,7 +129,6 @@ class State(NamedTuple):
     tables: table.Tables
     fields: Records  # hpack.FIELD
     text: Octets
-    blocks: Octets  # [connections * BLOCK_OCTETS]
     output: Octets  # [connections * OUTPUT_OCTETS]
     out_from: Integers  # [connections], what of its output waits to be sent
     out_to: Integers
@@ -157,7 +157,7 @@ def new_state(requests: Octets, sizes: Sizes) -> State:
     tables = table.allocate(sizes.connections)
     text = MAX_LIST_SIZE + DEFAULT_HEADER_TABLE_SIZE + decoded_bound(max(BLOCK_OCTETS, DEFAULT_MAX_FRAME_SIZE))
     state = State(
-        memory.new_pool(2 * sizes.connections * AREA_OCTETS, sizes.pool),
+        memory.new_pool(sizes.connections * (2 * AREA_OCTETS + BLOCK_OCTETS), sizes.pool),
         np.zeros(sizes.connections, CONNECTION),
         np.zeros(rows, CALL),
         np.zeros(rows, np.int32),
@@ -168,7 +168,6 @@ def new_state(requests: Octets, sizes: Sizes) -> State:
         tables,
         np.zeros(MAX_LIST_SIZE // ENTRY_OVERHEAD + 1, hpack.FIELD),
         np.zeros(text, np.uint8),
-        np.zeros(sizes.connections * BLOCK_OCTETS, np.uint8),
         np.zeros(sizes.connections * OUTPUT_OCTETS, np.uint8),
         np.zeros(sizes.connections, np.int64),
         np.zeros(sizes.connections, np.int64),
@@ -182,6 +181,18 @@ def new_state(requests: Octets, sizes: Sizes) -> State:
     setup["slots"], setup["buckets"], setup["largest_message"] = sizes.slots, buckets, sizes.largest_message
     setup["connection_window"], setup["stream_window"] = sizes.connection_window, sizes.stream_window
     return state
+
+
+@inlined
+def area_at(c: int, area: int) -> int:
+    """Return where area 0 or 1 of connection `c` begins in the pool's octets."""
+    return (2 * c + area) * AREA_OCTETS
+
+
+@inlined
+def block_at(s: State, c: int) -> int:
+    """Return where a header block in pieces of connection `c` is put together in the pool's octets."""
+    return 2 * s.rows.size * AREA_OCTETS + c * BLOCK_OCTETS
 
 
 @inlined

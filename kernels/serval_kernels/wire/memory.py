@@ -37,7 +37,7 @@ class Pool(NamedTuple):
     following: npt.NDArray[np.int32]
     preceding: npt.NDArray[np.int32]
     free: npt.NDArray[np.uint8]
-    used: npt.NDArray[np.int64]  # [1], octets in blocks that are taken
+    used: npt.NDArray[np.int64]  # [2], octets in blocks that are taken, and `arena`
     arena: int
 
 
@@ -57,7 +57,7 @@ def new_pool(arena: int, pool: int) -> Pool:
     # An anonymous map is zeros that take no memory until they are touched, which np.zeros promises for no size.
     octets = np.frombuffer(mmap.mmap(-1, arena + pool), np.uint8)
     links = np.zeros(units, np.int32), np.zeros(units, np.int32)
-    return Pool(octets, heads, *links, free, np.zeros(1, np.int64), arena)
+    return Pool(octets, heads, *links, free, np.array([0, arena]), arena)
 
 
 @inlined

@@ -33,6 +33,7 @@ _CONTENT_TYPE_INDEXING = b"\x5f\x10application/grpc"
 _GRPC_STATUS_OK = b"\x00\x0bgrpc-status\x010"
 _GRPC_STATUS_OK_INDEXING = b"\x40\x0bgrpc-status\x010"
 
+
 def _blocks(*blocks: bytes) -> tuple[Octets, npt.NDArray[np.int64]]:
     """Return blocks one after the other, and where each begins and ends."""
     ends = np.cumsum([0, *map(len, blocks)])

@@ -69,6 +69,7 @@ from serval_kernels.wire.constants import (
     WINDOW_UPDATE,
 )
 from serval_kernels.wire.inlined import inlined
+from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.octets import copy, same, signed
 from serval_kernels.wire.state import (
     CLOSING,
@@ -83,6 +84,7 @@ from serval_kernels.wire.state import (
     VECTORIZED,
     Records,
     State,
+    state_of,
 )
 
 _PREFACE: Final = np.frombuffer(CONNECTION_PREFACE, np.uint8)
@@ -576,7 +578,7 @@ def _carry(s: State, c: int, at: int, end: int) -> None:
     row.carry_at, row.carry_block, row.carried = block, end - at, end - at
 
 
-@kernel
+@borrowing
 def begin(s: State, now: int) -> None:
     """Begin a turn at `now`, nanoseconds of a clock that never goes back: what the last one left behind is let go."""
     turn = s.turn[0]
@@ -590,12 +592,13 @@ def begin(s: State, now: int) -> None:
 
 
 @kernel
-def receive(s: State, reads: Records, count: int, now: int) -> int:
+def receive(h: Handle, reads: Records, count: int, now: int) -> int:
     """Begin a turn and take what was read: rows of connection, from, to, in `reads` int64[n, 3].
 
     What a connection carried over lies at the front of its stretch. Fills `events`, `messages` and `counts`; returns
     how many connections have whole frames left that this turn had no room for (`backlog`).
     """
+    s = state_of(h)
     begin(s, now)
     left = 0
     for i in range(count):
@@ -625,4 +628,3 @@ def receive(s: State, reads: Records, count: int, now: int) -> int:
             windows.flush_all(s, c)
         left += row.backlog
     return left
-

@@ -15,9 +15,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.wire import batch, hpack, limits, memory, table
+from serval_kernels.compile import kernel
+from serval_kernels.wire import batch, hpack, huffman, limits, memory, table
 from serval_kernels.wire.constants import ENTRY_OVERHEAD
-from serval_kernels.wire.fields import Paths
+from serval_kernels.wire.fields import PATH_ROW, Paths
+from serval_kernels.wire.handle import Handle, handle_of, view_of
 
 Records = npt.NDArray[Any]
 
@@ -116,10 +118,10 @@ class State(NamedTuple):
     """Everything. Python holds it and hands it to each entry into the engine."""
 
     pool: memory.Pool
+    tables: table.Tables
     connections: Records  # CONNECTION
     streams: Records  # STREAM
     index: npt.NDArray[np.int32]  # stream + 1 by (connection, identifier), open addressing
-    tables: table.Tables
     kinds: npt.NDArray[np.int64]  # [methods], ORDINARY or VECTORIZED
     places: npt.NDArray[np.int64]  # [methods], which row of `messages` a vectorized method has
     turn: Records  # TURN[1]
@@ -133,6 +135,7 @@ class State(NamedTuple):
     deferred: npt.NDArray[np.int64]  # [n, 2] blocks that are given back when the next turn begins: place and octets
     dirty: npt.NDArray[np.int64]  # connections that have output
     spans: npt.NDArray[np.int64]  # [n, 3] what is to be sent: connection, from, to
+    handle: Handle  # where all of these lie: what the entries into the engine take
 
 
 class Sizes(NamedTuple):
@@ -153,12 +156,11 @@ def new_state(paths: Paths, kinds: npt.NDArray[np.int64], sizes: Sizes = Sizes()
     vectorized = int((kinds == VECTORIZED).sum())
     places = np.where(kinds == VECTORIZED, np.cumsum(kinds == VECTORIZED) - 1, 0).astype(np.int64)
     text = 2 * limits.HEADER_LIST_OCTETS + 4 * limits.HEADER_BLOCK_OCTETS + 2 * 4096
-    state = State(
-        memory.new_pool(sizes.arena, sizes.pool),
+    pool, tables = memory.new_pool(sizes.arena, sizes.pool), table.allocate(sizes.connections, paths)
+    rest = (
         np.zeros(sizes.connections, CONNECTION),
         np.zeros(sizes.streams, STREAM),
         np.zeros(1 << (2 * sizes.streams - 1).bit_length(), np.int32),
-        table.allocate(sizes.connections, paths),
         kinds.astype(np.int64),
         places,
         np.zeros(1, TURN),
@@ -173,7 +175,64 @@ def new_state(paths: Paths, kinds: npt.NDArray[np.int64], sizes: Sizes = Sizes()
         np.zeros(sizes.connections, np.int64),
         np.zeros((sizes.connections, 3), np.int64),
     )
+    handle = handle_of([*pool[:-1], *tables[:3], *tables.paths, tables.machine, *rest])
+    state = State(pool, tables, *rest, handle)
     turn = state.turn[0]
     turn["max_message"], turn["max_streams"], turn["seed"] = sizes.max_message, sizes.max_streams, seed
     turn["next_deadline"] = limits.NEVER
     return state
+
+
+_uint8s, _int32s, _int64s = view_of(np.dtype(np.uint8)), view_of(np.dtype(np.int32)), view_of(np.dtype(np.int64))
+_int64_rows = view_of(np.dtype(np.int64), 2)
+_machine = view_of(huffman.MACHINE.dtype, huffman.MACHINE.ndim)
+_table_rows, _table_entries, _path_rows = view_of(table.ROW), view_of(table.ENTRY), view_of(PATH_ROW)
+_connections, _streams, _turns, _requests = view_of(CONNECTION), view_of(STREAM), view_of(TURN), view_of(REQUEST)
+_fields, _events, _messages = view_of(hpack.FIELD), view_of(EVENT), view_of(batch.MESSAGE, 2)
+
+
+@kernel
+def state_of(h: Handle) -> State:
+    """Return the state whose handle this is. The order is that of `handle_of` in `new_state`."""
+    used = _int64s(h[5, 0], h[5, 1], h[5, 2])
+    pool = memory.Pool(
+        _uint8s(h[0, 0], h[0, 1], h[0, 2]),
+        _int64s(h[1, 0], h[1, 1], h[1, 2]),
+        _int32s(h[2, 0], h[2, 1], h[2, 2]),
+        _int32s(h[3, 0], h[3, 1], h[3, 2]),
+        _uint8s(h[4, 0], h[4, 1], h[4, 2]),
+        used,
+        used[1],
+    )
+    tables = table.Tables(
+        _table_rows(h[6, 0], h[6, 1], h[6, 2]),
+        _table_entries(h[7, 0], h[7, 1], h[7, 2]),
+        _uint8s(h[8, 0], h[8, 1], h[8, 2]),
+        Paths(
+            _int64s(h[9, 0], h[9, 1], h[9, 2]),
+            _path_rows(h[10, 0], h[10, 1], h[10, 2]),
+            _uint8s(h[11, 0], h[11, 1], h[11, 2]),
+        ),
+        _machine(h[12, 0], h[12, 1], h[12, 2]),
+    )
+    return State(
+        pool,
+        tables,
+        _connections(h[13, 0], h[13, 1], h[13, 2]),
+        _streams(h[14, 0], h[14, 1], h[14, 2]),
+        _int32s(h[15, 0], h[15, 1], h[15, 2]),
+        _int64s(h[16, 0], h[16, 1], h[16, 2]),
+        _int64s(h[17, 0], h[17, 1], h[17, 2]),
+        _turns(h[18, 0], h[18, 1], h[18, 2]),
+        _requests(h[19, 0], h[19, 1], h[19, 2]),
+        _fields(h[20, 0], h[20, 1], h[20, 2]),
+        _uint8s(h[21, 0], h[21, 1], h[21, 2]),
+        _events(h[22, 0], h[22, 1], h[22, 2]),
+        _messages(h[23, 0], h[23, 1], h[23, 2]),
+        _int64_rows(h[24, 0], h[24, 1], h[24, 2]),
+        _int64s(h[25, 0], h[25, 1], h[25, 2]),
+        _int64_rows(h[26, 0], h[26, 1], h[26, 2]),
+        _int64s(h[27, 0], h[27, 1], h[27, 2]),
+        _int64_rows(h[28, 0], h[28, 1], h[28, 2]),
+        h,
+    )

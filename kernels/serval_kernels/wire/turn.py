@@ -20,8 +20,9 @@ from serval_kernels.compile import kernel
 from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, streams, windows
 from serval_kernels.compile import borrowing
 from serval_kernels.wire.constants import ENHANCE_YOUR_CALM, NO_ERROR
+from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.octets import Octets, signed
-from serval_kernels.wire.state import CLOSING, FREE, NO_DEADLINE, OPEN, Records, State
+from serval_kernels.wire.state import CLOSING, FREE, NO_DEADLINE, OPEN, Records, State, state_of
 
 Calls = npt.NDArray[np.int64]
 
@@ -36,11 +37,12 @@ TIMES: Final = np.dtype(
 
 
 @kernel
-def begin_answers(s: State, messages: Records, ids: Calls, order: Calls, groups: Records, number: int) -> int:
+def begin_answers(h: Handle, messages: Records, ids: Calls, order: Calls, groups: Records, number: int) -> int:
     """Write the frames around the answers of a group and fill `reply_at`; return how many need `end_answers`.
 
     `ids` are the calls of `messages`; `reply_length` is filled by the codec's `sizes`. A call that has ended gets -1.
     """
+    s = state_of(h)
     batch.check_group(messages, order, groups, number)
     group = groups[number]
     first, last = signed(group.first), signed(group.first + group.messages)
@@ -60,8 +62,9 @@ def begin_answers(s: State, messages: Records, ids: Calls, order: Calls, groups:
 
 
 @kernel
-def end_answers(s: State, ids: Calls, order: Calls, groups: Records, number: int) -> None:
+def end_answers(h: Handle, ids: Calls, order: Calls, groups: Records, number: int) -> None:
     """Send the answers of a group that `begin_answers` did not finish, now that their octets are there."""
+    s = state_of(h)
     group = groups[number]
     for i in range(group.first, group.first + group.messages):
         stream = streams.number_of(s, ids[order[i]])
@@ -70,31 +73,35 @@ def end_answers(s: State, ids: Calls, order: Calls, groups: Records, number: int
 
 
 @kernel
-def fall_back(s: State, messages: Records, ids: Calls, order: Calls, first: int, last: int) -> None:
+def fall_back(h: Handle, messages: Records, ids: Calls, order: Calls, first: int, last: int) -> None:
     """Hand the calls order[first:last] to ordinary handlers."""
+    s = state_of(h)
     for i in range(first, last):
         message = messages[order[i]]
         calls.fall_back(s, ids[order[i]], signed(message.at), signed(message.length))
 
 
 @kernel
-def refuse(s: State, call: int, answer: int) -> None:
+def refuse(h: Handle, call: int, answer: int) -> None:
     """Answer a call with one of `answers`."""
+    s = state_of(h)
     stream = streams.number_of(s, call)
     if stream != streams.NONE:
         calls.refuse(s, stream, answer)
 
 
 @kernel
-def respond(s: State, call: int, source: Octets, head: int, body: int, tail: int, ends: bool) -> int:
+def respond(h: Handle, call: int, source: Octets, head: int, body: int, tail: int, ends: bool) -> int:
     """Write what an ordinary handler gives; see `calls.respond`. -1 also where the call has ended."""
+    s = state_of(h)
     stream = streams.number_of(s, call)
     return -1 if stream == streams.NONE else calls.respond(s, stream, source, head, body, tail, ends)
 
 
 @kernel
-def consumed(s: State, call: int, octets: int) -> None:
+def consumed(h: Handle, call: int, octets: int) -> None:
     """Note that a handler has taken a message of so many octets."""
+    s = state_of(h)
     stream = streams.number_of(s, call)
     if stream != streams.NONE:
         cost = min(octets + limits.HELD_OVERHEAD, signed(s.streams[stream].held))
@@ -104,16 +111,18 @@ def consumed(s: State, call: int, octets: int) -> None:
 
 
 @kernel
-def cancel(s: State, call: int) -> None:
+def cancel(h: Handle, call: int) -> None:
     """Reset a call at the server's own wish."""
+    s = state_of(h)
     stream = streams.number_of(s, call)
     if stream != streams.NONE:
         windows.cancel_call(s, stream)
 
 
 @kernel
-def mark_open(s: State, ids: Calls, marks: npt.NDArray[np.bool_]) -> int:
+def mark_open(h: Handle, ids: Calls, marks: npt.NDArray[np.bool_]) -> int:
     """Fill `marks` with whether anybody waits for each call; return how many are waited for."""
+    s = state_of(h)
     count = 0
     for i in range(ids.size):
         marks[i] = streams.number_of(s, ids[i]) != streams.NONE
@@ -122,11 +131,12 @@ def mark_open(s: State, ids: Calls, marks: npt.NDArray[np.bool_]) -> int:
 
 
 @kernel
-def collect(s: State) -> int:
+def collect(h: Handle) -> int:
     """Fill `spans` with the output that waits, a row a connection: number, from, to; return how many rows.
 
     It counts as sent; what is not goes back by `unsent` before anything else is written.
     """
+    s = state_of(h)
     turn = s.turn[0]
     count = 0
     for i in range(turn.dirty):
@@ -145,8 +155,9 @@ def collect(s: State) -> int:
 
 
 @kernel
-def sent(s: State, c: int) -> bool:
+def sent(h: Handle, c: int) -> bool:
     """Give the block of a connection's output back, as it is sent; return whether bodies wait for the room."""
+    s = state_of(h)
     row = s.connections[c]
     row.waiting = 0
     if row.out_block and row.out_to == 0:
@@ -155,16 +166,18 @@ def sent(s: State, c: int) -> bool:
 
 
 @kernel
-def unsent(s: State, c: int, at: int, to: int) -> None:
+def unsent(h: Handle, c: int, at: int, to: int) -> None:
     """Note that of what was collected [at, to) is not sent. Nothing was written to this connection since."""
+    s = state_of(h)
     row = s.connections[c]
     row.out_from, row.out_to = at - row.out_at, to - row.out_at
     row.waiting = to - at
 
 
 @kernel
-def resume(s: State, c: int) -> None:
+def resume(h: Handle, c: int) -> None:
     """Go on with the bodies of a connection that has room again; and hand its output to `collect`."""
+    s = state_of(h)
     row = s.connections[c]
     if row.phase == FREE:
         return
@@ -175,20 +188,23 @@ def resume(s: State, c: int) -> None:
 
 
 @kernel
-def open_connection(s: State, c: int, now: int) -> None:
+def open_connection(h: Handle, c: int, now: int) -> None:
     """See `connections.open_connection`."""
+    s = state_of(h)
     connections.open_connection(s, c, now)
 
 
 @kernel
-def close_connection(s: State, c: int) -> None:
+def close_connection(h: Handle, c: int) -> None:
     """See `connections.close_connection`."""
+    s = state_of(h)
     connections.close_connection(s, c)
 
 
 @kernel
-def leave(s: State, c: int, final: bool) -> None:
+def leave(h: Handle, c: int, final: bool) -> None:
     """Close a connection in order: first let the peer know, then (`final`) take no more streams."""
+    s = state_of(h)
     if s.connections[c].phase == OPEN:
         connections.leave(s, c)
         if final:
@@ -196,11 +212,12 @@ def leave(s: State, c: int, final: bool) -> None:
 
 
 @kernel
-def expire(s: State) -> None:
+def expire(h: Handle) -> None:
     """Answer the calls whose deadline is over. The streams are looked at only when the nearest deadline has come.
 
     That is one pass over the rows in use; a wheel of timers would have to be kept up by every call.
     """
+    s = state_of(h)
     turn = s.turn[0]
     if turn.now < turn.next_deadline:
         return
@@ -239,8 +256,9 @@ def _grow_old(s: State, c: int, row: Any, t: Any) -> None:
 
 
 @kernel
-def look_after(s: State, times: Records) -> int:
+def look_after(h: Handle, times: Records) -> int:
     """Look at every connection's age; return how many are in use. What is to be closed at once is CLOSING afterwards."""
+    s = state_of(h)
     t, now = times[0], s.turn[0].now
     used = 0
     for c in range(s.turn[0].high_connection):

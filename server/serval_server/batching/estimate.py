@@ -1,4 +1,7 @@
-"""How long the next run of a model will take, by what its runs took: nothing is configured."""
+"""How long the next run of a model will take, by what its runs took: nothing is configured.
+
+Durations are those of the thread's processor time. By the clock a run is as long as whatever else the machine did.
+"""
 
 from typing import Final
 
@@ -19,13 +22,13 @@ class Estimate:
         self._durations[size] = duration_ns if not known else known + _WEIGHT * (duration_ns - known)
 
     def of(self, rows: int) -> float:
-        """Return the nanoseconds that a run of `rows` will take; UNKNOWN before the first run.
+        """Return the nanoseconds that a run of `rows` will take at most; UNKNOWN before the first run.
 
-        From a smaller size it is taken to grow with the rows, which is too much rather than too little.
+        Fewer rows do not take longer than more, and twice as many take no more than twice as long.
         """
         size = rows.bit_length()
-        for smaller in range(size, -1, -1):
-            if self._durations[smaller]:
-                return self._durations[smaller] * (1 << (size - smaller))
-        larger = [duration for duration in self._durations[size:] if duration]
-        return larger[0] if larger else UNKNOWN
+        shortest: float = UNKNOWN
+        for known, duration in enumerate(self._durations):
+            if duration:
+                shortest = min(shortest, duration * (1 << max(0, size - known)))
+        return shortest

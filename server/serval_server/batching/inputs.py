@@ -1,5 +1,6 @@
 """Which models' calls may share a batch: one input of plain numbers, any number of rows, and rows that do not mix."""
 
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from serval_kernels.wire.plan import Output
 from serval_registry.model import DataType, FeatureKind
 
+from serval_server.batching.estimate import Estimate
 from serval_server.datatypes import NUMPY_TYPES
 from serval_server.engine.loaded import LoadedModel
 
@@ -70,4 +72,16 @@ def _agree(whole: Array, parts: Sequence[Array]) -> bool:
     joined = np.concatenate(parts)
     if whole.shape != joined.shape:
         return False
-    return bool(np.allclose(whole.astype(np.float64), joined.astype(np.float64), _TOLERANCE, _TOLERANCE, equal_nan=True))
+    return bool(
+        np.allclose(whole.astype(np.float64), joined.astype(np.float64), _TOLERANCE, _TOLERANCE, equal_nan=True)
+    )
+
+
+def first_estimate(model: LoadedModel, given: BatchInput) -> Estimate:
+    """Time a few runs of one row. The very first run of a session, which takes longer, is to have been made."""
+    estimate = Estimate()
+    for _ in range(_TRIAL_ROWS):
+        started = time.thread_time_ns()
+        model.run({given.name: np.zeros((1, *given.row), given.dtype)})
+        estimate.add(1, time.thread_time_ns() - started)
+    return estimate

@@ -89,6 +89,7 @@ class Lane:
         workers: ThreadPoolExecutor,
         done: Callable[[Job], None],
         max_rows: int,
+        estimate: Estimate,
     ) -> None:
         self.model = model
         self._given = given
@@ -102,7 +103,7 @@ class Lane:
         self._refuses_nan = not model.version.missing_allowed and any(
             spec.datatype in NAN_TYPES for spec in model.inputs.values()
         )
-        self._estimate = Estimate()
+        self._estimate = estimate
         self._rows = np.empty(_FIRST_OCTETS, np.uint8)
         self._values = np.empty(_FIRST_OCTETS, np.uint8)
         self._waiting: deque[_Chunk] = deque()
@@ -115,7 +116,7 @@ class Lane:
         row = group.groups[group.number]
         count = int(row["rows"])
         octets = int(row["octets"])
-        if self._working or self._estimate.of(min(count, self._max_rows)) * -(-count // self._max_rows) > SHORT_RUN_NS:
+        if self._working or not self._is_short(count):
             self._wait(group, octets, int(row["id_octets"]))
             return
         self._rows = _with_room(self._rows, octets)
@@ -125,21 +126,27 @@ class Lane:
                 return
             self.take(group)
             return
-        decoded = time.perf_counter_ns()
+        decoded, used = time.perf_counter_ns(), time.thread_time_ns()
         try:
             outputs = self._run(self._rows[:octets], count)
         except ServalError:
             self._fall_back(group, int(row["first"]), int(row["first"]) + int(row["messages"]))
             return
         ran = time.perf_counter_ns()
-        self._estimate.add(min(count, self._max_rows), ran - decoded)
+        self._estimate.add(min(count, self._max_rows), time.thread_time_ns() - used)
         self._values = _with_room(self._values, self._plan.size(count))
         self._plan.lay_out(outputs, count, self._values)
         self._answer(group, self._answers.octets, self._values)
         self._count(int(row["messages"]), count, (started, decoded, ran))
 
     def finish(self, job: Job) -> None:
-        """Answer what a worker has run, and let it go on with what has come meanwhile."""
+        """Answer what a worker has run, and go on with what has come meanwhile."""
+        self._conclude(job)
+        self._working = False
+        self._start()
+
+    def _conclude(self, job: Job) -> None:
+        """Answer the calls of a batch that has run."""
         chunk = job.chunk
         group = _whole(chunk)
         for place in job.failed:
@@ -147,8 +154,11 @@ class Lane:
         if len(job.failed) < len(chunk.calls):
             self._answer(group, chunk.ids, job.values)
             self._count(len(chunk.calls), int(chunk.records["rows"].sum()), job.times)
-        self._working = False
-        self._start()
+
+    def _is_short(self, rows: int) -> bool:
+        """Tell whether the loop can wait for a run of so many rows."""
+        runs = -(-rows // self._max_rows)
+        return runs * self._estimate.of(min(rows, self._max_rows)) <= SHORT_RUN_NS
 
     def _count(self, messages: int, rows: int, times: tuple[int, int, int]) -> None:
         self.model.statistics.succeeded(rows, *times, time.perf_counter_ns(), messages)
@@ -218,8 +228,9 @@ class Lane:
             self._start()
 
     def _start(self) -> None:
-        """Give a worker all that waits, up to the largest batch, but for calls that nobody waits for any more."""
-        chunks, rows = [], 0
+        """Run all that waits, up to the largest batch, but for calls that nobody waits for any more."""
+        chunks: list[_Chunk] = []
+        rows = 0
         while self._waiting and (not chunks or rows + int(self._waiting[0].records["rows"].sum()) <= self._max_rows):
             chunk = self._waiting.popleft()
             self._waiting_octets -= chunk.rows.size
@@ -227,9 +238,13 @@ class Lane:
             if len(chunk.calls):
                 chunks.append(chunk)
                 rows += int(chunk.records["rows"].sum())
-        if chunks:
+        if chunks and rows <= self._max_rows and not self._waiting and self._is_short(rows):
+            self._conclude(self._job(_joined(chunks)))
+        elif chunks:
             self._working = True
             self._workers.submit(self._work, _joined(chunks))
+        elif self._waiting:
+            self._start()
 
     def _open_part(self, chunk: _Chunk) -> _Chunk:
         """Return a chunk without the calls that were cancelled or have run out of time."""
@@ -240,8 +255,12 @@ class Lane:
         return _Chunk(chunk.records[marks], chunk.calls[marks], chunk.rows[keep], chunk.ids)
 
     def _work(self, chunk: _Chunk) -> None:
-        """Run a batch; in a worker's thread. Where it fails, each message is run alone."""
-        started = time.perf_counter_ns()
+        """Run a batch in a worker's thread."""
+        self._done(self._job(chunk))
+
+    def _job(self, chunk: _Chunk) -> Job:
+        """Run a batch. Where it fails, each message is run alone."""
+        started, used = time.perf_counter_ns(), time.thread_time_ns()
         rows = int(chunk.records["rows"].sum())
         values, failed = np.empty(self._plan.size(rows), np.uint8), []
         try:
@@ -250,12 +269,12 @@ class Lane:
             except ServalError:
                 outputs, failed = self._run_each(chunk)
             ran = time.perf_counter_ns()
-            self._estimate.add(min(rows, self._max_rows), ran - started)
+            self._estimate.add(min(rows, self._max_rows), time.thread_time_ns() - used)
             self._plan.lay_out(outputs, rows, values)
         except Exception:
             LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, rows)
             failed, ran = list(range(len(chunk.calls))), time.perf_counter_ns()
-        self._done(Job(self, chunk, values, failed, (started, started, ran)))
+        return Job(self, chunk, values, failed, (started, started, ran))
 
     def _run_each(self, chunk: _Chunk) -> tuple[list[Array], list[int]]:
         """Return the outputs of all rows, zeros for those of messages that fail, and which messages these are."""
@@ -269,7 +288,10 @@ class Lane:
             except ServalError:
                 failed.append(place)
                 parts.append(
-                    [np.zeros((rows, *shape), dtype) for dtype, shape in zip(self._plan.dtypes, self._plan.shapes, strict=True)]
+                    [
+                        np.zeros((rows, *shape), dtype)
+                        for dtype, shape in zip(self._plan.dtypes, self._plan.shapes, strict=True)
+                    ]
                 )
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], failed
 

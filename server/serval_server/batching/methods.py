@@ -19,6 +19,7 @@ from serval_server.batching.inputs import (
     BatchInput,
     batch_input,
     feature_width,
+    first_estimate,
     outputs_of,
     rows_are_independent,
 )
@@ -179,7 +180,15 @@ class BatchedMethod:
             if outputs is not None and rows_are_independent(model, given):
                 plan = self._codec.plan(model, outputs)
                 lane = Lane(
-                    model, given, self._codec, plan, self._answers, self._workers, self._on_done, self._max_rows
+                    model,
+                    given,
+                    self._codec,
+                    plan,
+                    self._answers,
+                    self._workers,
+                    self._on_done,
+                    self._max_rows,
+                    first_estimate(model, given),
                 )
         except Exception:  # then it has none, and its calls are answered one by one
             lane = None
@@ -197,13 +206,17 @@ class BatchedMethod:
         self._found.clear()
 
 
-def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS) -> BatchedMethod:
+def infer_method(
+    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
+) -> BatchedMethod:
     """Return inference.GRPCInferenceService/ModelInfer."""
     codec = Codec(infer_codec.decode, infer_codec.sizes, infer_codec.encode, _infer_plan, sizes_by_values=False)
     return BatchedMethod(codec, _infer_address, router, workers, senders, max_rows)
 
 
-def predict_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS) -> BatchedMethod:
+def predict_method(
+    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
+) -> BatchedMethod:
     """Return serval.v1.PredictionService/Predict."""
     codec = Codec(predict_codec.decode, predict_codec.sizes, predict_codec.encode, _predict_plan, sizes_by_values=True)
     return BatchedMethod(codec, _predict_address, router, workers, senders, max_rows)

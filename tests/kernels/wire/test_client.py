@@ -620,7 +620,7 @@ def test_mistakes_of_the_caller():
         with pytest.raises(IndexError):
             pair.client.receive(np.array([connection]), np.array([count]))
     for headers in ([(b"Upper", b"x")], [(b"x", b"a\nb")], [(b"x", b"y" * 9000)]):
-        with pytest.raises(ValueError, match="name|value|headers"):
+        with pytest.raises(ValueError, match=r"name|value|headers"):
             Client(np.zeros(1, np.uint8), headers)
     with pytest.raises(ValueError, match="uint8"):
         Client(np.zeros(1, np.float32), HEADERS)

@@ -84,9 +84,7 @@ class Loop:
         self._state.turn["answer_unknown"] = not handlers.answers_others()
         self._times = times.for_engine()
         self._methods = [vectorized[path] for path in paths if path in vectorized]
-        self._calls = OrdinaryCalls(
-            self._state, handlers, paths, executor, self._peer_of, self.wake, sizes.max_message
-        )
+        self._calls = OrdinaryCalls(self._state, handlers, paths, executor, self._peer_of, self.wake, sizes.max_message)
         self._poll = select.epoll()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._wakeup, READ)
@@ -151,7 +149,7 @@ class Loop:
     def _turn(self) -> None:
         count = self._read_all(self._wait())
         now = time.monotonic_ns()
-        attention = receive.receive(self._state, self._reads, count, now)
+        attention = receive.receive(self._state.handle, self._reads, count, now)
         if attention:
             self._attend(count)
         if self._events[0]:
@@ -165,7 +163,7 @@ class Loop:
             for method in self._methods:
                 method.finish()
             self._calls.pump()
-        turn.expire(self._state)
+        turn.expire(self._state.handle)
         if now >= self._next_tick:
             self._tick(now)
         if self._events[0]:
@@ -200,7 +198,7 @@ class Loop:
                 self._shake_hands(connection)
             else:
                 if happened & WRITE:
-                    turn.resume(self._state, connection.number)
+                    turn.resume(self._state.handle, connection.number)
                 if happened & ~WRITE and connection.number not in seen and self._has_room(at, count):
                     at, count = self._read(connection, at, count, take_more=True)
         return count
@@ -295,7 +293,7 @@ class Loop:
             return
         connection.number = self._free.pop()
         self._numbered[connection.number] = connection
-        turn.open_connection(self._state, connection.number, time.monotonic_ns())
+        turn.open_connection(self._state.handle, connection.number, time.monotonic_ns())
 
     def _attend(self, count: int) -> None:
         """Note which connections of this turn have more to do."""
@@ -304,7 +302,7 @@ class Loop:
                 self._again.add(number)
 
     def _write_all(self) -> None:
-        count = turn.collect(self._state)
+        count = turn.collect(self._state.handle)
         if not count:
             return
         for number, start, end in self._state.spans[:count].tolist():
@@ -317,13 +315,13 @@ class Loop:
                 self._close(connection)
                 continue
             if went < end - start:
-                turn.unsent(self._state, number, start + went, end)
+                turn.unsent(self._state.handle, number, start + went, end)
                 self._watch(connection, reading=end - start - went < limits.UNREAD_OCTETS, writing=True)
                 continue
             if connection.writing:
                 self._watch(connection, reading=True, writing=False)
-            if end - start > SMALL_OUTPUT and turn.sent(self._state, number):
-                turn.resume(self._state, number)
+            if end - start > SMALL_OUTPUT and turn.sent(self._state.handle, number):
+                turn.resume(self._state.handle, number)
                 self._woken = True
             if self._phase[number] == engine.CLOSING:
                 self._linger(connection)
@@ -358,7 +356,7 @@ class Loop:
         """Give back the engine's row; the connection's calls are over."""
         number, connection.number = connection.number, -1
         if number >= 0:
-            turn.close_connection(self._state, number)
+            turn.close_connection(self._state.handle, number)
             self._calls.take_events()
             self._numbered[number] = None
             self._again.discard(number)
@@ -374,7 +372,7 @@ class Loop:
     def _tick(self, now: int) -> None:
         """Look at the age of everything."""
         self._next_tick = now + int(TICK_SECONDS * limits.SECOND)
-        turn.look_after(self._state, self._times)
+        turn.look_after(self._state.handle, self._times)
         self._calls.take_events()
         high = int(self._state.turn["high_connection"][0])
         for number in np.flatnonzero(self._phase[:high] == engine.CLOSING).tolist():
@@ -383,9 +381,7 @@ class Loop:
                 self._linger(connection)
         for connection in [c for c in self._closing.values() if now - c.since > LINGER_NS]:
             self._forget(connection)
-        for connection in [
-            c for c in self._connections.values() if c.number < 0 and now - c.since > limits.HANDSHAKE
-        ]:
+        for connection in [c for c in self._connections.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
             self._close(connection)
 
     def _drain(self) -> None:
@@ -413,7 +409,7 @@ class Loop:
     def _leave(self, *, final: bool) -> None:
         for connection in list(self._connections.values()):
             if connection.number >= 0:
-                turn.leave(self._state, connection.number, final)
+                turn.leave(self._state.handle, connection.number, final)
 
     def _is_busy(self) -> bool:
         return bool(
@@ -433,4 +429,3 @@ class Loop:
     def _peer_of(self, number: int) -> Peer:
         connection = self._numbered[number]
         return connection.known_as() if connection is not None else Peer("unknown")
-

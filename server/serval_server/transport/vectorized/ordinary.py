@@ -106,19 +106,19 @@ class OrdinaryCalls:
         """Write what handlers have given."""
         for _ in range(len(self._credits)):
             number, octets = self._credits.popleft()
-            turn.consumed(self._state, number, octets)
+            turn.consumed(self._state.handle, number, octets)
         for _ in range(len(self._posted)):
             self._write(self._posted.popleft())
         for _ in range(len(self._cancelled)):
             number = self._cancelled.popleft()
             self._forget(number)
-            turn.cancel(self._state, number)
+            turn.cancel(self._state.handle, number)
 
     def cancel_all(self) -> None:
         """Reset every call."""
         for number, call in list(self._calls.items()):
             self._forget(number)
-            turn.cancel(self._state, number)
+            turn.cancel(self._state.handle, number)
             call.on_cancelled(*_CANCELLED)
 
     def _started(self, event: Event) -> None:
@@ -193,15 +193,17 @@ class OrdinaryCalls:
             written = self._respond(call.number, send)
             if send.ends or written < 0:
                 self._calls.pop(call.number, None)
-            if written > 0:
+            if written < 0:
+                call.on_cancelled(*_CANCELLED)
+            elif written > 0:
                 call.on_sent()
-            elif written == 0 and not send.ends:
+            elif not send.ends:
                 self._blocked.add(call.number)
 
     def _respond(self, number: int, send: Send) -> int:
         source = np.frombuffer(send.head + send.body + send.tail or b"\0", np.uint8)
         sizes = len(send.head), len(send.body), len(send.tail)
-        return int(turn.respond(self._state, number, source, *sizes, send.ends))
+        return int(turn.respond(self._state.handle, number, source, *sizes, send.ends))
 
     def _forget(self, number: int) -> None:
         self._calls.pop(number, None)
@@ -226,5 +228,3 @@ def _read_headers(block: memoryview) -> list[tuple[bytes, bytes]]:
 
 def _path_of(headers: list[tuple[bytes, bytes]]) -> str:
     return next((value.decode("ascii", "replace") for name, value in headers if name == b":path"), "")
-
-

@@ -96,7 +96,9 @@ class Connection:
         self.socket = (
             accepted
             if context is None
-            else context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True)
+            else context.wrap_socket(
+                accepted, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
         )
         self.fd = self.socket.fileno()
         self.number = -1
@@ -180,7 +182,10 @@ def _written(family: int, address: Any) -> str:
 
 def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
     """Return gRPC's names for what a client certificate says."""
-    context: dict[str, list[bytes]] = {"transport_security_type": [b"ssl"], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
+    context: dict[str, list[bytes]] = {
+        "transport_security_type": [b"ssl"],
+        "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"],
+    }
     if not certificate:
         return context
     for names in certificate.get("subject", ()):
@@ -193,7 +198,9 @@ def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
     return context
 
 
-def server_context(certificate: os.PathLike[str], key: os.PathLike[str], client_ca: os.PathLike[str] | None) -> ssl.SSLContext:
+def server_context(
+    certificate: os.PathLike[str], key: os.PathLike[str], client_ca: os.PathLike[str] | None
+) -> ssl.SSLContext:
     """Return TLS for HTTP/2 (RFC 9113, 9.2): 1.2 or later, ALPN h2; with `client_ca`, clients must have certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -24,24 +24,24 @@ class Answers:
         `reply_length` of the messages is filled; -1 as a place means that no octets are wanted. Where the result is
         true, `end` is to be called once the octets are there.
         """
-        return bool(turn.begin_answers(self._state, messages, calls, order, groups, number))
+        return bool(turn.begin_answers(self._state.handle, messages, calls, order, groups, number))
 
     def end(self, calls: Calls, order: Calls, groups: Records, number: int) -> None:
         """Send on what `begin` could not finish."""
-        turn.end_answers(self._state, calls, order, groups, number)
+        turn.end_answers(self._state.handle, calls, order, groups, number)
 
     def fall_back(self, messages: Records, calls: Calls, order: Calls, first: int, last: int) -> None:
         """Give the calls order[first:last] to the method's ordinary handler. Only in the turn that brought them."""
-        turn.fall_back(self._state, messages, calls, order, first, last)
+        turn.fall_back(self._state.handle, messages, calls, order, first, last)
 
     def refuse(self, call: int, answer: int) -> None:
         """Answer a call with one of `serval_kernels.wire.answers`."""
-        turn.refuse(self._state, call, answer)
+        turn.refuse(self._state.handle, call, answer)
 
     def open_ones(self, calls: Calls) -> npt.NDArray[np.bool_]:
         """Return which calls somebody waits for."""
         marks = np.zeros(calls.size, np.bool_)
-        turn.mark_open(self._state, calls, marks)
+        turn.mark_open(self._state.handle, calls, marks)
         return marks
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import zlib
 
@@ -39,10 +40,8 @@ class TestDecompress:
 
     @given(junk=st.binary(max_size=200))
     def test_junk_is_an_error_or_within_the_limit(self, encoding, junk):
-        try:
+        with contextlib.suppress(UndecodableMessage):
             assert len(decompress(junk, encoding, 100)) <= 100
-        except UndecodableMessage as error:
-            assert error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
     def test_more_after_the_end(self, encoding):
         for rest in (b"zz", PACK[encoding](b"y")):

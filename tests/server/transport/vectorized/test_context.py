@@ -8,12 +8,7 @@ from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import NO_DEADLINE, Aborted, Context, Peer
 from serval_server.transport.vectorized.metadata import Metadatum, Request
 
-
-def unused(request, context):
-    raise AssertionError
-
-
-HANDLER = grpc.unary_unary_rpc_method_handler(unused)
+HANDLER = grpc.unary_unary_rpc_method_handler(None)
 
 
 @pytest.fixture

@@ -1,18 +1,20 @@
+# ruff: noqa: ARG002, ARG005 (gRPC gives every handler and interceptor both arguments)
+
 import contextvars
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 from serval_calls import hand_turned
-from serval_protos.inference import grpc_predict_v2_pb2_grpc
+from serval_protos.inference import open_inference_pb2_grpc
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.metadata import Metadatum
 
-HANDLER, OTHER = (grpc.unary_unary_rpc_method_handler(lambda request, context: name) for name in (b"one", b"other"))
+HANDLER, OTHER = grpc.unary_unary_rpc_method_handler(None), grpc.unary_unary_rpc_method_handler(None)
 METADATA = (Metadatum("a", "1"),)
 
 
-class Any_(grpc.GenericRpcHandler):
+class AnswersForEnd(grpc.GenericRpcHandler):
     """Answers for every path that ends so."""
 
     def __init__(self, end):
@@ -26,8 +28,8 @@ class Any_(grpc.GenericRpcHandler):
 def test_generated_services_and_their_paths():
     handlers = Handlers()
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), handlers)
-    servicer = grpc_predict_v2_pb2_grpc.GRPCInferenceServiceServicer()
-    grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, handlers)
+    servicer = open_inference_pb2_grpc.GRPCInferenceServiceServicer()
+    open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, handlers)
     assert {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"} < set(handlers.paths())
     assert "/inference.GRPCInferenceService/ModelInfer" in handlers.paths()
     assert len(set(handlers.paths())) == len(handlers.paths())
@@ -37,7 +39,7 @@ def test_generated_services_and_their_paths():
 
 
 def test_registered_come_before_generic_and_generic_in_their_order():
-    handlers, first, second = Handlers(), Any_("/m"), Any_("/n")
+    handlers, first, second = Handlers(), AnswersForEnd("/m"), AnswersForEnd("/n")
     handlers.add_generic_rpc_handlers((first, second))
     handlers.add_registered_method_handlers("s", {"m": HANDLER})
     assert handlers.find("/s/m", METADATA) is HANDLER
