@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 SERVICE = "serval.test.Echo"
+MAX_MESSAGE = 4 * 1024 * 1024  # octets; grpcio's default
 
 
 def unary(request: bytes, _: grpc.ServicerContext) -> bytes:
@@ -46,9 +47,10 @@ def new_server(transport: str) -> grpc.Server:
     executor = ThreadPoolExecutor(16)
     if transport == "grpcio":
         return grpc.server(executor)
+    from serval_kernels.wire.state import Sizes
     from serval_server.transport.vectorized.server import Server
 
-    return Server(executor)
+    return Server(executor, sizes=Sizes(max_message=MAX_MESSAGE))
 
 
 def main(transport: str) -> None:

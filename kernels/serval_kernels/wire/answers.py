@@ -59,7 +59,9 @@ _ANSWERS: Final[dict[int, Answer]] = {
         "grpc-encoding: not known here; wanted identity, deflate or gzip",
         (b"grpc-accept-encoding", b"identity,deflate,gzip"),
     ),
-    MESSAGE_TOO_LARGE: _grpc(_RESOURCE_EXHAUSTED, "received a message larger than max, which the server sets by --max-message"),
+    MESSAGE_TOO_LARGE: _grpc(
+        _RESOURCE_EXHAUSTED, "received a message larger than max, which the server sets by --max-message"
+    ),
     NO_MEMORY: _grpc(_RESOURCE_EXHAUSTED, "too much is waiting to be answered; try again later"),
     TOO_MANY_MESSAGES: _grpc(_UNIMPLEMENTED, "more than one message; the method takes exactly one"),
     NO_MESSAGE: _grpc(_UNIMPLEMENTED, "no message; the method takes exactly one"),

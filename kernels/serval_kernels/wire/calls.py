@@ -9,7 +9,7 @@ for `length` octets or as many as were asked for, and `_grow` comes before what 
 
 from serval_kernels.wire import answers, fields, frames, limits, memory, output, streams, windows
 from serval_kernels.compile import borrowing
-from serval_kernels.wire.constants import CANCEL, DATA, INTERNAL_ERROR
+from serval_kernels.wire.constants import CANCEL, DATA, ENHANCE_YOUR_CALM, INTERNAL_ERROR
 from serval_kernels.wire.grpc import PREFIX_OCTETS
 from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import copy, signed
@@ -55,12 +55,12 @@ def refuse(s: State, number: int, answer: int) -> None:
     if body == 0:
         windows.finish(s, number)
         return
-    at = memory.take(s.pool, body)
+    at = streams.take_body(s, number, body)
     if at == memory.NONE:
-        windows.give_up(s, number, INTERNAL_ERROR)
+        windows.give_up(s, number, ENHANCE_YOUR_CALM)
         return
     copy(answers.TEXT, body_at, body, s.pool.octets, at)
-    row.body_at, row.body_block, row.body_from, row.body_to, row.after = at, body, 0, body, END
+    row.body_from, row.body_to, row.after = 0, body, END
     windows.flush(s, number)
 
 
@@ -131,6 +131,8 @@ def take_data(s: State, number: int, at: int, end: int, ends: bool) -> int:
     """Take the octets [at, end) of a call; return what is wrong with them, or NO_ANSWER."""
     row, octets = s.streams[number], s.pool.octets
     row.received += end - at
+    if row.refusal:
+        return NO_ANSWER if row.received <= limits.REFUSED_OCTETS else signed(row.refusal) - 1
     while at < end:
         while row.prefixed < PREFIX_OCTETS and at < end:
             row.prefix = (row.prefix << 8) | signed(octets[at])
@@ -165,6 +167,8 @@ def half_close(s: State, number: int) -> int:
     """Take the end of a call's requests; return what is wrong with them, or NO_ANSWER."""
     row = s.streams[number]
     row.remote_closed = 1
+    if row.refusal:
+        return signed(row.refusal) - 1
     if row.prefixed:
         return answers.INCOMPLETE_MESSAGE
     if row.kind != VECTORIZED:
@@ -218,13 +222,12 @@ def respond(s: State, number: int, source: object, head: int, body: int, tail: i
             row.waiting = 0
             windows.finish(s, number)
         return 1
-    block = max(body + tail, 1)
-    at = memory.take(s.pool, block)
+    at = streams.take_body(s, number, body + tail)
     if at == memory.NONE:
-        windows.give_up(s, number, INTERNAL_ERROR)
+        windows.give_up(s, number, ENHANCE_YOUR_CALM)
         return -1
     copy(source, head, body + tail, s.pool.octets, at)
-    row.body_at, row.body_block, row.body_from, row.body_to, row.tail_to = at, block, 0, body, body + tail
+    row.body_from, row.body_to, row.tail_to = 0, body, body + tail
     row.after = TAIL if tail else END if ends else MORE
     if row.after != MORE:
         row.waiting, row.answered = 0, 1
@@ -265,12 +268,12 @@ def begin_answer(s: State, number: int, size: int) -> int:
         return memory.NONE
     at = connection.out_at + connection.out_to
     if not fits:
-        block = memory.take(s.pool, size)
+        block = streams.take_body(s, number, size)
         if block == memory.NONE:
             return memory.NONE
         output.wrote(connection, output.write_good_head(s, connection, at, row.id))
         row.head_sent = 1
-        row.body_at, row.body_block, row.body_from, row.body_to, row.after = block, size, 0, size, OK
+        row.body_from, row.body_to, row.after = 0, size, OK
         return block
     at = output.write_good_head(s, connection, at, row.id)
     place = frames.write_header(s.pool.octets, at, size, DATA, 0, row.id)
@@ -285,7 +288,7 @@ def begin_answer(s: State, number: int, size: int) -> int:
 def end_answer(s: State, number: int) -> None:
     """Go on with an answer that `begin_answer` did not finish."""
     if not s.streams[number].body_block:
-        windows.give_up(s, number, INTERNAL_ERROR)
+        windows.give_up(s, number, ENHANCE_YOUR_CALM)
     elif windows.flush(s, number):
         s.connections[s.streams[number].connection].flush = 1
 

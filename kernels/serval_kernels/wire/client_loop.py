@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import inlined, kernel
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire.client_state import ANSWERED
 
 Integers = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ def new_places(places: int, requests: tuple[bytes, ...], reply_sizes: tuple[int,
     return made, counts
 
 
-@kernel
+@borrowing
 def settle(done: Records, now: int, begin: int, end: int, wanted: int, p: Places, k: Counts, left: Integers) -> int:
     """Count the good ones of `done`; return how many are not, whose numbers are then in `left`.
 
@@ -90,7 +90,7 @@ def settle(done: Records, now: int, begin: int, end: int, wanted: int, p: Places
     return others
 
 
-@kernel
+@borrowing
 def count(place: int, now: int, begin: int, end: int, p: Places, k: Counts) -> None:
     """Count one successful call."""
     k.total[SUCCEEDED] += 1
@@ -103,14 +103,14 @@ def count(place: int, now: int, begin: int, end: int, p: Places, k: Counts) -> N
         k.total[LATENCIES] = at + 1
 
 
-@kernel
+@borrowing
 def release(place: int, p: Places, k: Counts) -> None:
     """Make a place free."""
     p.free[k.total[FREE]] = place
     k.total[FREE] += 1
 
 
-@kernel
+@borrowing
 def repeat(connections: int, now: int, p: Places, k: Counts) -> int:
     """Closed loop: give every free place its next call, due now; return how many, which are in `calls`."""
     number = k.total[FREE]
@@ -123,7 +123,7 @@ def repeat(connections: int, now: int, p: Places, k: Counts) -> int:
     return number  # type: ignore[no-any-return]
 
 
-@kernel
+@borrowing
 def follow(index: int, until: int, connections: int, first: int, gap: float, now: int, p: Places, k: Counts) -> int:
     """Open loop: give the calls [index, until) places while there are free ones; return how many, in `calls`."""
     number = min(until - index, k.total[FREE])

@@ -51,7 +51,7 @@ def open_connection(s: State, c: int, now: int) -> None:
     row.recv_window, row.recv_due = limits.CONNECTION_WINDOW, 0
     row.max_frame, row.indexing, row.size_update = DEFAULT_MAX_FRAME_SIZE, UNINDEXED, 0
     row.last_stream = row.streams = row.first = row.going_away = row.waiting = 0
-    row.carry_at = row.carry_block = row.carried = row.backlog = 0
+    row.carry_at = row.carry_block = row.carried = row.backlog = row.bodies = 0
     row.block_stream = row.block_flags = row.block_frames = row.block_at = row.block_octets = 0
     row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.dirty = row.flush = 0
     row.resets = row.controls = row.ordinary = row.resets_next = 0

@@ -48,10 +48,14 @@ CONTINUATION_FRAMES: Final = 8  # as nghttp2
 STREAM_WINDOW: Final = 1 << 20
 CONNECTION_WINDOW: Final = 16 << 20
 
+# A request that is no gRPC call is answered when it has ended, or has gone on for so long.
+REFUSED_OCTETS: Final = 64 << 10
+
 # Unread output: beyond the first, bodies wait in the pool; beyond the second a connection is not read any more; one that
 # makes us owe it more than the third in control frames and small answers is closed.
 OUTPUT_OCTETS: Final = 256 << 10
 UNREAD_OCTETS: Final = 1 << 20
+BODIES_OCTETS: Final = 64 << 20  # of replies that wait for a peer's windows, beyond the first of them
 FLOOD_OCTETS: Final = 64 << 20
 
 # RST_STREAM from the peer, and what makes us send one: as nghttp2.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import inlined, kernel
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire import protobuf
 from serval_kernels.wire.client_state import ANSWERED
 from serval_kernels.wire.octets import Octets, copy, same, signed
@@ -123,7 +123,7 @@ def _read_reply(octets: Octets, at: int, end: int, layout: Records, texts: Octet
     return version if number == layout.size else NONE
 
 
-@kernel
+@borrowing
 def read(
     octets: Octets,
     done: Records,

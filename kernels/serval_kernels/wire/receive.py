@@ -40,6 +40,8 @@ from serval_kernels.wire.constants import (
     FLAG_ACK,
     FLAG_END_HEADERS,
     FLAG_END_STREAM,
+    FLAG_PADDED,
+    FLAG_PRIORITY,
     FLOW_CONTROL_ERROR,
     FRAME_HEADER_SIZE,
     FRAME_SIZE_ERROR,
@@ -86,6 +88,9 @@ from serval_kernels.wire.state import (
     State,
     state_of,
 )
+
+# Beside the flags of a field block: no frame has this one
+_DEPENDS_ON_ITSELF: Final = 0x100
 
 _PREFACE: Final = np.frombuffer(CONNECTION_PREFACE, np.uint8)
 
@@ -143,6 +148,8 @@ def _data(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> in
             return PROTOCOL_ERROR
         if streams.was_reset(s, c, stream_id):
             return NO_ERROR
+        if stream_id == connection.last_stream:  # it has ended for sure, and not been skipped or reset
+            return STREAM_CLOSED
         return _stream_error(s, c, stream_id, number, STREAM_CLOSED)
     row = s.streams[number]
     ends = flags & FLAG_END_STREAM != 0
@@ -177,10 +184,13 @@ def _headers(s: State, c: int, stream_id: int, flags: int, at: int, end: int) ->
     """RFC 9113, 6.2."""
     if stream_id == 0 or stream_id & 1 == 0:
         return PROTOCOL_ERROR
+    first = at + (1 if flags & FLAG_PADDED else 0)
     at, end, error = frames.field_block(s.pool.octets, at, end, flags)
     if error != NO_ERROR:
         return error
     row = s.connections[c]
+    if flags & FLAG_PRIORITY and frames.read_uint31(s.pool.octets, first) == stream_id:
+        flags |= _DEPENDS_ON_ITSELF
     row.block_stream, row.block_flags, row.block_frames, row.block_octets = stream_id, flags, 0, 0
     return _block(s, c, at, end, flags)
 
@@ -254,6 +264,8 @@ def _fields(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> 
         return INTERNAL_ERROR
     if reset:
         return NO_ERROR
+    if flags & _DEPENDS_ON_ITSELF:  # RFC 7540, 5.3.1; RFC 9113 has no priorities, and lets a server mind
+        return _stream_error(s, c, stream_id, number, PROTOCOL_ERROR)
     if number != streams.NONE:
         return _trailers(s, c, stream_id, number, flags, status, count)
     if refused != NO_ERROR:
@@ -301,7 +313,9 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
     row.remote_closed = ends
     row.content_length, row.encoding, row.method = max(-1, r.content_length), r.encoding, r.path
     answer = answers.HEADERS_TOO_LARGE if status == hpack.LIST_TOO_LARGE else _first_answer(s)
-    if answer == calls.NO_ANSWER:
+    if (answer == answers.NOT_POST or answer == answers.NOT_GRPC) and not ends:  # noqa: PLR1714
+        row.kind, row.refusal, answer = VECTORIZED, answer + 1, calls.NO_ANSWER
+    elif answer == calls.NO_ANSWER:
         row.kind = s.kinds[max(0, r.path)] if r.path >= 0 else ORDINARY
         if r.timeout != NO_DEADLINE:
             row.deadline = min(signed(r.timeout), limits.NEVER - s.turn[0].now) + s.turn[0].now
@@ -358,14 +372,16 @@ def _start(s: State, c: int, number: int, count: int) -> int:
 
 
 @borrowing
-def _priority(s: State, c: int, stream_id: int, size: int) -> int:
+def _priority(s: State, c: int, stream_id: int, at: int, end: int) -> int:
     """RFC 9113, 6.3: of no meaning any more, but of a size."""
     if stream_id == 0:
         return PROTOCOL_ERROR
-    if size != PRIORITY_FIELDS_SIZE:
+    if end - at != PRIORITY_FIELDS_SIZE:
         if _is_idle(s, c, stream_id):
             return FRAME_SIZE_ERROR
         return _stream_error(s, c, stream_id, streams.find(s, c, stream_id), FRAME_SIZE_ERROR)
+    if frames.read_uint31(s.pool.octets, at) == stream_id:
+        return PROTOCOL_ERROR
     return _counted(s, c)
 
 
@@ -509,7 +525,7 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
     if kind == RST_STREAM:
         return _rst_stream(s, c, stream_id, at, end)
     if kind == PRIORITY:
-        return _priority(s, c, stream_id, end - at)
+        return _priority(s, c, stream_id, at, end)
     if kind == GOAWAY:
         return PROTOCOL_ERROR if stream_id else FRAME_SIZE_ERROR if end - at < 8 else NO_ERROR
     if kind == PUSH_PROMISE:

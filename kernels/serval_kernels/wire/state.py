@@ -56,7 +56,7 @@ CONNECTION: Final = np.dtype(
     + [(name, np.int64) for name in ("send_window", "recv_window", "recv_due")]
     + [(name, np.int64) for name in ("initial_window", "max_frame", "indexing", "size_update")]
     + [(name, np.int64) for name in ("last_stream", "streams", "first", "going_away", "waiting")]
-    + [(name, np.int64) for name in ("carry_at", "carry_block", "carried", "backlog")]
+    + [(name, np.int64) for name in ("carry_at", "carry_block", "carried", "backlog", "bodies")]
     # A field block in pieces: the stream that it is of (0: none), its flags, and how many frames
     + [(name, np.int64) for name in ("block_stream", "block_flags", "block_frames", "block_at", "block_octets")]
     # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add
@@ -71,9 +71,10 @@ STREAM: Final = np.dtype(
     + [(name, np.int64) for name in ("kind", "method", "remote_closed", "head_sent", "answered", "waiting")]
     + [(name, np.int64) for name in ("send_window", "recv_window", "recv_due", "held")]
     + [(name, np.int64) for name in ("content_length", "received", "deadline", "encoding")]
+    # `refusal` is the answer, and 1, that a request gets once it has ended
     # The message at work: octets of its prefix that have come, the prefix, its length, and where it is put together
     + [(name, np.int64) for name in ("prefixed", "prefix", "length", "filled", "message_at", "message_block")]
-    + [(name, np.int64) for name in ("messages", "compressed")]
+    + [(name, np.int64) for name in ("messages", "compressed", "refusal")]
     # The body that waits for windows, and what comes after it
     + [(name, np.int64) for name in ("body_at", "body_block", "body_from", "body_to", "tail_to", "after")],
     align=True,

@@ -85,7 +85,7 @@ def open_stream(s: State, c: int, stream_id: int) -> int:
     row.send_window, row.recv_window, row.recv_due, row.held = connection.initial_window, limits.STREAM_WINDOW, 0, 0
     row.content_length, row.received, row.deadline, row.encoding = -1, 0, NO_DEADLINE, 0
     row.prefixed = row.prefix = row.length = row.filled = row.message_at = row.message_block = 0
-    row.messages = row.compressed = 0
+    row.messages = row.compressed = row.refusal = 0
     row.body_at = row.body_block = row.body_from = row.body_to = row.tail_to = row.after = 0
     place = _home(s, c, stream_id)
     while s.index[place]:
@@ -132,13 +132,36 @@ def close_stream(s: State, number: int) -> None:
     s.turn[0].held -= row.held
     if row.message_block:  # of a message that is not whole: nobody has been told where it lies
         memory.give(s.pool, row.message_at, row.message_block)
-    if row.body_block:
-        memory.give(s.pool, row.body_at, row.body_block)
-    row.id = row.message_block = row.body_block = 0
+    drop_body(s, number)
+    row.id = row.message_block = 0
     row.following = s.turn[0].free_stream
     s.turn[0].free_stream = number + 1
     if not connection.streams:
         connection.idle_since = s.turn[0].now
+
+
+@borrowing
+def take_body(s: State, number: int, size: int) -> int:
+    """Return where a body of `size` octets may wait, or NONE: no memory, or too much waits for this peer already."""
+    row = s.streams[number]
+    connection = s.connections[row.connection]
+    if connection.bodies and connection.bodies + size > limits.BODIES_OCTETS:
+        return memory.NONE
+    at = memory.take(s.pool, size)
+    if at != memory.NONE:
+        connection.bodies += size
+        row.body_at, row.body_block = at, size
+    return at  # type: ignore[no-any-return]
+
+
+@borrowing
+def drop_body(s: State, number: int) -> None:
+    """Give the block of a body back, if there is one."""
+    row = s.streams[number]
+    if row.body_block:
+        memory.give(s.pool, row.body_at, row.body_block)
+        s.connections[row.connection].bodies -= row.body_block
+        row.body_block = 0
 
 
 @inlined

@@ -104,9 +104,7 @@ def _written(s: State, number: int) -> None:
     if not _write_after(s, number):
         give_up(s, number, INTERNAL_ERROR)
         return
-    if row.body_block:
-        memory.give(s.pool, row.body_at, row.body_block)
-        row.body_block = 0
+    streams.drop_body(s, number)
     if row.after == MORE:
         row.after = NOTHING
         if row.kind == ORDINARY:
