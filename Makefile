@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= serval-data
+FRAMES ?= 10000000
+SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format bench protos serve docs clean
+.PHONY: help demo test test-fast fuzz lint format bench protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +29,9 @@ test: $(READY) ## all tests
 test-fast: $(READY) ## the tests that take no time
 	@$(BIN)/python -m pytest -m 'not slow'
 
+fuzz: $(READY) ## throw FRAMES (10000000) broken sessions of each kind at the transport; for nights
+	@SERVAL_FUZZ_FRAMES=$(FRAMES) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0
+
 lint: $(READY) ## ruff, mypy in strict mode, and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -42,6 +47,9 @@ bench: $(READY) ## kernels against their references, and a load test of a server
 
 protos: $(READY) ## generate the stubs from the .proto files
 	@$(BIN)/python protos/generate.py
+
+warmup: $(READY) ## compile the kernels, so that the first start is as quick as any
+	@$(BIN)/serval warmup
 
 docs: $(READY) ## the tables that commands make
 	@$(BIN)/python -m serval_client.export.table --output docs/export.md

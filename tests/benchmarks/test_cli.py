@@ -26,6 +26,7 @@ def test_reports_a_closed_loop(server, command, capsys, method):
     assert {matrix.shape for matrix in server.matrices} == {(3, 4)}
 
 
+@pytest.mark.slow
 def test_several_processes_share_an_open_loop_and_write_files(server, command, tmp_path):
     out, plot = tmp_path / "out.json", tmp_path / "out.png"
     options = ("--rate", 200, "--processes", 2, "--seconds", 1, "--json", out, "--plot", plot)

@@ -86,6 +86,7 @@ def test_an_open_loop_sends_at_its_rate_whatever_the_latency(server, run):
     assert tally.errors == {}
 
 
+@pytest.mark.slow
 def test_a_stall_is_in_the_p99_of_an_open_loop_and_hidden_by_a_closed_one(server, run, stall):
     """What coordinated omission is: a stall of 0.5 s in 2 s keeps a quarter of all callers waiting."""
     made = prepare(server.address, "adder", "Predict", 1, None)

@@ -46,6 +46,7 @@ def children():
     return found
 
 
+@pytest.mark.slow
 def test_a_dead_client_ends_the_run_at_once_and_leaves_no_other(load):
     began = time.monotonic()
     seen = threading.Event()

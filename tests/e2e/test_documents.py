@@ -16,6 +16,7 @@ def examples() -> dict[str, str]:
     return dict(EXAMPLE.findall((ROOT / "README.md").read_text()))
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_readme_run_one_after_the_other(serve) -> None:
     server = serve()
     found = examples()

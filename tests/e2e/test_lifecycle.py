@@ -110,6 +110,7 @@ def test_an_artifact_comes_back_as_it_was_sent(stubs, models) -> None:
     assert parts[0].header.bytes == len(models["cancer"].onnx)
 
 
+@pytest.mark.slow
 def test_models_over_the_memory_limit_are_dropped_and_come_back(serve, trained) -> None:
     server = serve("--memory", "1MiB")
     stubs = connect(server.address)
@@ -127,6 +128,7 @@ def test_models_over_the_memory_limit_are_dropped_and_come_back(serve, trained) 
     stubs.channel.close()
 
 
+@pytest.mark.slow
 def test_drain(serve, trained) -> None:
     """SIGTERM: health says NOT_SERVING first, what is in flight ends well, the process ends with 0."""
     server = serve("--grace", "10")
@@ -148,6 +150,7 @@ def test_drain(serve, trained) -> None:
     stubs.channel.close()
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_said_to_be(serve) -> None:
     import subprocess
 
@@ -264,6 +267,7 @@ def test_two_versions_serve_at_once(stubs, trained) -> None:
             assert reply.outputs[0].integers[0] == trained[name].estimator.predict(row[None])[0]
 
 
+@pytest.mark.slow
 def test_what_is_warm_is_loaded_before_the_server_is_ready(serve, trained) -> None:
     from serval_protos.inference import open_inference_pb2 as pb
 

@@ -54,6 +54,7 @@ def test_tls(serve, certificates: Path) -> None:
         live(server.address, None)
 
 
+@pytest.mark.slow
 def test_mutual_tls(serve, certificates: Path) -> None:
     server = serve(
         *("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")),

@@ -138,6 +138,7 @@ def test_a_base_that_cannot_be_made_gives_way_to_a_folder_of_this_user(tmp_path,
     assert package.run(SERVAL_CACHE_DIR=base)["counts"] == [0, 2]
 
 
+@pytest.mark.slow
 def test_a_folder_that_others_can_write_is_not_trusted(tmp_path, package):
     (tmp_path / "file").touch()
     (tmp_path / "temporary" / f"serval-{os.geteuid()}").mkdir()

@@ -7,8 +7,8 @@ Who checks what. DATA is handed in as a stretch of octets that was read; each lo
 for `length` octets or as many as were asked for, and `_grow` comes before what would pass that.
 """
 
-from serval_kernels.wire import answers, fields, frames, limits, memory, output, streams, windows
 from serval_kernels.compile import borrowing
+from serval_kernels.wire import answers, fields, frames, limits, memory, output, streams, windows
 from serval_kernels.wire.constants import CANCEL, DATA, ENHANCE_YOUR_CALM, INTERNAL_ERROR
 from serval_kernels.wire.grpc import PREFIX_OCTETS
 from serval_kernels.wire.inlined import inlined

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from serval_kernels.wire import frames, limits, memory, output, streams, table
 from serval_kernels.compile import borrowing
+from serval_kernels.wire import frames, limits, memory, output, streams, table
 from serval_kernels.wire.constants import (
     DEFAULT_INITIAL_WINDOW_SIZE,
     DEFAULT_MAX_FRAME_SIZE,

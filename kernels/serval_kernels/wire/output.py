@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.wire import frames, limits, memory
 from serval_kernels.compile import borrowing
+from serval_kernels.wire import frames, limits, memory
 from serval_kernels.wire.constants import (
     CONTINUATION,
     FLAG_END_HEADERS,

@@ -98,6 +98,14 @@ class Plan:
         """Return the octets of `values` for a batch of `rows`."""
         return sum(_padded(rows * octets) for octets in self.row_octets)
 
+    def views(self, rows: int, values: Octets) -> list[npt.NDArray[np.generic]]:
+        """Return where the outputs of a batch lie in `values`, arrays of shape (rows, *shape of one row)."""
+        at, arrays = 0, []
+        for dtype, shape, octets in zip(self.dtypes, self.shapes, self.row_octets, strict=True):
+            arrays.append(values[at : at + rows * octets].view(dtype).reshape(rows, *shape))
+            at += _padded(rows * octets)
+        return arrays
+
     def lay_out(self, arrays: Sequence[npt.NDArray[np.generic]], rows: int, values: Octets) -> None:
         """Copy the outputs of a batch into `values`, one array an output, of shape (rows, *shape of one row).
 

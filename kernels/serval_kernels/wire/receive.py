@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from serval_kernels.compile import kernel
+from serval_kernels.compile import borrowing, kernel, merged
 from serval_kernels.wire import (
     answers,
     calls,
@@ -28,7 +28,6 @@ from serval_kernels.wire import (
     streams,
     windows,
 )
-from serval_kernels.compile import borrowing, merged
 from serval_kernels.wire.constants import (
     COMPRESSION_ERROR,
     CONNECTION_PREFACE,
@@ -70,8 +69,8 @@ from serval_kernels.wire.constants import (
     STREAM_CLOSED,
     WINDOW_UPDATE,
 )
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.handle import Handle
+from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import copy, same, signed
 from serval_kernels.wire.state import (
     CLOSING,
@@ -313,7 +312,7 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
     row.remote_closed = ends
     row.content_length, row.encoding, row.method = max(-1, r.content_length), r.encoding, r.path
     answer = answers.HEADERS_TOO_LARGE if status == hpack.LIST_TOO_LARGE else _first_answer(s)
-    if (answer == answers.NOT_POST or answer == answers.NOT_GRPC) and not ends:  # noqa: PLR1714
+    if (answer == answers.NOT_POST or answer == answers.NOT_GRPC) and not ends:
         row.kind, row.refusal, answer = VECTORIZED, answer + 1, calls.NO_ANSWER
     elif answer == calls.NO_ANSWER:
         row.kind = s.kinds[max(0, r.path)] if r.path >= 0 else ORDINARY
@@ -499,7 +498,7 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
     error = NO_ERROR
     if kind == DATA:
         return _data(s, c, stream_id, flags, at, end)
-    if kind == HEADERS or kind == CONTINUATION:  # noqa: PLR1714, numba takes no sets here
+    if kind == HEADERS or kind == CONTINUATION:
         if kind == HEADERS:
             error = _headers(s, c, stream_id, flags, at, end)
         elif not row.block_stream:
@@ -607,14 +606,9 @@ def begin(s: State, now: int) -> None:
         s.counts[place] = 0
 
 
-@kernel
-def receive(h: Handle, reads: Records, count: int, now: int) -> int:
-    """Begin a turn and take what was read: rows of connection, from, to, in `reads` int64[n, 3].
-
-    What a connection carried over lies at the front of its stretch. Fills `events`, `messages` and `counts`; returns
-    how many connections have whole frames left that this turn had no room for (`backlog`).
-    """
-    s = state_of(h)
+@borrowing
+def _receive(s: State, reads: Records, count: int, now: int) -> int:
+    """See `receive`."""
     begin(s, now)
     left = 0
     for i in range(count):
@@ -644,3 +638,13 @@ def receive(h: Handle, reads: Records, count: int, now: int) -> int:
             windows.flush_all(s, c)
         left += row.backlog
     return left
+
+
+@kernel
+def receive(h: Handle, reads: Records, count: int, now: int) -> int:
+    """Begin a turn and take what was read: rows of connection, from, to, in `reads` int64[n, 3].
+
+    What a connection carried over lies at the front of its stretch. Fills `events`, `messages` and `counts`; returns
+    how many connections have whole frames left that this turn had no room for (`backlog`).
+    """
+    return _receive(state_of(h), reads, count, now)

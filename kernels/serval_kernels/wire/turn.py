@@ -16,9 +16,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel
+from serval_kernels.compile import borrowing, kernel
 from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, streams, windows
-from serval_kernels.compile import borrowing
 from serval_kernels.wire.constants import ENHANCE_YOUR_CALM, NO_ERROR
 from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.octets import Octets, signed

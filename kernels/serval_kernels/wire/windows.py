@@ -7,8 +7,8 @@ Who checks what. `flush` writes no more than `output.reserve` gave room for. A w
 of SETTINGS_INITIAL_WINDOW_SIZE, sends nothing.
 """
 
-from serval_kernels.wire import frames, limits, memory, output, streams
 from serval_kernels.compile import borrowing
+from serval_kernels.wire import frames, limits, memory, output, streams
 from serval_kernels.wire.constants import (
     CANCEL,
     DATA,

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from serval_kernels.missing import first_nan
 from serval_kernels.wire import answers as canned
-from serval_kernels.wire import batch
-from serval_kernels.wire.plan import Plan
+from serval_kernels.wire import batch, vectorized
+from serval_kernels.wire.handle import Handle
+from serval_kernels.wire.plan import Output, Plan
 from serval_registry.errors import ServalError
 
 from serval_server.batching.estimate import Estimate
@@ -35,12 +36,21 @@ SHORT_RUN_NS: Final = 500_000
 # Rows waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
 WAITING_OCTETS_MAX: Final = 128 << 20
 _FIRST_OCTETS: Final = 64 << 10
+# Runs of up to so many rows have their arrays settled beforehand; for more it does not matter.
+BOUND_ROWS_MAX: Final = 256
+
+
+_NO_HANDLE: Final = np.zeros((0, 3), np.int64)
 
 
 class Codec(NamedTuple):
-    """The compiled functions of a method; `sizes` takes the values where replies are as long as these."""
+    """The compiled functions of a method. `sizes` takes the values where replies are as long as these.
+
+    `decode` and `answer` do a turn's work in one entry; `sizes` and `encode` are for what a worker has run.
+    """
 
     decode: Callable[..., tuple[int, int]]
+    answer: Callable[..., None]
     sizes: Callable[..., int]
     encode: Callable[..., None]
     plan: Callable[[LoadedModel, Any], Plan]
@@ -48,13 +58,21 @@ class Codec(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Messages of one layout, order[first : first + messages] of a turn or of a job."""
+    """Messages of one layout: group `number` of a turn, or the whole of a job. `handle`: of the method's tables."""
 
     records: Records
     calls: Calls
     order: Calls
     groups: Records
     number: int
+    handle: Handle
+
+
+class _Bound(NamedTuple):
+    """A run whose arrays are settled: `rows` is its input, flat."""
+
+    rows: Array
+    run: Callable[[], None]
 
 
 class _Chunk(NamedTuple):
@@ -85,6 +103,7 @@ class Lane:
         given: BatchInput,
         codec: Codec,
         plan: Plan,
+        outputs: Sequence[Output],
         answers: Answers,
         workers: ThreadPoolExecutor,
         done: Callable[[Job], None],
@@ -95,6 +114,7 @@ class Lane:
         self._given = given
         self._codec = codec
         self._plan = plan
+        self._plan_handle = vectorized.handle_of_plan(plan)
         self._answers = answers
         self._workers = workers
         self._done = done
@@ -104,8 +124,11 @@ class Lane:
             spec.datatype in NAN_TYPES for spec in model.inputs.values()
         )
         self._estimate = estimate
-        self._rows = np.empty(_FIRST_OCTETS, np.uint8)
-        self._values = np.empty(_FIRST_OCTETS, np.uint8)
+        self._rows = np.zeros(_FIRST_OCTETS, np.uint8)
+        self._values = np.zeros(_FIRST_OCTETS, np.uint8)
+        self._bound: list[_Bound | None] = [None] * (BOUND_ROWS_MAX + 1)
+        same = [model_dtype == dtype for (_, model_dtype, _), dtype in zip(outputs, plan.dtypes, strict=True)]
+        self._output_names = [name for name, _, _ in outputs] if all(same) else None
         self._waiting: deque[_Chunk] = deque()
         self._waiting_octets = 0
         self._working = False
@@ -113,31 +136,54 @@ class Lane:
     def take(self, group: Group) -> None:
         """Answer a group of messages, now or later."""
         started = time.perf_counter_ns()
-        row = group.groups[group.number]
-        count = int(row["rows"])
-        octets = int(row["octets"])
+        _, first, messages, count, octets, id_octets = group.groups[group.number].item()
         if self._working or not self._is_short(count):
-            self._wait(group, octets, int(row["id_octets"]))
+            self._wait(group, octets, id_octets)
             return
-        self._rows = _with_room(self._rows, octets)
-        batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, self._rows)
-        if self._refuses_nan and first_nan(self._rows[:octets].view(self._given.dtype)) >= 0:
-            if not self._set_aside(group):
-                return
-            self.take(group)
+        bound = self._bind(count) if count <= BOUND_ROWS_MAX else None
+        self._make_room(octets, 0 if bound is not None else self._plan.size(count))
+        rows = bound.rows if bound is not None else self._rows[:octets].view(self._given.dtype)
+        answers = self._answers
+        vectorized.gather(answers.handle, group.handle, answers.place, group.number, self._rows)
+        if self._refuses_nan and first_nan(rows) >= 0:
+            if self._set_aside(group):
+                self.take(group)
             return
-        decoded, used = time.perf_counter_ns(), time.thread_time_ns()
+        decoded = time.perf_counter_ns()
         try:
-            outputs = self._run(self._rows[:octets], count)
+            if bound is not None:
+                bound.run()
+            else:
+                outputs = self._run(self._rows[:octets], count)
         except ServalError:
-            self._fall_back(group, int(row["first"]), int(row["first"]) + int(row["messages"]))
+            self._fall_back(group, first, first + messages)
             return
         ran = time.perf_counter_ns()
-        self._estimate.add(min(count, self._max_rows), time.thread_time_ns() - used)
-        self._values = _with_room(self._values, self._plan.size(count))
-        self._plan.lay_out(outputs, count, self._values)
-        self._answer(group, self._answers.octets, self._values)
-        self._count(int(row["messages"]), count, (started, decoded, ran))
+        self._estimate.add(count, ran - decoded)
+        if bound is None:
+            self._plan.lay_out(outputs, count, self._values)
+        self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, self._values)
+        self._count(messages, count, (started, decoded, ran))
+
+    def _make_room(self, octets: int, size: int = 0) -> None:
+        """Have `_rows` and `_values` hold so many octets; what is bound to smaller ones is forgotten."""
+        if octets > self._rows.size or size > self._values.size:
+            self._rows, self._values = _with_room(self._rows, octets), _with_room(self._values, size)
+            self._bound = [None] * (BOUND_ROWS_MAX + 1)
+
+    def _bind(self, count: int) -> "_Bound | None":
+        """Return the run of `count` rows from `_rows` into `_values`; None where the values have to be converted."""
+        bound = self._bound[count]
+        if bound is not None or self._output_names is None:
+            return bound
+        octets, size = count * self._row_octets, self._plan.size(count)
+        self._make_room(octets, size)
+        rows = self._rows[:octets].view(self._given.dtype)
+        inputs = {self._given.name: rows.reshape(count, *self._given.row)}
+        arrays = self._plan.views(count, self._values)
+        bound = _Bound(rows, self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True))))
+        self._bound[count] = bound
+        return bound
 
     def finish(self, job: Job) -> None:
         """Answer what a worker has run, and go on with what has come meanwhile."""
@@ -157,8 +203,7 @@ class Lane:
 
     def _is_short(self, rows: int) -> bool:
         """Tell whether the loop can wait for a run of so many rows."""
-        runs = -(-rows // self._max_rows)
-        return runs * self._estimate.of(min(rows, self._max_rows)) <= SHORT_RUN_NS
+        return rows <= self._max_rows and self._estimate.is_short(rows, SHORT_RUN_NS)
 
     def _count(self, messages: int, rows: int, times: tuple[int, int, int]) -> None:
         self.model.statistics.succeeded(rows, *times, time.perf_counter_ns(), messages)
@@ -215,7 +260,7 @@ class Lane:
         rows, ids = np.empty(octets, np.uint8), np.empty(max(id_octets, 1), np.uint8)
         batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, rows)
         if self._refuses_nan and first_nan(rows.view(self._given.dtype)) >= 0:
-            self._rows = _with_room(self._rows, octets)
+            self._make_room(octets)
             self._rows[:octets] = rows
             if self._set_aside(group):
                 row = group.groups[group.number]
@@ -238,7 +283,7 @@ class Lane:
             if len(chunk.calls):
                 chunks.append(chunk)
                 rows += int(chunk.records["rows"].sum())
-        if chunks and rows <= self._max_rows and not self._waiting and self._is_short(rows):
+        if chunks and not self._waiting and self._is_short(rows):
             self._conclude(self._job(_joined(chunks)))
         elif chunks:
             self._working = True
@@ -260,7 +305,7 @@ class Lane:
 
     def _job(self, chunk: _Chunk) -> Job:
         """Run a batch. Where it fails, each message is run alone."""
-        started, used = time.perf_counter_ns(), time.thread_time_ns()
+        started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
         rows = int(chunk.records["rows"].sum())
         values, failed = np.empty(self._plan.size(rows), np.uint8), []
         try:
@@ -298,7 +343,7 @@ class Lane:
 
 def _with_room(array: Octets, size: int) -> Octets:
     """Return an array of at least `size` octets, the same where it is large enough."""
-    return array if array.size >= size else np.empty(1 << (size - 1).bit_length(), np.uint8)
+    return array if array.size >= size else np.zeros(1 << (size - 1).bit_length(), np.uint8)
 
 
 def _joined(chunks: list[_Chunk]) -> _Chunk:
@@ -316,4 +361,4 @@ def _whole(chunk: _Chunk) -> Group:
     count = len(chunk.calls)
     groups = batch.new_groups(1)
     groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
-    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0)
+    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, _NO_HANDLE)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from serval_kernels.wire import batch, datatypes, infer_codec, layouts, predict_codec, template
+from serval_kernels.wire import datatypes, infer_codec, layouts, predict_codec, vectorized
 from serval_kernels.wire.plan import Plan
 
 from serval_server.batching.inputs import (
@@ -85,11 +85,7 @@ class BatchedMethod:
         self._router = router
         self._workers = workers
         self._max_rows = max_rows
-        self._layouts = layouts.new_layouts(LAYOUTS)
-        self._serials = self._layouts["serial"]
-        self._templates = template.new_templates(senders)
-        self._groups = batch.new_groups(GROUPS)
-        self._order = np.zeros(1, np.int64)
+        self._senders = senders
         self._turn = 0
         self._found: dict[int, _Found] = {}
         self._lanes: dict[LoadedModel, Lane | None] = {}
@@ -101,19 +97,18 @@ class BatchedMethod:
         """See VectorHandler."""
         self._answers = answers
         self._wake = wake
+        self._tables = vectorized.new_method(answers.messages_max, GROUPS, LAYOUTS, self._senders)
+        self._serials = self._tables.layouts["serial"]
 
     def take(self, records: Records, calls: Calls) -> None:
         """See VectorHandler."""
-        if self._order.size < len(records):
-            self._order = np.zeros(2 * len(records), np.int64)
         self._turn += 1
-        groups, grouped = self._codec.decode(
-            self._answers.octets, records, self._order, self._groups, self._layouts, self._templates, self._turn
-        )
+        answers, tables = self._answers, self._tables
+        groups, grouped = self._codec.decode(answers.handle, tables.handle, answers.place, self._turn)
         for number in range(groups):
-            self._take_group(Group(records, calls, self._order, self._groups, number))
+            self._take_group(Group(records, calls, tables.order, tables.groups, number, tables.handle))
         if grouped < len(records):
-            self._answers.fall_back(records, calls, self._order, grouped, len(records))
+            answers.fall_back(records, calls, tables.order, grouped, len(records))
 
     def finish(self) -> None:
         """See VectorHandler."""
@@ -127,7 +122,7 @@ class BatchedMethod:
             job.lane.finish(job)
 
     def _take_group(self, group: Group) -> None:
-        place = int(self._groups["layout"][group.number])
+        place, first, messages = group.groups[group.number].item()[:3]
         found = self._found.get(place)
         if (
             found is None
@@ -135,8 +130,6 @@ class BatchedMethod:
             or self._router.known(found.address.name, found.address.tail) is not found.model
         ):
             found = self._find(place)
-        row = self._groups[group.number]
-        first, messages = int(row["first"]), int(row["messages"])
         stay = messages
         if found is not None and found.lane is not None and found.width:
             stay = predict_codec.divide_rows(group.records, group.order, group.groups, group.number, found.width)
@@ -149,7 +142,7 @@ class BatchedMethod:
 
     def _find(self, place: int) -> _Found | None:
         """Return the lane of a layout where its model is in memory and can have one."""
-        address = self._address_of(self._layouts[place])
+        address = self._address_of(self._tables.layouts[place])
         model = self._router.known(address.name, address.tail)
         if model is None:
             return None
@@ -184,6 +177,7 @@ class BatchedMethod:
                     given,
                     self._codec,
                     plan,
+                    outputs,
                     self._answers,
                     self._workers,
                     self._on_done,
@@ -210,7 +204,14 @@ def infer_method(
     router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
 ) -> BatchedMethod:
     """Return inference.GRPCInferenceService/ModelInfer."""
-    codec = Codec(infer_codec.decode, infer_codec.sizes, infer_codec.encode, _infer_plan, sizes_by_values=False)
+    codec = Codec(
+        vectorized.decode_infer,
+        vectorized.answer_infer,
+        infer_codec.sizes,
+        infer_codec.encode,
+        _infer_plan,
+        sizes_by_values=False,
+    )
     return BatchedMethod(codec, _infer_address, router, workers, senders, max_rows)
 
 
@@ -218,7 +219,14 @@ def predict_method(
     router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
 ) -> BatchedMethod:
     """Return serval.v1.PredictionService/Predict."""
-    codec = Codec(predict_codec.decode, predict_codec.sizes, predict_codec.encode, _predict_plan, sizes_by_values=True)
+    codec = Codec(
+        vectorized.decode_predict,
+        vectorized.answer_predict,
+        predict_codec.sizes,
+        predict_codec.encode,
+        _predict_plan,
+        sizes_by_values=True,
+    )
     return BatchedMethod(codec, _predict_address, router, workers, senders, max_rows)
 
 

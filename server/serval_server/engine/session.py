@@ -60,6 +60,32 @@ class Session:
         except ONNX_RUNTIME_ERRORS as error:
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
 
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "BoundRun":
+        """Return a run from these inputs into these outputs, arrays that stay where they are."""
+        return BoundRun(self._session, inputs, outputs)
+
+
+class BoundRun:
+    """A run whose inputs and outputs are settled: half the time of `Session.run` where they are small."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> None:
+        self._arrays = (*inputs.values(), *outputs.values())  # ONNX Runtime keeps their addresses alone
+        self._session = session
+        self._binding = session.io_binding()
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def __call__(self) -> None:
+        """Fill the outputs. Raises ModelRunFailed, also where they would not have these shapes."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except ONNX_RUNTIME_ERRORS as error:
+            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+
 
 def trial(session: Session, signature: Signature, inputs: Mapping[str, Array] | None) -> None:
     """Run a new model once, on its sample or else on zeros; raise InvalidArgument where that fails.

@@ -6,6 +6,9 @@ import time
 # Batch sizes told apart; the rest is counted under the size 0.
 BATCH_SIZES_MAX = 64
 
+# Runs that are noted before they are added up.
+RECENT_MAX = 512
+
 
 class Phases:
     """Requests that succeeded, and the nanoseconds that their phases took together."""
@@ -32,11 +35,12 @@ class Phases:
 
 
 class Statistics:
-    """The counters of one version. Its lock is held for additions only, never while anything runs."""
+    """The counters of one version, true after `settle`. Its lock is held for additions only, never in a run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last_inference = 0.0
+        self._recent: list[tuple[int, int, int, int, int, int]] = []
         self.inference_count = 0
         self.execution_count = 0
         self.fail_count = 0
@@ -54,16 +58,28 @@ class Statistics:
 
         `requests` is how many were answered by it. Each of them took as long as the run, which is how Triton counts.
         """
-        phases = (decoded - started, ran - decoded, encoded - ran)
+        self._recent.append((rows, requests, started, decoded, ran, encoded))
+        if len(self._recent) >= RECENT_MAX:
+            self.settle()
+
+    def settle(self) -> None:
+        """Add up what has succeeded lately: before the counters are read."""
         with self._lock:
-            self.inference_count += rows
-            self._last_inference = time.time()
-            self.execution_count += 1
-            self.success.add(*(requests * phase for phase in phases), count=requests)
-            batch = self.batches.get(rows)
-            if batch is None:
-                batch = self._new_batch(rows)
-            batch.add(*phases)
+            recent, self._recent = self._recent, []
+            for entry in recent:
+                self._add(*entry)
+            if recent:
+                self._last_inference = time.time() - (time.perf_counter_ns() - recent[-1][-1]) / 1e9
+
+    def _add(self, rows: int, requests: int, started: int, decoded: int, ran: int, encoded: int) -> None:
+        self.inference_count += rows
+        self.execution_count += 1
+        took = decoded - started, ran - decoded, encoded - ran
+        self.success.add(requests * took[0], requests * took[1], requests * took[2], requests)
+        batch = self.batches.get(rows)
+        if batch is None:
+            batch = self._new_batch(rows)
+        batch.add(*took)
 
     def failed(self, started: int) -> None:
         """Count a request that was answered with an error."""

@@ -215,6 +215,7 @@ def _config_type(spec: TensorSpec) -> int:
 
 def _statistics(model: LoadedModel) -> pb.ModelStatistics:
     counters = model.statistics
+    counters.settle()
     success = counters.success
     duration = pb.StatisticDuration
     message = pb.ModelStatistics(

@@ -18,6 +18,7 @@ def pid():
     return worker._process.pid
 
 
+@pytest.mark.slow
 def test_the_process_is_kept_and_replaced_when_it_died():
     model = Ridge().fit(ROWS, TARGET)
     export(model, ROWS)
@@ -32,6 +33,7 @@ def test_the_process_is_kept_and_replaced_when_it_died():
     assert pid() != first
 
 
+@pytest.mark.slow
 def test_close_ends_the_process_and_removes_its_files():
     export(Ridge().fit(ROWS, TARGET), ROWS)
     _, worker = process._warm
@@ -69,6 +71,7 @@ update_registered_converter(Deadly, "Deadly", shape, lambda scope, operator, con
 """
 
 
+@pytest.mark.slow
 def test_a_conversion_that_kills_its_process_is_told(tmp_path, monkeypatch):
     (tmp_path / "deadly_estimator.py").write_text(DEADLY_MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))

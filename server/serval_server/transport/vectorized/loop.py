@@ -38,6 +38,7 @@ READY_MAX: Final = 512  # sockets looked at in a turn
 ACCEPT_MAX: Final = 64
 TICK_SECONDS: Final = 0.5  # how often ages are looked at
 LINGER_NS: Final = limits.SECOND  # how long a closed connection may take to read what it was told
+AWAKE_NS: Final = 100_000  # after calls; a processor that sleeps and wakes loses about as much
 SMALL_OUTPUT: Final = 32 << 10  # a block of output up to here is kept for the next turn
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -98,6 +99,7 @@ class Loop:
         self._again: set[int] = set()  # connections with more to do than a turn let them
         self._closing: dict[int, Connection] = {}  # by file descriptor: their output is all that is left
         self._discarded = memoryview(bytearray(64 << 10))
+        self._took = 0
         self._next_tick = 0
         self._stop_by: float | None = None
         self._stopping = threading.Event()
@@ -107,9 +109,10 @@ class Loop:
         self._backlog = self._state.connections["backlog"]
         self._phase = self._state.connections["phase"]
         self._events = self._state.turn["events"]
-        answers = Answers(self._state)
-        for method in self._methods:
-            method.start(answers, self.wake)
+        self._next_deadline = self._state.turn["next_deadline"]
+        self._counts = self._state.counts
+        for place, method in enumerate(self._methods):
+            method.start(Answers(self._state, place), self.wake)
 
     # Any thread
 
@@ -148,7 +151,7 @@ class Loop:
             self.stopped.set()
 
     def _turn(self) -> None:
-        count = self._read_all(self._wait())
+        self._took = count = self._read_all(self._wait())
         now = time.monotonic_ns()
         attention = receive.receive(self._state.handle, self._reads, count, now)
         if attention:
@@ -156,15 +159,16 @@ class Loop:
         if self._events[0]:
             self._calls.take_events()
         for place, method in enumerate(self._methods):
-            messages = int(self._state.counts[place])
-            if messages:
+            if self._counts[place]:
+                messages = int(self._counts[place])
                 method.take(self._state.messages[place, :messages], self._state.calls[place, :messages])
         if self._woken:
             self._woken = False
             for method in self._methods:
                 method.finish()
             self._calls.pump()
-        turn.expire(self._state.handle)
+        if now >= self._next_deadline[0]:
+            turn.expire(self._state.handle)
         if now >= self._next_tick:
             self._tick(now)
         if self._events[0]:
@@ -174,6 +178,10 @@ class Loop:
     def _wait(self) -> list[tuple[int, int]]:
         if self._again or self._woken:
             return self._poll.poll(0, READY_MAX)
+        if self._took and not len(self._calls):
+            ready = self._linger_awake()
+            if ready:
+                return ready
         self._sleeping = True
         try:
             # Another thread may have posted before it could see that this one is about to sleep.
@@ -181,10 +189,18 @@ class Loop:
         finally:
             self._sleeping = False
 
+    def _linger_awake(self) -> list[tuple[int, int]]:
+        """Look out for the next calls for a moment: to fall asleep and wake up takes longer than most answers do."""
+        until = time.perf_counter_ns() + AWAKE_NS
+        while True:
+            ready = self._poll.poll(0, READY_MAX)
+            if ready or self._woken or time.perf_counter_ns() > until:
+                return ready
+
     def _patience(self) -> float:
         """Return the seconds until there is something to do without anybody asking."""
         now = time.monotonic_ns()
-        until = min(self._next_tick, int(self._state.turn["next_deadline"][0]))
+        until = min(self._next_tick, int(self._next_deadline[0]))
         return max(0.0, (until - now) / 1e9)
 
     def _read_all(self, ready: list[tuple[int, int]]) -> int:

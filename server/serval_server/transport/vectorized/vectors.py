@@ -14,9 +14,12 @@ Calls = npt.NDArray[np.int64]
 class Answers:
     """What a handler may do with calls, in the loop's thread. One that has ended meanwhile is passed over."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, place: int) -> None:
         self._state = state
         self.octets: Octets = state.pool.octets
+        self.handle = state.handle
+        self.place = place  # of the method's messages in the engine's
+        self.messages_max = state.messages.shape[1]
 
     def begin(self, messages: Records, calls: Calls, order: Calls, groups: Records, number: int) -> bool:
         """Write the frames around the answers of a group and fill its `reply_at`, places in `octets`.

@@ -1,7 +1,7 @@
 """Loads the transport's kernels: two calls through an engine of its own, without a socket."""
 
 import numpy as np
-from serval_kernels.wire import batch, fields, frames, hpack, infer_codec, predict_codec, receive, turn
+from serval_kernels.wire import batch, fields, frames, hpack, infer_codec, predict_codec, receive, turn, vectorized
 from serval_kernels.wire import state as engine
 from serval_kernels.wire.constants import (
     CONNECTION_PREFACE,
@@ -45,13 +45,23 @@ def load() -> None:
     turn.look_after(h, np.zeros(1, turn.TIMES))
     turn.leave(h, 0, True)
     turn.close_connection(h, 0)
-    _load_codecs()
+    _load_methods(state)
 
 
-def _load_codecs() -> None:
-    """Nothing is left to do: these are compiled for fixed types when they are imported."""
-    assert infer_codec.decode.signatures  # type: ignore[attr-defined]
-    assert predict_codec.decode.signatures  # type: ignore[attr-defined]
+def _load_methods(state: engine.State) -> None:
+    """Run the entries of vectorized methods with groups of nothing."""
+    method = vectorized.new_method(16, 4, 8, 2)
+    h, m, none = state.handle, method.handle, np.zeros(8, np.uint8)
+    state.counts[:] = 0
+    output = [("output", np.dtype(np.float32), ())]
+    vectorized.gather(h, m, 0, 0, none)
+    for codec, decode, answer, plan in (
+        (infer_codec, vectorized.decode_infer, vectorized.answer_infer, infer_codec.plan("model", "1", output)),
+        (predict_codec, vectorized.decode_predict, vectorized.answer_predict, predict_codec.plan("model", 1, output)),
+    ):
+        assert codec.decode.signatures  # compiled when it was imported
+        decode(h, m, 0, 1)
+        answer(h, m, 0, 0, vectorized.handle_of_plan(plan), none)
 
 
 def _call(stream: int, path: bytes) -> bytes:

@@ -1,0 +1,119 @@
+"""A vectorized method's turn in few entries: what its messages are decoded into, and its answers in one go.
+
+The steps are those of `batch`, `infer_codec`, `predict_codec` and `turn`, in their order; a turn of one call is all
+entries, so that here each takes handles instead of arrays.
+
+Who checks what. Each step checks what it is handed, as it does when Python calls it; nothing is looked at here.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from serval_kernels.compile import kernel
+from serval_kernels.wire import batch, infer_codec, layouts, plan, predict_codec, template, turn
+from serval_kernels.wire.handle import Handle, handle_of, view_of
+from serval_kernels.wire.octets import Octets
+from serval_kernels.wire.state import state_of
+
+Records = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+
+_int64s: Final = view_of(np.dtype(np.int64))
+_uint8s: Final = view_of(np.dtype(np.uint8))
+_groups, _layouts, _templates = view_of(batch.GROUP), view_of(layouts.LAYOUT), view_of(template.TEMPLATE)
+_outputs: Final = view_of(plan.OUTPUT)
+
+
+class Method(NamedTuple):
+    """What a method keeps: `order` and `groups` of a turn, `layouts` and `templates` from turn to turn."""
+
+    order: Places
+    groups: Records
+    layouts: Records
+    templates: Records
+    handle: Handle
+
+
+def new_method(messages: int, groups: int, places: int, senders: int) -> Method:
+    """Return the tables of a method for turns of at most `messages` messages from `senders` connections."""
+    tables = (
+        np.zeros(messages, np.int64),
+        batch.new_groups(groups),
+        layouts.new_layouts(places),
+        template.new_templates(senders),
+    )
+    return Method(*tables, handle_of(tables))
+
+
+def handle_of_plan(prepared: plan.Plan) -> Handle:
+    """Return what `answer_infer` and `answer_predict` take for a plan, which is to be kept."""
+    return handle_of([prepared.constants, prepared.outputs])
+
+
+@kernel
+def decode_infer(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
+    """Decode the messages of this turn, the `number`-th; see `infer_codec.decode`."""
+    s = state_of(h)
+    return infer_codec.decode(
+        s.pool.octets,
+        s.messages[place][: s.counts[place]],
+        _int64s(m[0, 0], m[0, 1], m[0, 2]),
+        _groups(m[1, 0], m[1, 1], m[1, 2]),
+        _layouts(m[2, 0], m[2, 1], m[2, 2]),
+        _templates(m[3, 0], m[3, 1], m[3, 2]),
+        number,
+    )
+
+
+@kernel
+def decode_predict(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
+    """Decode the messages of this turn, the `number`-th; see `predict_codec.decode`."""
+    s = state_of(h)
+    return predict_codec.decode(
+        s.pool.octets,
+        s.messages[place][: s.counts[place]],
+        _int64s(m[0, 0], m[0, 1], m[0, 2]),
+        _groups(m[1, 0], m[1, 1], m[1, 2]),
+        _layouts(m[2, 0], m[2, 1], m[2, 2]),
+        _templates(m[3, 0], m[3, 1], m[3, 2]),
+        number,
+    )
+
+
+@kernel
+def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets) -> int:
+    """Copy the rows of a group into `rows`; see `batch.gather`."""
+    s = state_of(h)
+    messages = s.messages[place][: s.counts[place]]
+    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
+    return batch.gather(s.pool.octets, messages, order, groups, group, rows)
+
+
+@kernel
+def answer_infer(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
+    """Answer a group of ModelInfer whose outputs lie in `values`, as its plan lays them out."""
+    s = state_of(h)
+    octets, messages, calls = s.pool.octets, s.messages[place][: s.counts[place]], s.calls[place]
+    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
+    constants, outputs = _uint8s(p[0, 0], p[0, 1], p[0, 2]), _outputs(p[1, 0], p[1, 1], p[1, 2])
+    infer_codec.sizes(messages, order, groups, group, outputs)
+    more = turn.begin_answers(h, messages, calls, order, groups, group)
+    infer_codec.encode(octets, messages, order, groups, group, constants, outputs, values, octets)
+    if more:
+        turn.end_answers(h, calls, order, groups, group)
+
+
+@kernel
+def answer_predict(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
+    """Answer a group of Predict whose outputs lie in `values`, as its plan lays them out."""
+    s = state_of(h)
+    octets, messages, calls = s.pool.octets, s.messages[place][: s.counts[place]], s.calls[place]
+    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
+    constants, outputs = _uint8s(p[0, 0], p[0, 1], p[0, 2]), _outputs(p[1, 0], p[1, 1], p[1, 2])
+    predict_codec.sizes(messages, order, groups, group, outputs, values)
+    more = turn.begin_answers(h, messages, calls, order, groups, group)
+    predict_codec.encode(octets, messages, order, groups, group, constants, outputs, values, octets)
+    if more:
+        turn.end_answers(h, calls, order, groups, group)
