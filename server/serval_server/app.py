@@ -63,6 +63,7 @@ class App:
         self.router.start()
         self.router.warm(self._refs_to_warm())
         gc.collect()
+        gc.enable()
         gc.freeze()  # what is here now stays: collections during calls need not walk through it
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)

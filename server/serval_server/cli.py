@@ -5,6 +5,7 @@ The entry point `serve` of the group `serval.commands` leads here. The `serval` 
 """
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -129,6 +130,7 @@ SERVE = _Serve()
 
 
 def _serve(options: Options) -> int:
+    gc.disable()  # what is made at the start stays: the application freezes it, and switches collection on again
     from serval_server import workers
 
     if options.workers > 1:

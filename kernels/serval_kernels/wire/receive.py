@@ -532,11 +532,20 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
     return _counted(s, c)
 
 
+@inlined
+def _has_event_room(s: State) -> bool:
+    """Tell whether the events and blocks that one frame can cause have room, and so the end of one connection."""
+    turn = s.turn[0]
+    return (
+        turn.events <= s.events.size - limits.EVENT_MARGIN
+        and turn.deferred <= s.deferred.shape[0] - limits.EVENT_MARGIN
+    )  # type: ignore[no-any-return]
+
+
 @merged
 def _has_room(s: State, c: int) -> bool:
     """Tell whether this turn can take another frame of a connection, whatever is in it."""
-    turn = s.turn[0]
-    if turn.events > s.events.size - limits.EVENT_MARGIN or turn.deferred > s.deferred.shape[0] - limits.EVENT_MARGIN:
+    if not _has_event_room(s):
         return False
     for place in range(s.counts.size):
         if s.counts[place] == s.messages.shape[1]:
@@ -601,7 +610,7 @@ def begin(s: State, now: int) -> None:
     turn.number += 1
     for i in range(turn.deferred):
         memory.give(s.pool, s.deferred[i, 0], s.deferred[i, 1])
-    turn.deferred = turn.events = 0
+    turn.deferred = 0
     for place in range(s.counts.size):
         s.counts[place] = 0
 
@@ -623,6 +632,12 @@ def _receive(s: State, reads: Records, count: int, now: int) -> int:
             continue
         if end > at:
             row.last_read = now
+        if not _has_event_room(s):
+            row.backlog = 1
+            left += 1
+            if at < end:
+                _carry(s, c, at, end)
+            continue
         row.ordinary = 0
         limits.refill(row, now)
         if row.phase == PREFACE:

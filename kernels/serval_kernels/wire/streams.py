@@ -176,6 +176,8 @@ def defer(s: State, at: int, block: int) -> None:
 def tell(s: State, number: int, kind: int, at: int, length: int, value: int) -> None:
     """Add an event of a stream. `receive` and its like have seen to it that there is room."""
     turn, row = s.turn[0], s.streams[number]
+    if turn.events >= s.events.size:  # never, if they keep to that; and never beyond the array, if they do not
+        return
     event = s.events[turn.events]
     event.kind, event.call, event.connection, event.method = kind, call_of(s, number), row.connection, row.method
     event.at, event.length, event.value, event.encoding = at, length, value, row.encoding

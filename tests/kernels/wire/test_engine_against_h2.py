@@ -158,21 +158,29 @@ def reset_of_an_idle_stream(octets, ours, theirs):
 def padding_that_fills_the_frame(octets, ours, theirs):
     """RFC 9113, 6.2: padding may leave no octet for the fragment; hyperframe wants one."""
     payload = octets[9 : 9 + int.from_bytes(octets[:3], "big")]
-    fills = len(payload) - 1 - (5 if octets[4] & h2f.PRIORITIZED else 0) == payload[0]
-    return octets[3] == h2f.HEADERS and octets[4] & h2f.PADDED and fills and theirs.error == h2f.PROTOCOL_ERROR
+    left = len(payload) - 1 - (5 if octets[4] & h2f.PRIORITIZED else 0)
+    padded = octets[3] == h2f.HEADERS and octets[4] & h2f.PADDED and theirs.error == h2f.PROTOCOL_ERROR
+    return padded and left == payload[0]
 
 
 def frames_behind_our_reset(octets, ours, theirs):
-    """RFC 9113, 5.1 (closed): what comes on a stream that we reset is passed over, its block decoded."""
+    """RFC 9113, 5.1 (closed): what comes on a stream that we reset is passed over, or reset again."""
     stream_id = int.from_bytes(octets[5:9], "big")
     rest = without(ours, "error") == without(theirs, "error")
-    return rest and octets[3] == h2f.HEADERS and stream_id in ours.resets and ours.error is None
+    passed = octets[3] in (h2f.HEADERS, h2f.WINDOW_UPDATE) and ours.error is None
+    return rest and passed and stream_id in ours.resets
 
 
 def frames_behind_their_reset(octets, ours, theirs):
     """RFC 9113, 5.1 (closed): a frame on a closed stream may end the connection; h2 resets the stream once more."""
     rest = without(ours, "resets", "error") == without(theirs, "resets", "error")
     return rest and octets[3] in (h2f.DATA, h2f.HEADERS) and (ours.error, theirs.error) == (h2f.STREAM_CLOSED, None)
+
+
+def continuation_of_nothing(octets, ours, theirs):
+    """RFC 9113, 6.10: PROTOCOL_ERROR; h2 looks at the stream first."""
+    rest = without(ours, "error") == without(theirs, "error")
+    return rest and octets[3] == h2f.CONTINUATION and ours.error == h2f.PROTOCOL_ERROR
 
 
 def wrong_in_two_ways(octets, ours, theirs):
@@ -200,6 +208,7 @@ KNOWN = [
     padding_that_fills_the_frame,
     frames_behind_our_reset,
     frames_behind_their_reset,
+    continuation_of_nothing,
     wrong_in_two_ways,
     blocks_that_do_not_decode,
     content_that_does_not_come,
@@ -316,7 +325,8 @@ TRAILERS = st.builds(
 )
 RAW = octets(
     h2f.frame,
-    st.sampled_from([*range(10), 11, 0xFE]),  # 10 is ALTSVC, which hyperframe parses and a server has no use for
+    # Without GOAWAY, after which h2 sends nothing (RFC 9113, 6.8 has streams go on), and ALTSVC, which is for clients
+    st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8, 9, 11, 0xFE]),
     st.sampled_from([0, 1, 4, 5, 8, 0x20, 0x2D]),
     ANY_STREAM,
     st.sampled_from([b"", b"\0", bytes(4), bytes(5), bytes(6), bytes(8), b"\xff" * 9, bytes(40)]),

@@ -162,6 +162,8 @@ class Loop:
             if self._counts[place]:
                 messages = int(self._counts[place])
                 method.take(self._state.messages[place, :messages], self._state.calls[place, :messages])
+                if self._events[0]:
+                    self._calls.take_events()
         if self._woken:
             self._woken = False
             for method in self._methods:

@@ -26,6 +26,7 @@ _SIZES: Final = struct.Struct(">II")
 
 _DEADLINE: Final = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
 _CANCELLED: Final = grpc.StatusCode.CANCELLED, "Cancelled"
+_MANY_EVENTS: Final = 1024
 _NO_METADATA: Final = Request(())
 
 Event = tuple[int, ...]
@@ -109,17 +110,25 @@ class OrdinaryCalls:
             turn.consumed(self._state.handle, number, octets)
         for _ in range(len(self._posted)):
             self._write(self._posted.popleft())
+            self._take_some_events()
         for _ in range(len(self._cancelled)):
             number = self._cancelled.popleft()
             self._forget(number)
             turn.cancel(self._state.handle, number)
+            self._take_some_events()
 
     def cancel_all(self) -> None:
         """Reset every call."""
         for number, call in list(self._calls.items()):
             self._forget(number)
             turn.cancel(self._state.handle, number)
+            self._take_some_events()
             call.on_cancelled(*_CANCELLED)
+
+    def _take_some_events(self) -> None:
+        """Take events before there are many: each thing done here adds a few."""
+        if self._state.turn["events"][0] > _MANY_EVENTS:
+            self.take_events()
 
     def _started(self, event: Event) -> None:
         _, number, connection, method, at, length, timeout, _ = event
