@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= serval-data
-FRAMES ?= 10000000
+SESSIONS ?= 1000000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
@@ -29,8 +29,8 @@ test: $(READY) ## all tests
 test-fast: $(READY) ## the tests that take no time
 	@$(BIN)/python -m pytest -m 'not slow'
 
-fuzz: $(READY) ## throw FRAMES (10000000) broken sessions of each kind at the transport; for nights
-	@SERVAL_FUZZ_FRAMES=$(FRAMES) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0
+fuzz: $(READY) ## throw SESSIONS (1000000) broken sessions of each kind, a dozen frames each, at the transport; for nights
+	@SERVAL_FUZZ_SESSIONS=$(SESSIONS) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0
 
 lint: $(READY) ## ruff, mypy in strict mode, and the direction of imports
 	@$(BIN)/ruff check .

@@ -29,7 +29,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Self
 
-import llvmlite  # type: ignore[import-untyped]
+import llvmlite
 import numba
 import numpy as np
 

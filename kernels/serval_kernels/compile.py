@@ -52,12 +52,12 @@ def inlined(function: Function) -> Function:
     arrays meanwhile. In return such a function must not make an array or return one; numba refuses to compile what
     allocates.
     """
-    return _for_types(numba.njit(**_flags(function, forceinline=True, _nrt=False))(function))
+    return cast("Function", _for_types(numba.njit(**_flags(function, forceinline=True, _nrt=False))(function)))
 
 
 def borrowing(function: Function) -> Function:
     """As `inlined`, but left to stand where it is called: what many places call, or few calls reach."""
-    return _for_types(numba.njit(**_flags(function, _nrt=False))(function))
+    return cast("Function", _for_types(numba.njit(**_flags(function, _nrt=False))(function)))
 
 
 def merged(function: Function) -> Function:
@@ -65,16 +65,17 @@ def merged(function: Function) -> Function:
 
     What LLVM inlines is compiled once more for each function around it; a chain of large ones is to be compiled once.
     """
-    return _for_types(numba.njit(**_flags(function, _nrt=False), inline="always")(function))
+    return cast("Function", _for_types(numba.njit(**_flags(function, _nrt=False), inline="always")(function)))
 
 
 def _for_types(dispatcher: Any) -> Any:
     """Compile for types and not for values: numba would make another version for each constant that is handed over."""
     of_values = dispatcher.get_call_template
 
+    unliteral: Callable[[Any], Any] = numba.types.unliteral
+
     def of_types(args: Any, keywords: Any) -> Any:
-        plain = {name: numba.types.unliteral(kind) for name, kind in keywords.items()}
-        return of_values(tuple(map(numba.types.unliteral, args)), plain)
+        return of_values(tuple(map(unliteral, args)), {name: unliteral(kind) for name, kind in keywords.items()})
 
     dispatcher.get_call_template = of_types
     return dispatcher

@@ -18,7 +18,6 @@ from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_g
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
-from serval_server import warmup
 from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 SERVICE_NAMES = tuple(service.full_name for service in contract.SERVICES)
+WATCH_SECONDS = 1.0
 OVERALL = ""  # the health service's name for the whole server
 
 
@@ -59,7 +59,6 @@ class App:
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.port = self._transport.listen()
         self._transport.start()
-        warmup.kernels()
         self.router.start()
         self.router.warm(self._refs_to_warm())
         gc.collect()
@@ -67,6 +66,10 @@ class App:
         gc.freeze()  # what is here now stays: collections during calls need not walk through it
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def has_ended(self) -> bool:
+        """Tell whether the transport has failed: a process that serves nothing is not to stay."""
+        return self._transport.has_ended()
 
     def stop(self) -> None:
         """Drain: say NOT_SERVING, give balancers time to see it, let calls in flight end, then close."""
@@ -81,7 +84,6 @@ class App:
         """Return the transport; the vectorized one compiles when it is imported, and shows that first."""
         if options.transport is Transport.GRPCIO:
             return GrpcioTransport(options, share_port=share_port)
-        warmup.kernels()
         from serval_server.transport.vectorized.transport import VectorizedTransport
 
         transport = VectorizedTransport(options, share_port=share_port)
@@ -134,7 +136,9 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
     app = App(options, share_port=share_port)
     app.start()
     on_ready(app)
-    stopping.wait()
+    while not stopping.wait(WATCH_SECONDS):
+        if app.has_ended():
+            raise RuntimeError("the transport has ended by itself; the log says why")
     LOG.info("draining")
     app.stop()
 

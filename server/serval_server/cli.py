@@ -131,10 +131,13 @@ SERVE = _Serve()
 
 def _serve(options: Options) -> int:
     gc.disable()  # what is made at the start stays: the application freezes it, and switches collection on again
-    from serval_server import workers
-
     if options.workers > 1:
+        from serval_server import workers
+
         return workers.run(options, on_ready=lambda address: _announce(options, address))
+    from serval_server import warmup
+
+    warmup.serving()  # before the imports that compile, so that the first start shows what it does
     from serval_server import app
 
     app.run(options, on_ready=lambda running: _announce(options, _address(options.listen, running.port)))

@@ -52,14 +52,16 @@ class Step:
         return Outcome(time.perf_counter() - started, after.compiled - before.compiled, after.loaded - before.loaded)
 
 
-def kernels() -> Outcome:
-    """Run all steps. Each that compiles something is logged, then the sum."""
-    LOG.info("loading the kernels; the first start compiles them, which takes a minute (serval warmup does it before)")
+def serving() -> Outcome:
+    """Run the steps that serving needs. Each that compiles something is logged, then the sum."""
+    LOG.info(
+        "loading the kernels; the first start compiles them, which takes some minutes (serval warmup does it before)"
+    )
     outcomes = []
-    for number, step in enumerate(STEPS, 1):
+    for number, step in enumerate(SERVING, 1):
         outcomes.append(step.run())
         if outcomes[-1].compiled:
-            LOG.info("kernels %d/%d, %s: %s", number, len(STEPS), step.name, outcomes[-1])
+            LOG.info("kernels %d/%d, %s: %s", number, len(SERVING), step.name, outcomes[-1])
     whole = total(outcomes)
     LOG.info("kernels ready: %s", whole)
     return whole
@@ -106,13 +108,21 @@ def _transport() -> None:
     warm.load()
 
 
-STEPS: tuple[Step, ...] = (
+def _client() -> None:
+    from serval_kernels.wire import client, client_loop, predict_replies  # noqa: F401
+
+    client.load()
+
+
+SERVING: tuple[Step, ...] = (
     Step("missing values", _missing),
     Step("bins and moments", _bins_and_moments),
     Step("drift", _drift),
     Step("messages", _messages),
     Step("transport", _transport),
 )
+# Besides, what `serval bench` and `Client.predict_each` use
+STEPS: tuple[Step, ...] = (*SERVING, Step("client", _client))
 
 
 def _features() -> "list[Feature]":

@@ -52,6 +52,9 @@ def run(options: Options, *, on_ready: Callable[[str], None]) -> int:
 def worker_main(text: str) -> None:
     """Run one worker with the options in `text`: what the parent's child processes do."""
     gc.disable()  # as `cli` does
+    from serval_server import warmup
+
+    warmup.serving()
     from serval_server import app  # only a worker pays for the import
 
     threading.Thread(target=_end_with_parent, daemon=True).start()

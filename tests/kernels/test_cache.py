@@ -127,6 +127,7 @@ def test_processes_that_compile_at_once_all_work(package):
     assert package.run()["counts"] == [0, 2]
 
 
+@pytest.mark.slow
 def test_a_base_that_cannot_be_made_gives_way_to_a_folder_of_this_user(tmp_path, package):
     (tmp_path / "file").touch()
     base = str(tmp_path / "file" / "kept")

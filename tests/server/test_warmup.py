@@ -26,7 +26,7 @@ def run(*arguments, **environment):
 
 
 def test_after_it_serving_compiles_nothing():
-    warmup.kernels()
+    warmup.serving()
     before = compiled.counts()
     received = np.frombuffer(np.arange(300, dtype=np.float32).tobytes(), np.float32).reshape(100, 3)
     table = {
@@ -45,9 +45,9 @@ def test_after_it_serving_compiles_nothing():
 
 
 def test_a_second_time_has_nothing_to_do(caplog):
-    warmup.kernels()
+    warmup.serving()
     with caplog.at_level(logging.INFO, logger=warmup.__name__):
-        found = warmup.kernels()
+        found = warmup.serving()
     assert (found.compiled, found.loaded) == (0, 0)
     assert [record.message for record in caplog.records][1:] == [f"kernels ready: {found}"]
 
@@ -58,9 +58,9 @@ def test_a_step_that_compiles_is_logged_and_counted(monkeypatch, caplog):
         return x + 1
 
     monkeypatch.setattr(missing, "fresh", fresh, raising=False)
-    monkeypatch.setattr(warmup, "STEPS", (warmup.Step("fresh ones", lambda: fresh(1)), warmup.STEPS[0]))
+    monkeypatch.setattr(warmup, "SERVING", (warmup.Step("fresh ones", lambda: fresh(1)), warmup.SERVING[0]))
     with caplog.at_level(logging.INFO, logger=warmup.__name__):
-        found = warmup.kernels()
+        found = warmup.serving()
     assert found.compiled == 1
     assert re.fullmatch(r"kernels 1/2, fresh ones: 1 compiled, 0 loaded in \d+\.\d s", caplog.records[1].message)
 
@@ -82,6 +82,6 @@ def test_the_command_compiles_once(tmp_path):
     first = run(SERVAL_CACHE_DIR=str(tmp_path))
     second = run(SERVAL_CACHE_DIR=str(tmp_path))
     for lines in (first, second):
-        assert [line.split("  ")[1].strip() for line in lines[:-1]] == [step.name for step in warmup.STEPS]
+        assert [line.split("  ")[1].strip() for line in lines[:-1]] == [step.name for step in warmup.SERVING]
     assert re.fullmatch(rf"ready: [1-9]\d+ compiled, 0 loaded in [\d.]+ s, kept in {tmp_path}/kernels", first[-1])
     assert re.fullmatch(rf"nothing to compile: [1-9]\d+ loaded in [\d.]+ s, kept in {tmp_path}/kernels", second[-1])

@@ -1,10 +1,10 @@
 """Mutated recordings of real clients, and frames that nobody sends, thrown at the server.
 
 After each the process must live and answer a healthy call on a new connection. A short run belongs to every build; for
-a long one set SERVAL_FUZZ_FRAMES to the number of sessions each test throws, and SERVAL_FUZZ_SEED to another number
+a long one set SERVAL_FUZZ_SESSIONS to the number of sessions each test throws, and SERVAL_FUZZ_SEED to another number
 than the last night's:
 
-    SERVAL_FUZZ_FRAMES=100000 SERVAL_FUZZ_SEED=$(date +%j) python -m pytest tests/transport/test_fuzz.py --timeout 0
+    SERVAL_FUZZ_SESSIONS=100000 SERVAL_FUZZ_SEED=$(date +%j) python -m pytest tests/transport/test_fuzz.py --timeout 0
 
 A failure names the seed and the session, and prints the octets that were sent.
 """
@@ -25,7 +25,7 @@ from serval_frames import FrameClient, frame, grpc_message
 
 pytestmark = pytest.mark.slow
 
-SESSIONS = int(os.environ.get("SERVAL_FUZZ_FRAMES", "200"))
+SESSIONS = int(os.environ.get("SERVAL_FUZZ_SESSIONS", "200"))
 SEED = int(os.environ.get("SERVAL_FUZZ_SEED", "1"))
 PATIENCE = 0.02  # seconds to let the server answer what it can
 

@@ -244,6 +244,7 @@ class Pipeline:
     def run(self) -> EachPrediction:
         """Send every row and return what came; raise Unavailable where no server answers at first."""
         rows = len(self._answers.versions)
+        wire.load()
         try:
             self._connect()
             while self._done < rows:

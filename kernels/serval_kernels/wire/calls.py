@@ -12,7 +12,7 @@ from serval_kernels.wire import answers, fields, frames, limits, memory, output,
 from serval_kernels.wire.constants import CANCEL, DATA, ENHANCE_YOUR_CALM, INTERNAL_ERROR
 from serval_kernels.wire.grpc import PREFIX_OCTETS
 from serval_kernels.wire.inlined import inlined
-from serval_kernels.wire.octets import copy, signed
+from serval_kernels.wire.octets import Octets, copy, signed
 from serval_kernels.wire.state import (
     CANCELLED,
     CAUSE_DEADLINE,
@@ -204,7 +204,7 @@ def _hand_over(s: State, number: int) -> None:
 
 
 @borrowing
-def respond(s: State, number: int, source: object, head: int, body: int, tail: int, ends: bool) -> int:
+def respond(s: State, number: int, source: Octets, head: int, body: int, tail: int, ends: bool) -> int:
     """Write what an ordinary handler gives: `head`, `body` and `tail` octets of `source`, one after the other.
 
     Returns 1 where all of it lies in the output, 0 where the body waits for windows (DRAINED comes), and -1 where there

@@ -1,4 +1,4 @@
-"""The bounds on everything that a peer can make grow, each with its reason. What is not bounded here is bounded by these.
+"""The bounds on everything that a peer can make grow, each with its reason.
 
 Counters of a connection refill with time, so that what is normal over an hour is not an attack, and what is an attack
 is one within a second: a token bucket.
@@ -43,16 +43,16 @@ HEADER_LIST_OCTETS: Final = 16_384
 HEADER_BLOCK_OCTETS: Final = 32_768
 CONTINUATION_FRAMES: Final = 8  # as nghttp2
 
-# Windows that we announce. A connection may fill its own, whatever its streams do, as it is given back at once; a stream
-# gets more while its message is being put together.
+# Windows that we announce. A connection may fill its own, whatever its streams do, as it is given back at once; a
+# stream gets more while its message is being put together.
 STREAM_WINDOW: Final = 1 << 20
 CONNECTION_WINDOW: Final = 16 << 20
 
 # A request that is no gRPC call is answered when it has ended, or has gone on for so long.
 REFUSED_OCTETS: Final = 64 << 10
 
-# Unread output: beyond the first, bodies wait in the pool; beyond the second a connection is not read any more; one that
-# makes us owe it more than the third in control frames and small answers is closed.
+# Unread output: beyond the first, bodies wait in the pool; beyond the second a connection is not read any more; one
+# that makes us owe it more than the third in control frames and small answers is closed.
 OUTPUT_OCTETS: Final = 256 << 10
 UNREAD_OCTETS: Final = 1 << 20
 BODIES_OCTETS: Final = 64 << 20  # of replies that wait for a peer's windows, beyond the first of them
@@ -61,7 +61,7 @@ FLOOD_OCTETS: Final = 64 << 20
 # RST_STREAM from the peer, and what makes us send one: as nghttp2.
 RESETS: Final = 1_000
 RESETS_A_SECOND: Final = 33
-# SETTINGS, PING, PRIORITY, empty DATA, unknown frames. Clients measure round trips with a PING for every window of data.
+# SETTINGS, PING, PRIORITY, empty DATA, unknown frames. Clients measure round trips with a PING a window of data.
 CONTROLS: Final = 10_000
 CONTROLS_A_SECOND: Final = 1_000
 

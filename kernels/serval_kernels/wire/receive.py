@@ -195,7 +195,7 @@ def _headers(s: State, c: int, stream_id: int, flags: int, at: int, end: int) ->
 
 
 @merged
-def _continuation(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> int:
+def _continuation(s: State, c: int, flags: int, at: int, end: int) -> int:
     """RFC 9113, 6.10. That it belongs to the block at work was seen to."""
     row = s.connections[c]
     row.block_frames += 1
@@ -312,7 +312,7 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
     row.remote_closed = ends
     row.content_length, row.encoding, row.method = max(-1, r.content_length), r.encoding, r.path
     answer = answers.HEADERS_TOO_LARGE if status == hpack.LIST_TOO_LARGE else _first_answer(s)
-    if (answer == answers.NOT_POST or answer == answers.NOT_GRPC) and not ends:
+    if answer in (answers.NOT_POST, answers.NOT_GRPC) and not ends:
         row.kind, row.refusal, answer = VECTORIZED, answer + 1, calls.NO_ANSWER
     elif answer == calls.NO_ANSWER:
         row.kind = s.kinds[max(0, r.path)] if r.path >= 0 else ORDINARY
@@ -498,13 +498,13 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
     error = NO_ERROR
     if kind == DATA:
         return _data(s, c, stream_id, flags, at, end)
-    if kind == HEADERS or kind == CONTINUATION:
+    if kind in (HEADERS, CONTINUATION):
         if kind == HEADERS:
             error = _headers(s, c, stream_id, flags, at, end)
         elif not row.block_stream:
             return PROTOCOL_ERROR
         else:
-            error = _continuation(s, c, stream_id, flags, at, end)
+            error = _continuation(s, c, flags, at, end)
         if error != NO_ERROR or not flags & FLAG_END_HEADERS:
             return error
         first, last = at, end
@@ -535,11 +535,8 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
 @inlined
 def _has_event_room(s: State) -> bool:
     """Tell whether the events and blocks that one frame can cause have room, and so the end of one connection."""
-    turn = s.turn[0]
-    return (
-        turn.events <= s.events.size - limits.EVENT_MARGIN
-        and turn.deferred <= s.deferred.shape[0] - limits.EVENT_MARGIN
-    )  # type: ignore[no-any-return]
+    turn, margin = s.turn[0], limits.EVENT_MARGIN
+    return bool(turn.events <= s.events.size - margin and turn.deferred <= s.deferred.shape[0] - margin)
 
 
 @merged

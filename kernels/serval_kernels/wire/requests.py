@@ -5,7 +5,7 @@
 Who checks what. The caller hands in as many rows as there are.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,14 +26,14 @@ _GRPC_PREFIX: Final = np.frombuffer(b"application/grpc", np.uint8)
 
 
 @inlined
-def _is(text: Octets, row: object, constant: Octets) -> bool:
-    return row.value_size == constant.size and same(text, row.value_at, constant, 0, constant.size)  # type: ignore[attr-defined,no-any-return]
+def _is(text: Octets, row: Any, constant: Octets) -> bool:
+    return bool(row.value_size == constant.size and same(text, row.value_at, constant, 0, constant.size))
 
 
 @inlined
-def _is_grpc(text: Octets, row: object) -> bool:
+def _is_grpc(text: Octets, row: Any) -> bool:
     """Tell whether a content-type is application/grpc, with a suffix or parameters or without."""
-    size, at = signed(row.value_size), signed(row.value_at)  # type: ignore[attr-defined]
+    size, at = signed(row.value_size), signed(row.value_at)
     if size < _GRPC_PREFIX.size or not same(text, at, _GRPC_PREFIX, 0, _GRPC_PREFIX.size):
         return False
     return size == _GRPC_PREFIX.size or text[at + _GRPC_PREFIX.size] in (ord("+"), ord(";"))

@@ -122,7 +122,7 @@ class State(NamedTuple):
     tables: table.Tables
     connections: Records  # CONNECTION
     streams: Records  # STREAM
-    index: npt.NDArray[np.int32]  # stream + 1 by (connection, identifier), open addressing
+    numbers: npt.NDArray[np.int32]  # stream + 1 by (connection, identifier), open addressing
     kinds: npt.NDArray[np.int64]  # [methods], ORDINARY or VECTORIZED
     places: npt.NDArray[np.int64]  # [methods], which row of `messages` a vectorized method has
     turn: Records  # TURN[1]

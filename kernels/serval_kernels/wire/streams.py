@@ -30,18 +30,18 @@ _GENERATIONS: Final = (1 << 30) - 1
 @inlined
 def _home(s: State, c: int, stream_id: int) -> int:
     key = (np.uint64(c) << np.uint64(32)) ^ np.uint64(stream_id) ^ np.uint64(s.turn[0].seed)
-    return signed((key * _MIX) >> _HIGH) & (s.index.size - 1)
+    return signed((key * _MIX) >> _HIGH) & (s.numbers.size - 1)
 
 
 @inlined
 def find(s: State, c: int, stream_id: int) -> int:
     """Return the row of an open stream, or NONE."""
     place = _home(s, c, stream_id)
-    while s.index[place]:
-        number = signed(s.index[place]) - 1
+    while s.numbers[place]:
+        number = signed(s.numbers[place]) - 1
         if s.streams[number].id == stream_id and s.streams[number].connection == c:
             return number
-        place = (place + 1) & (s.index.size - 1)
+        place = (place + 1) & (s.numbers.size - 1)
     return NONE
 
 
@@ -88,30 +88,30 @@ def open_stream(s: State, c: int, stream_id: int) -> int:
     row.messages = row.compressed = row.refusal = 0
     row.body_at = row.body_block = row.body_from = row.body_to = row.tail_to = row.after = 0
     place = _home(s, c, stream_id)
-    while s.index[place]:
-        place = (place + 1) & (s.index.size - 1)
-    s.index[place] = number + 1
+    while s.numbers[place]:
+        place = (place + 1) & (s.numbers.size - 1)
+    s.numbers[place] = number + 1
     return number
 
 
 @inlined
 def _forget(s: State, c: int, stream_id: int) -> None:
     """Take a stream out of the index, and move up what stood behind it: linear probing without marks."""
-    mask = s.index.size - 1
+    mask = s.numbers.size - 1
     hole = _home(s, c, stream_id)
     while True:
-        number = signed(s.index[hole]) - 1
+        number = signed(s.numbers[hole]) - 1
         if s.streams[number].id == stream_id and s.streams[number].connection == c:
             break
         hole = (hole + 1) & mask
     place = (hole + 1) & mask
-    while s.index[place]:
-        row = s.streams[s.index[place] - 1]
+    while s.numbers[place]:
+        row = s.streams[s.numbers[place] - 1]
         if (place - _home(s, row.connection, row.id)) & mask >= (place - hole) & mask:
-            s.index[hole] = s.index[place]
+            s.numbers[hole] = s.numbers[place]
             hole = place
         place = (place + 1) & mask
-    s.index[hole] = 0
+    s.numbers[hole] = 0
 
 
 @borrowing
@@ -151,7 +151,7 @@ def take_body(s: State, number: int, size: int) -> int:
     if at != memory.NONE:
         connection.bodies += size
         row.body_at, row.body_block = at, size
-    return at  # type: ignore[no-any-return]
+    return at
 
 
 @borrowing
@@ -211,10 +211,10 @@ def remember_reset(s: State, c: int, stream_id: int) -> None:
 def was_reset(s: State, c: int, stream_id: int) -> bool:
     """Tell whether we reset this stream lately."""
     row = s.connections[c]
+    found = False
     for i in range(RECENT):
-        if row.recent[i] == stream_id:
-            return True
-    return False
+        found |= row.recent[i] == stream_id
+    return found
 
 
 @borrowing

@@ -40,7 +40,7 @@ TEMPLATE: Final = np.dtype(
 TEMPLATES_TYPE: Final = numba.types.Array(numba.from_dtype(TEMPLATE), 1, "C")
 
 # buffer, messages, order, groups, layouts, templates, turn
-DECODE_SIGNATURE: Final = numba.types.Tuple((numba.int64, numba.int64))(  # type: ignore[no-untyped-call]
+DECODE_SIGNATURE: Final = numba.types.Tuple((numba.int64, numba.int64))(
     batch.OCTETS_TYPE,
     batch.MESSAGES_TYPE,
     batch.ORDER_TYPE,

@@ -256,7 +256,7 @@ def _grow_old(s: State, c: int, row: Any, t: Any) -> None:
 
 @kernel
 def look_after(h: Handle, times: Records) -> int:
-    """Look at every connection's age; return how many are in use. What is to be closed at once is CLOSING afterwards."""
+    """Look at every connection's age; return how many are in use. What is to be closed is CLOSING afterwards."""
     s = state_of(h)
     t, now = times[0], s.turn[0].now
     used = 0

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ LOG = logging.getLogger(__name__)
 Octets = npt.NDArray[np.uint8]
 Records = npt.NDArray[Any]
 Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float32]
 
 # The loop may be kept from its sockets this long by one model's run.
 SHORT_RUN_NS: Final = 500_000
@@ -145,7 +146,7 @@ class Lane:
         rows = bound.rows if bound is not None else self._rows[:octets].view(self._given.dtype)
         answers = self._answers
         vectorized.gather(answers.handle, group.handle, answers.place, group.number, self._rows)
-        if self._refuses_nan and first_nan(rows) >= 0:
+        if self._refuses_nan and first_nan(cast("Floats", rows)) >= 0:
             if self._set_aside(group):
                 self.take(group)
             return
@@ -307,7 +308,8 @@ class Lane:
         """Run a batch. Where it fails, each message is run alone."""
         started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
         rows = int(chunk.records["rows"].sum())
-        values, failed = np.empty(self._plan.size(rows), np.uint8), []
+        values = np.empty(self._plan.size(rows), np.uint8)
+        failed: list[int] = []
         try:
             try:
                 outputs = self._run(chunk.rows, rows)

@@ -35,6 +35,10 @@ class GrpcioTransport:
         """Begin to serve."""
         self.server.start()
 
+    def has_ended(self) -> bool:
+        """Tell whether it serves no more, without having been told to stop."""
+        return False  # grpcio's threads are not ours to watch
+
     def stop(self) -> None:
         """Drain, and return when all is over."""
         self.server.stop(self._options.grace_seconds).wait()

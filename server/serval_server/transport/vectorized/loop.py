@@ -99,6 +99,7 @@ class Loop:
         self._again: set[int] = set()  # connections with more to do than a turn let them
         self._closing: dict[int, Connection] = {}  # by file descriptor: their output is all that is left
         self._discarded = memoryview(bytearray(64 << 10))
+        self._paused: list[int] = []
         self._took = 0
         self._next_tick = 0
         self._stop_by: float | None = None
@@ -279,7 +280,8 @@ class Loop:
             except BlockingIOError:
                 return
             except OSError as error:  # too many open files, or the peer has gone again
-                LOG.warning("accept: %s", error)
+                LOG.warning("accept: %s; no new connections for a moment", error)
+                self._pause(listener)
                 return
             if not self._free:
                 accepted.close()
@@ -293,6 +295,11 @@ class Loop:
             self._poll.register(connection.fd, READ)
             if not connection.secure:
                 self._open(connection)
+
+    def _pause(self, listener: socket.socket) -> None:
+        """Leave a listener alone until the next tick: what it holds would wake the loop for nothing."""
+        self._poll.modify(listener.fileno(), 0)
+        self._paused.append(listener.fileno())
 
     def _shake_hands(self, connection: Connection) -> None:
         try:
@@ -394,6 +401,8 @@ class Loop:
         self._next_tick = now + int(TICK_SECONDS * limits.SECOND)
         turn.look_after(self._state.handle, self._times)
         self._calls.take_events()
+        while self._paused:
+            self._poll.modify(self._paused.pop(), READ)
         high = int(self._state.turn["high_connection"][0])
         for number in np.flatnonzero(self._phase[:high] == engine.CLOSING).tolist():
             connection = self._numbered[number]
@@ -408,8 +417,12 @@ class Loop:
         """End in order: no new connections, then no new calls, and those that are there get their time."""
         for fd, (listener, _) in self._listeners.items():
             self._poll.unregister(fd)
+            if listener.family == socket.AF_UNIX:
+                with contextlib.suppress(OSError):
+                    os.unlink(listener.getsockname())
             listener.close()
         self._listeners.clear()
+        self._paused.clear()
         self._leave(final=False)
         settled = time.monotonic() + 0.05  # what is on its way comes in
         while time.monotonic() < settled:

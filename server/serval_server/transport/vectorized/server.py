@@ -69,7 +69,7 @@ class Server:
         threading.Thread(target=self._run, name="serval-loop", daemon=True).start()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no new calls; those that are there have `grace` seconds. Returns an event that is set when all is over."""
+        """Take no new calls; those that are there have `grace` seconds. The event returned is set at the end."""
         if self._loop is None:
             for listener, _ in self._listeners:
                 listener.close()  # type: ignore[attr-defined]

@@ -201,7 +201,7 @@ def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
 def server_context(
     certificate: os.PathLike[str], key: os.PathLike[str], client_ca: os.PathLike[str] | None
 ) -> ssl.SSLContext:
-    """Return TLS for HTTP/2 (RFC 9113, 9.2): 1.2 or later, ALPN h2; with `client_ca`, clients must have certificates."""
+    """Return TLS for HTTP/2 (RFC 9113, 9.2): 1.2 or later, ALPN h2; with `client_ca`, clients need certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Of TLS 1.2 only what RFC 9113, appendix A does not forbid.

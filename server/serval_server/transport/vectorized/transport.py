@@ -57,6 +57,10 @@ class VectorizedTransport:
         sys.setswitchinterval(_SWITCH_SECONDS)
         self.server.start()
 
+    def has_ended(self) -> bool:
+        """Tell whether it serves no more, without having been told to stop."""
+        return not self.server.wait_for_termination(0)
+
     def stop(self) -> None:
         """Drain, and return when all is over."""
         self.server.stop(self._options.grace_seconds).wait()
