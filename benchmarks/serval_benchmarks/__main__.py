@@ -1,14 +1,18 @@
-"""`make bench`: the kernels against their references, then a load test of a server started for it."""
+"""`make bench`: the kernels against their references, then a load test of a server started for it.
+
+`python -m serval_benchmarks kernels`, `conditions` and `charts`, with their options, are each alone.
+"""
 
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from serval_client import Client
 from serval_client.demo import process, zoo
 
-from serval_benchmarks import kernels
+from serval_benchmarks import charts, conditions, kernels
 
 SECONDS = 5
 LOADS = (
@@ -17,10 +21,17 @@ LOADS = (
     ("ModelInfer", 1, 64),
     ("BatchPredict", 4096, 4),
 )
+PARTS = {"kernels": kernels.main, "conditions": conditions.main, "charts": charts.main}
 
 
-def main() -> int:
-    """Run both parts; return the exit code of the first that fails."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run both parts, or the one that is named; return the exit code of the first that fails."""
+    name, *options = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in PARTS:
+        return PARTS[name](options)
+    if name:
+        print(f"python -m serval_benchmarks: {name!r}: wanted nothing, or one of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     code = kernels.main([])
     if code:
         return code

@@ -13,146 +13,50 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 from serval_client import Client
+from serval_client.errors import ServalError
 
 from serval_benchmarks import driver_compiled, findings, idle, processes, slow_model
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.findings import Finding, Measure, Wanted, ratio
-from serval_benchmarks.load import Closed, Load, Tally
-from serval_benchmarks.prepare import Prepared, prepare
-from serval_benchmarks.servers import Cores, Served, pinned, serving
+from serval_benchmarks.lab import (
+    CONNECTIONS,
+    FAST,
+    IN_FLIGHT,
+    METHOD,
+    Lab,
+    Sample,
+    Settings,
+    answered,
+    client_limits,
+    latencies,
+    rates,
+    register_fast,
+)
+from serval_benchmarks.load import Load
+from serval_benchmarks.prepare import Prepared
+from serval_benchmarks.servers import Cores, pinned, serving
 
-FAST, SLOW = "fast", "slow"
-METHOD = "ModelInfer"
-IN_FLIGHT, CONNECTIONS = 64, 4
+SLOW = "slow"
 SLOW_IN_FLIGHT = 8
 SLOW_SECONDS = 0.020
 
-# What a slow client begins after, and ends after, the measured time of the fast one.
+# How long the slow client goes on after the measured time of the fast one.
 _MARGIN_SECONDS = 0.5
-_CHUNK_SECONDS = 20.0
+# Memory is looked at after each of these; the first is guessed by a rate.
+_CHUNK_SECONDS = (0.2, 20.0)
+_FIRST_RATE = 200_000.0
 _SETTLE_SECONDS = 2.0
 _CALL_SECONDS = 60.0
-_MILLISECOND = 1e6
 
 NOT_MET = 1
 CANNOT_RUN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How much of everything; `calls_before` and `calls` are those of the condition "memory"."""
-
-    rounds: int = 5
-    seconds: float = 5.0
-    warmup: float = 2.0
-    connections: int = 5000
-    calls_before: int = 1_000_000
-    calls: int = 20_000_000
-    starts: int = 5
-    idle_seconds: float = 10.0
-    idle_connections: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One load: calls per second, and latencies in milliseconds."""
-
-    rate: float
-    p50: float
-    p99: float
-
-
-class Lab:
-    """Where conditions are measured: a folder for the servers' data, the cores, and what to tell the progress to."""
-
-    def __init__(self, folder: Path, settings: Settings, available: frozenset[int], say: Callable[[str], None]) -> None:
-        """Take an empty folder and the cores that may be used; `say` is given a line now and then."""
-        self.settings, self.available, self.say = settings, available, say
-        self.cores = Cores.of(available)
-        self._folder = folder
-        self._started = 0
-
-    def folder(self) -> Path:
-        """Return the path of a new folder for a server's data."""
-        self._started += 1
-        return self._folder / f"server-{self._started}"
-
-    @contextmanager
-    def fast(self, *options: str, cores: Cores | None = None) -> Iterator[tuple[Served, Prepared]]:
-        """Serve the fast model alone, by `serval serve` with these options."""
-        with serving(self.folder(), (cores or self.cores).server, options) as served:
-            register_fast(served.address)
-            yield served, self.prepared(served, FAST)
-
-    def prepared(self, served: Served, model: str) -> Prepared:
-        """Return checked requests of one row for `model`."""
-        return prepare(served.address, model, METHOD, 1, None)
-
-    def load(self, served: Served, prepared: Prepared, in_flight: int = IN_FLIGHT, connections: int = 0) -> Load:
-        """Return the closed loop of the settings' seconds."""
-        return Load(
-            server=served.address,
-            path=prepared.path,
-            requests=prepared.requests,
-            reply_sizes=prepared.reply_sizes,
-            check=prepared.check,
-            pace=Closed(in_flight),
-            connections=connections or min(CONNECTIONS, in_flight),
-            warmup=self.settings.warmup,
-            seconds=self.settings.seconds,
-        )
-
-    def sample(self, what: str, load: Load, progress: processes.Progress = lambda _seconds, _calls: None) -> Sample:
-        """Run a load from a process of its own; raise BenchmarkError where any call fails."""
-        tally = answered(processes.run(load, 1, progress)[0])
-        p50, p99 = (value / _MILLISECOND for value in tally.latency.percentiles([50.0, 99.0]))
-        sample = Sample(tally.replies / load.seconds, p50, p99)
-        self.say(f"{what}: {sample.rate:,.0f} calls/s, p50 {p50:.3g} ms, p99 {p99:.3g} ms")
-        return sample
-
-    def rounds(self, contests: dict[str, Callable[[str], Sample]]) -> dict[str, list[Sample]]:
-        """Let all take turns, as often as there are rounds; return the samples of each."""
-        samples: dict[str, list[Sample]] = {name: [] for name in contests}
-        for number in range(1, self.settings.rounds + 1):
-            for name, take in contests.items():
-                samples[name].append(take(f"round {number} of {self.settings.rounds}, {name}"))
-        return samples
-
-
-def register_fast(address: str) -> None:
-    """Register a logistic regression on 30 features, with the sample that drift is measured against."""
-    from serval_client.demo import zoo
-
-    data = zoo.load()["cancer"]
-    with Client(address) as client:
-        client.register(zoo.second_logistic(data).estimator, FAST, sample=data.train)
-
-
-def answered(tally: Tally) -> Tally:
-    """Return the tally of a load of which every call was answered; raise BenchmarkError for any other."""
-    for status, (count, message) in tally.errors.items():
-        raise BenchmarkError(f"{count:,} calls failed with {status}, first: {message}")
-    if not tally.latency.count:
-        raise BenchmarkError("no call was answered in the measured time")
-    return tally
-
-
-def rates(what: str, samples: Sequence[Sample]) -> Measure:
-    """Return the measure of calls per second."""
-    return Measure(f"{what}, calls", "1/s", tuple(sample.rate for sample in samples))
-
-
-def latencies(what: str, samples: Sequence[Sample]) -> tuple[Measure, Measure]:
-    """Return the measures of p50 and p99."""
-    p50 = Measure(f"{what}, p50", "ms", tuple(sample.p50 for sample in samples))
-    return p50, Measure(f"{what}, p99", "ms", tuple(sample.p99 for sample in samples))
 
 
 def slow_beside_fast(lab: Lab) -> Finding:
@@ -182,7 +86,7 @@ def slow_beside_fast(lab: Lab) -> Finding:
         ratio("p99, beside over alone", busy[1], alone[1], Wanted(3.0)),
     )
     note = f"A run of the slow model takes {took * 1e3:.3g} ms here; {SLOW_IN_FLIGHT} of its calls are in flight."
-    return _finding("slow-beside-fast", slow_beside_fast, measures, notes=(note,))
+    return _finding("slow-beside-fast", slow_beside_fast, measures, notes=(note, *client_limits(samples)))
 
 
 def _beside(lab: Lab, what: str, fast: Load, slow: Load) -> tuple[Sample, float]:
@@ -243,7 +147,7 @@ def connections(lab: Lab) -> Finding:
         ratio(f"calls, {all_few} over {few}", calls[all_few], calls[few]),
         ratio(f"calls, {only_wide} over {few}", calls[only_wide], calls[few]),
     )
-    return _finding("connections", connections, measures)
+    return _finding("connections", connections, measures, notes=client_limits(samples))
 
 
 def memory(lab: Lab) -> Finding:
@@ -251,25 +155,26 @@ def memory(lab: Lab) -> Finding:
     series: list[tuple[int, float]] = []
     with lab.fast() as (served, prepared):
         load = replace(lab.load(served, prepared), warmup=0.0)
-        done, chunk = 0, min(2.0, _CHUNK_SECONDS)
-        before, wanted = lab.settings.calls_before, lab.settings.calls_before + lab.settings.calls
-        base = None
-        while done < wanted:
-            tally = answered(processes.run(replace(load, seconds=chunk), 1)[0])
-            done += tally.latency.count
-            series.append((done, served.resident_mib()))
-            lab.say(f"{done:,} of {wanted:,} calls: {series[-1][1]:.1f} MiB")
-            rate = tally.replies / chunk
-            if done >= before and base is None:
-                base = series[-1]
-            goal = before if base is None else wanted
-            chunk = min(max((goal - done) / rate, 0.1), _CHUNK_SECONDS)
-    assert base is not None
-    last = series[-1]
+
+        def call_until(goal: int, rate: float) -> tuple[int, float]:
+            """Call until `goal` calls have been answered since the start; return how many it became, and calls/s."""
+            done = series[-1][0] if series else 0
+            while done < goal:
+                seconds = min(max((goal - done) / rate, _CHUNK_SECONDS[0]), _CHUNK_SECONDS[1])
+                tally = answered(processes.run(replace(load, seconds=seconds), 1)[0])
+                done, rate = done + tally.latency.count, max(tally.replies / seconds, 1.0)
+                series.append((done, served.resident_mib()))
+                lab.say(f"{done:,} of {goal:,} calls: {series[-1][1]:.1f} MiB")
+            return done, rate
+
+        first, rate = call_until(lab.settings.calls_before, _FIRST_RATE)
+        base = series[-1][1]
+        last, _ = call_until(first + lab.settings.calls, rate)
+    grown = series[-1][1]
     measures = (
-        Measure(f"resident after {base[0]:,} calls", "MiB", (base[1],)),
-        Measure(f"resident after {last[0]:,} calls", "MiB", (last[1],)),
-        Measure("growth", "MiB", (last[1] - base[1],), Wanted(20.0)),
+        Measure(f"resident after {first:,} calls", "MiB", (base,)),
+        Measure(f"resident after {last:,} calls", "MiB", (grown,)),
+        Measure("growth", "MiB", (grown - base,), Wanted(20.0)),
     )
     return _finding("memory", memory, measures, series={"calls, MiB": series})
 
@@ -337,7 +242,7 @@ def transports(lab: Lab) -> Finding:
     for n in (1, IN_FLIGHT):
         ours, theirs = (rates(name, samples[f"{name}, {n} in flight"]) for name in names)
         measures.append(ratio(f"calls, vectorized over grpcio, {n} in flight", ours, theirs))
-    return _finding("transports", transports, measures)
+    return _finding("transports", transports, measures, notes=client_limits(samples))
 
 
 def workers(lab: Lab) -> Finding:
@@ -355,7 +260,8 @@ def workers(lab: Lab) -> Finding:
 
         samples = lab.rounds({f"{n} worker{'s'[: n - 1]}": take(n) for n in (1, 2)})
     one, two = (rates(name, found) for name, found in samples.items())
-    return _finding("workers", workers, (one, two, ratio("calls, two over one", two, one)))
+    measures = (one, two, ratio("calls, two over one", two, one))
+    return _finding("workers", workers, measures, notes=client_limits(samples))
 
 
 def _finding(name: str, condition: Callable[[Lab], Finding], measures: Sequence[Measure] = (), **more: Any) -> Finding:
@@ -382,18 +288,20 @@ def run(names: Sequence[str], settings: Settings, say: Callable[[str], None]) ->
             with pinned(lab.cores.client):
                 try:
                     yield CONDITIONS[name](lab)
-                except BenchmarkError as error:
+                except (BenchmarkError, ServalError) as error:
                     yield _finding(name, CONDITIONS[name], failed=str(error))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure conditions; return 0, 1 where something is not as wanted, or 2 where a condition could not be measured."""
+    """Measure conditions; return 0, 1 where something is not as wanted, 2 where a condition could not be measured."""
     parser = _parser()
     options = parser.parse_args(arguments)
     chosen = {name: getattr(options, name) for name in asdict(Settings())}
     settings = Settings(**chosen)
     if bad := [name for name, value in chosen.items() if value <= 0 and name != "warmup"]:
         parser.error(f"--{bad[0].replace('_', '-')} {chosen[bad[0]]}: wanted a number above 0")
+    if settings.connections <= IN_FLIGHT:
+        parser.error(f"--connections {settings.connections}: wanted more than the {IN_FLIGHT} that call")
     if options.json is not None and not options.json.parent.is_dir():
         parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
     begin = time.monotonic()
@@ -422,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
         description=f"{__doc__}\nconditions:\n{listed}",
         epilog=_EPILOG,
     )
-    parser.add_argument("names", nargs="*", choices=list(CONDITIONS), metavar="NAME", help="conditions (default: all)")
+    parser.add_argument("names", nargs="*", type=_known, metavar="NAME", help="conditions (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE, after each condition")
     defaults = Settings()
     for name, (kind, metavar, text) in _OPTIONS.items():
@@ -430,6 +338,12 @@ def _parser() -> argparse.ArgumentParser:
         shown = f"{text} (default: {getattr(defaults, name):,})"
         parser.add_argument(option, type=kind, default=getattr(defaults, name), metavar=metavar, help=shown)
     return parser
+
+
+def _known(name: str) -> str:
+    if name not in CONDITIONS:
+        raise argparse.ArgumentTypeError(f"{name!r}: wanted one of {', '.join(CONDITIONS)}")
+    return name
 
 
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {

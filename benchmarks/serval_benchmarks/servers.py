@@ -1,4 +1,4 @@
-"""`serval serve` started for a measurement: on cores of its own, with a folder of its own, and watched through /proc."""
+"""`serval serve` started for a measurement: on its own cores, with a folder of its own, and watched through /proc."""
 
 import os
 import subprocess

@@ -246,7 +246,7 @@ class Engine:
         assert int(self.state.turn["open_streams"][0]) == 0
         assert int(self.state.turn["held"][0]) == 0
         assert int(self.state.pool.used[0]) == own
-        assert not self.state.index.any()
+        assert not self.state.numbers.any()
         assert not self.state.streams["id"].any()
         self.intact()
 
