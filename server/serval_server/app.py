@@ -55,17 +55,16 @@ class App:
         self.port = 0
 
     def start(self) -> None:
-        """Listen, load the kernels and what is to be warm, and only then say that it is ready."""
-        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        """Bind, load what is to be warm, and then answer."""
         self.port = self._transport.listen()
-        self._transport.start()
         self.router.start()
         self.router.warm(self._refs_to_warm())
+        self._open_inference.ready = True
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
         gc.collect()
         gc.enable()
         gc.freeze()  # what is here now stays: collections during calls need not walk through it
-        self._open_inference.ready = True
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._transport.start()
 
     def has_ended(self) -> bool:
         """Tell whether the transport has failed: a process that serves nothing is not to stay."""

@@ -232,8 +232,7 @@ def respond(s: State, number: int, source: Octets, head: int, body: int, tail: i
     if row.after != MORE:
         row.waiting, row.answered = 0, 1
     before = s.turn[0].events
-    if windows.flush(s, number):
-        s.connections[c].flush = 1
+    windows.flush(s, number)
     if s.turn[0].events > before:
         if s.events[before].kind == DRAINED:
             s.turn[0].events = before  # the answer says it
@@ -289,8 +288,8 @@ def end_answer(s: State, number: int) -> None:
     """Go on with an answer that `begin_answer` did not finish."""
     if not s.streams[number].body_block:
         windows.give_up(s, number, ENHANCE_YOUR_CALM)
-    elif windows.flush(s, number):
-        s.connections[s.streams[number].connection].flush = 1
+    else:
+        windows.flush(s, number)
 
 
 @borrowing

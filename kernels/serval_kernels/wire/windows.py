@@ -77,6 +77,7 @@ def flush(s: State, number: int) -> bool:
         if window <= 0:
             return False
         if burst <= 0 or connection.out_to - connection.out_from >= limits.OUTPUT_OCTETS:
+            connection.flush = 1  # whoever makes room goes on
             return True
         size = min(window, signed(connection.max_frame), signed(row.body_to - row.body_from))
         at = output.reserve(s, c, FRAME_HEADER_SIZE + size)
@@ -129,6 +130,7 @@ def flush_all(s: State, c: int) -> None:
         if connection.out_to - connection.out_from >= limits.OUTPUT_OCTETS:
             connection.flush = more  # goes on when the peer has read some
             return
+    connection.flush = 0
 
 
 @borrowing

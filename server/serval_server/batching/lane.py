@@ -32,8 +32,9 @@ Records = npt.NDArray[Any]
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
 
-# The loop may be kept from its sockets this long by one model's run.
-SHORT_RUN_NS: Final = 500_000
+# The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
+# full costs them; a thread costs the model about a quarter of this.
+SHORT_RUN_NS: Final = 1_000_000
 # Rows waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
 WAITING_OCTETS_MAX: Final = 128 << 20
 _FIRST_OCTETS: Final = 64 << 10

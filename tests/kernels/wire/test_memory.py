@@ -35,7 +35,7 @@ class Takers(RuleBasedStateMachine):
             free = memory.check(self.pool)["free"]
             assert all(units * UNIT < wanted for _, units in free), f"{size}: {free} would have done"
             return None
-        assert ARENA <= at
+        assert at >= ARENA
         assert at + wanted <= self.pool.octets.size
         assert (at - ARENA) % wanted == 0
         self.mark = self.mark % 255 + 1

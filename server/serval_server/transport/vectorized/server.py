@@ -3,6 +3,7 @@
 Besides, `add_vectorized_method` takes handlers that are given all messages of a method at once.
 """
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.loop import Loop, Times
-from serval_server.transport.vectorized.sockets import listen
+from serval_server.transport.vectorized.sockets import BACKLOG, bind
 from serval_server.transport.vectorized.vectors import VectorHandler
 
 
@@ -35,7 +36,7 @@ class Server:
         self._sizes = sizes
         self._share_port = share_port
         self._vectorized: dict[str, VectorHandler] = {}
-        self._listeners: list[tuple[object, ssl.SSLContext | None]] = []
+        self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._loop: Loop | None = None
         self._ended = threading.Event()
 
@@ -54,7 +55,10 @@ class Server:
         self._vectorized[path] = handler
 
     def add_insecure_port(self, address: str) -> int:
-        """Listen on HOST:PORT or unix:PATH; return the port. Raises InvalidArgument where it cannot be had."""
+        """Bind to HOST:PORT or unix:PATH, to listen from `start` on; return the port.
+
+        Raises InvalidArgument where the address cannot be had.
+        """
         return self._add_port(address, None)
 
     def add_secure_port(self, address: str, context: ssl.SSLContext) -> int:
@@ -65,14 +69,15 @@ class Server:
         """Serve, in a thread of its own. Handlers that are added later are not found."""
         self._loop = Loop(self._handlers, self._vectorized, self._executor, times=self._times, sizes=self._sizes)
         for listener, context in self._listeners:
-            self._loop.add_listener(listener, context)  # type: ignore[arg-type]
+            listener.listen(BACKLOG)
+            self._loop.add_listener(listener, context)
         threading.Thread(target=self._run, name="serval-loop", daemon=True).start()
 
     def stop(self, grace: float | None) -> threading.Event:
         """Take no new calls; those that are there have `grace` seconds. The event returned is set at the end."""
         if self._loop is None:
             for listener, _ in self._listeners:
-                listener.close()  # type: ignore[attr-defined]
+                listener.close()
             self._ended.set()
         else:
             self._loop.stop(grace)
@@ -83,7 +88,7 @@ class Server:
         return not self._ended.wait(timeout)
 
     def _add_port(self, address: str, context: ssl.SSLContext | None) -> int:
-        listener, port = listen(address, share_port=self._share_port)
+        listener, port = bind(address, share_port=self._share_port)
         self._listeners.append((listener, context))
         return port
 

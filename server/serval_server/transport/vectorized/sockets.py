@@ -16,22 +16,23 @@ BACKLOG: Final = 1024
 H2: Final = "h2"
 
 
-def listen(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]:
-    """Listen on HOST:PORT or unix:PATH; return the socket and the port, 1 for a path.
+def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]:
+    """Bind to HOST:PORT or unix:PATH; return the socket and the port, 1 for a path.
 
+    It listens, with BACKLOG, once somebody is there to accept: until then callers are refused and not kept waiting.
     Port 0 takes any free one. Raises InvalidArgument where the address cannot be had.
     """
     try:
         if address.startswith(UNIX):
-            return _listen_on_path(address[len(UNIX) :]), 1
-        return _listen_on_port(address, share_port)
+            return _bind_to_path(address[len(UNIX) :]), 1
+        return _bind_to_port(address, share_port)
     except OSError as error:
         raise InvalidArgument(
             f"listen: cannot bind {address}: {error.strerror or error}; is another server running there?"
         ) from error
 
 
-def _listen_on_path(path: str) -> socket.socket:
+def _bind_to_path(path: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         # What a server left behind that was killed; one that lives still answers.
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
@@ -42,7 +43,8 @@ def _listen_on_path(path: str) -> socket.socket:
     except BaseException:
         listener.close()
         raise
-    return _listening(listener)
+    listener.setblocking(False)
+    return listener
 
 
 def _answers(path: str) -> bool:
@@ -50,7 +52,7 @@ def _answers(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
-def _listen_on_port(address: str, share_port: bool) -> tuple[socket.socket, int]:
+def _bind_to_port(address: str, share_port: bool) -> tuple[socket.socket, int]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise InvalidArgument(f"listen: {address!r}; wanted HOST:PORT or unix:PATH")
@@ -67,7 +69,8 @@ def _listen_on_port(address: str, share_port: bool) -> tuple[socket.socket, int]
     except BaseException:
         listener.close()
         raise
-    return _listening(listener), listener.getsockname()[1]
+    listener.setblocking(False)
+    return listener, listener.getsockname()[1]
 
 
 def _check_free(family: int, address: tuple[str, int]) -> None:
@@ -75,12 +78,6 @@ def _check_free(family: int, address: tuple[str, int]) -> None:
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
-
-
-def _listening(listener: socket.socket) -> socket.socket:
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
 
 
 class Connection:
