@@ -28,7 +28,7 @@ class Trained:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what takes long to the transport that is the default: the parts behind it are the same."""
+    """Leave what takes long to the default transport."""
     both = [item for item in items if "grpcio" in item.name and item.get_closest_marker("slow") and "e2e" in item.nodeid]
     if both:
         config.hook.pytest_deselected(items=both)

@@ -1,18 +1,26 @@
 """Clients of other projects, unmodified."""
 
 import asyncio
+import json
 import queue
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import serval_frames as h2
+import serval_protos
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from serval_protos.inference import open_inference_pb2 as pb
 from serval_protos.services import SERVICES
+from serval_protos.v1 import prediction_pb2
 from tritonclient.utils import InferenceServerException
 
 
@@ -175,3 +183,106 @@ def test_reflection_lists_and_describes_every_service(server) -> None:
             file = database.FindFileContainingSymbol(service.full_name)
             assert service.name in [entry.name for entry in file.service]
         assert database.FindFileContainingSymbol("inference.ModelInferRequest").package == "inference"
+
+
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+MODEL_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
+PREDICT = "/serval.v1.PredictionService/Predict"
+
+
+def infer_request(rows: np.ndarray, **more) -> pb.ModelInferRequest:
+    tensor = pb.ModelInferRequest.InferInputTensor(name="X", datatype="FP32", shape=rows.shape)
+    return pb.ModelInferRequest(model_name="cancer", inputs=[tensor], raw_input_contents=[rows.tobytes()], **more)
+
+
+def labels_of(reply: pb.ModelInferResponse) -> np.ndarray:
+    return np.frombuffer(reply.raw_output_contents[0], np.int64)
+
+
+def command_of(program: str, body: Path, *octets: bytes) -> list[str]:
+    """A command of nghttp2's that sends messages as gRPC does, but for its options and the address."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    body.write_bytes(b"".join(map(h2.grpc_message, octets)))
+    fields = ("content-type: application/grpc", "te: trailers")
+    return [found, "-d", str(body), *(part for field in fields for part in ("-H", field))]
+
+
+def nghttp(address: str, path: str, command: list[str]) -> list[bytes]:
+    """The messages of the reply, which ended well."""
+    url = f"http://{address}{path}"
+    told = subprocess.run([*command, "-nv", url], capture_output=True, check=True, timeout=60).stdout
+    assert b"grpc-status: 0" in re.sub(rb"\x1b\[[0-9;]*m", b"", told)
+    body = subprocess.run([*command, url], capture_output=True, check=True, timeout=60).stdout
+    return h2.Reply(body=body).messages
+
+
+def test_nghttp(server, models, tmp_path) -> None:
+    model = models["cancer"]
+    rows = np.ascontiguousarray(model.rows)
+    wanted = model.estimator.predict(rows)
+    command = command_of("nghttp", tmp_path / "body", infer_request(rows).SerializeToString())
+    (message,) = nghttp(server.address, MODEL_INFER, command)
+    assert (labels_of(pb.ModelInferResponse.FromString(message)) == wanted).all()
+    request = prediction_pb2.PredictRequest(model="cancer", values=rows[0])
+    command = command_of("nghttp", tmp_path / "body", request.SerializeToString())
+    (message,) = nghttp(server.address, PREDICT, command)
+    assert prediction_pb2.PredictReply.FromString(message).outputs[0].integers[0] == wanted[0]
+    parts = [infer_request(row[None], id=str(i)).SerializeToString() for i, row in enumerate(rows)]
+    command = command_of("nghttp", tmp_path / "body", *parts)
+    replies = [
+        pb.ModelStreamInferResponse.FromString(part).infer_response
+        for part in nghttp(server.address, MODEL_STREAM_INFER, command)
+    ]
+    assert [reply.id for reply in replies] == [str(i) for i in range(len(rows))]
+    assert [labels_of(reply)[0] for reply in replies] == list(wanted)
+
+
+@pytest.mark.parametrize("path", [MODEL_INFER, PREDICT, MODEL_STREAM_INFER])
+def test_h2load(server, models, tmp_path, path) -> None:
+    """Many calls over several connections: all of them are answered, with the sizes that one answer has."""
+    row = np.ascontiguousarray(models["cancer"].rows[:1])
+    request = prediction_pb2.PredictRequest(model="cancer", values=row[0]) if path == PREDICT else infer_request(row)
+    command = command_of("h2load", tmp_path / "body", request.SerializeToString())
+    count = 2000 if path != MODEL_STREAM_INFER else 400
+    command += ["-n", str(count), "-c", "4", "-m", "50", f"http://{server.address}{path}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert f"{count} done, {count} succeeded, 0 failed, 0 errored, 0 timeout" in told
+    assert f"status codes: {count} 2xx, 0 3xx, 0 4xx, 0 5xx" in told
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory) -> list[str]:
+    """The command that runs the Node client, with what it needs installed beside a copy of it."""
+    programs = shutil.which("node"), shutil.which("npm")
+    if None in programs:
+        pytest.skip("node or npm is not installed")
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "client.js"):
+        shutil.copy(Path(__file__).parent / "node" / name, folder)
+    arguments = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries", "0"]
+    try:
+        installed = subprocess.run([programs[1], *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm install took too long: the registry is not reachable")
+    if installed.returncode:
+        pytest.skip(f"npm install failed: {installed.stderr.strip().splitlines()[0]}")
+    return [programs[0], str(folder / "client.js")]
+
+
+@pytest.mark.slow
+def test_grpc_js(server, models, node, tmp_path) -> None:
+    model = models["cancer"]
+    rows = np.ascontiguousarray(model.rows[:50])
+    (tmp_path / "rows.json").write_text(json.dumps(rows.tolist()))
+    protos = str(Path(serval_protos.__file__).parents[1])
+    command = [*node, server.address, protos, str(tmp_path / "rows.json")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stderr
+    answers = json.loads(told.stdout)
+    wanted = model.estimator.predict(rows).tolist()
+    assert answers["predicted"] == answers["inferred"] == answers["streamed"] == wanted
+    assert answers["ids"] == [str(i) for i in range(len(rows))]
+    assert answers["id"] == "whole"
+    assert answers["missing"] == grpc.StatusCode.NOT_FOUND.value[0]
