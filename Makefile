@@ -8,7 +8,7 @@ SESSIONS ?= 1000000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast fuzz lint format bench protos serve warmup docs clean
+.PHONY: help demo test test-fast bounds fuzz lint format bench protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,10 +24,15 @@ demo: $(READY) ## register, serve, promote, search and watch real models; exits 
 	@$(BIN)/serval demo
 
 test: $(READY) ## all tests
+	@$(BIN)/serval warmup
 	@$(BIN)/python -m pytest
 
 test-fast: $(READY) ## the tests that take no time
+	@$(BIN)/serval warmup
 	@$(BIN)/python -m pytest -m 'not slow'
+
+bounds: $(READY) ## the engine's tests with every index held against its array; compiles everything once more
+	@SERVAL_BOUNDS=1 $(BIN)/python -m pytest tests/kernels/wire/test_bounds.py --timeout 0
 
 fuzz: $(READY) ## throw SESSIONS (1000000) broken sessions of each kind, a dozen frames each, at the transport; for nights
 	@SERVAL_FUZZ_SESSIONS=$(SESSIONS) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0

@@ -1,5 +1,7 @@
 """The engine without sockets, with h2's client as its peer: calls, windows, memory, deadlines, drains and bounds."""
 
+import itertools
+
 import numpy as np
 import pytest
 import serval_frames as h2f
@@ -52,7 +54,7 @@ class Peer:
         for _ in range(rounds):
             octets += self.h2.data_to_send()
             places = [0, *sorted(int(cut * len(octets)) for cut in self.cuts), len(octets)]
-            for start, end in zip(places, places[1:], strict=False):
+            for start, end in itertools.pairwise(places):
                 self.server.feed(octets[start:end], self.number)
             written = bytes(self.server.written[self.number])[self.read :]
             self.read += len(written)
@@ -193,7 +195,7 @@ def test_octet_by_octet_is_the_same():
 @given(CHUNKS)
 def test_any_chunking_is_the_same(cuts):
     places = [0, *sorted(int(cut * len(SESSION)) for cut in cuts), len(SESSION)]
-    assert told_of([SESSION[a:b] for a, b in zip(places, places[1:], strict=False)]) == told_of([SESSION])
+    assert told_of([SESSION[a:b] for a, b in itertools.pairwise(places)]) == told_of([SESSION])
 
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([16379, 16380, 65530, 65531, 100_000, 300_000, 1_000_000]))
@@ -536,7 +538,7 @@ def test_few_ordinary_calls_of_a_connection_begin_in_a_turn():
 @FAST
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40_000), st.integers(0, 60_000)), max_size=12), CHUNKS)
 def test_a_pool_that_is_too_small_corrupts_nothing(calls, cuts):
-    """64 KiB for everything: calls are answered well, refused, reset or lost with their connection, and none wrongly."""
+    """64 KiB for everything: calls are answered well, refused, reset or lost with their connection; none wrongly."""
     server = Engine(SMALL._replace(pool=1 << 16))
     peer = Peer(server, cuts=cuts)
     sent = {}

@@ -6,6 +6,7 @@ of sessions of each test, and SERVAL_FUZZ_SEED to another number than the last n
 """
 
 import copy
+import itertools
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ def without(outcome, *names):
     return {name: value for name, value in vars(outcome).items() if name not in names}
 
 
-def malformed_is_an_error_of_the_stream(octets, ours, theirs):
+def malformed_is_an_error_of_the_stream(_octets, ours, theirs):
     """RFC 9113, 8.1.1 (a malformed request) and 6.9 (an increment of 0); h2 ends the connection."""
     new = {stream_id: code for stream_id, code in ours.resets.items() if stream_id not in theirs.resets}
     rest = without(ours, "resets", "error") == without(theirs, "resets", "error")
@@ -159,7 +160,7 @@ def reset_of_an_idle_stream(octets, ours, theirs):
     return rest and octets[3] == h2f.RST_STREAM and (ours.error, theirs.error) == (h2f.PROTOCOL_ERROR, None)
 
 
-def padding_that_fills_the_frame(octets, ours, theirs):
+def padding_that_fills_the_frame(octets, _ours, theirs):
     """RFC 9113, 6.2: padding may leave no octet for the fragment; hyperframe wants one."""
     payload = octets[9 : 9 + int.from_bytes(octets[:3], "big")]
     left = len(payload) - 1 - (5 if octets[4] & h2f.PRIORITIZED else 0)
@@ -195,13 +196,20 @@ def streams_of_clients_are_odd(octets, ours, theirs):
     return rest and even and (ours.error, theirs.error) == (h2f.PROTOCOL_ERROR, None)
 
 
-def wrong_in_two_ways(octets, ours, theirs):
-    """A stream that a type of frame may not be on, and a size that it may not have: RFC 9113, 6; either may come first."""
+def wrong_in_two_ways(_octets, ours, theirs):
+    """RFC 9113, 6: a stream that a type of frame may not be on, and a size that it may not have: either comes first."""
     codes = {ours.error, theirs.error}
     return without(ours, "error") == without(theirs, "error") and codes == {h2f.PROTOCOL_ERROR, h2f.FRAME_SIZE_ERROR}
 
 
-def blocks_that_do_not_decode(octets, ours, theirs):
+def priority_of_a_wrong_size(octets, ours, theirs):
+    """RFC 9113, 6.3: an error of the stream; h2 ends the connection."""
+    rest = without(ours, "resets", "error") == without(theirs, "resets", "error")
+    code = ours.resets.get(int.from_bytes(octets[5:9], "big"))
+    return rest and octets[3] == h2f.PRIORITY and code is not None and theirs.error == h2f.FRAME_SIZE_ERROR
+
+
+def blocks_that_do_not_decode(_octets, ours, theirs):
     """RFC 9113, 4.3: COMPRESSION_ERROR; h2 says PROTOCOL_ERROR."""
     rest = without(ours, "error") == without(theirs, "error")
     return rest and (ours.error, theirs.error) == (h2f.COMPRESSION_ERROR, h2f.PROTOCOL_ERROR)
@@ -210,7 +218,9 @@ def blocks_that_do_not_decode(octets, ours, theirs):
 def content_that_does_not_come(octets, ours, theirs):
     """RFC 9113, 8.1.1: a content-length above 0 without DATA is malformed; h2 looks at DATA alone."""
     new = [stream_id for stream_id in ours.resets if stream_id not in theirs.resets]
-    lengths = [value for stream_id in new for name, value in theirs.requests[stream_id] if name == b"content-length"]
+    lengths = [
+        value for stream_id in new for name, value in theirs.requests.get(stream_id, []) if name == b"content-length"
+    ]
     return octets[3] == h2f.HEADERS and octets[4] & h2f.END_STREAM and lengths == [b"7"]
 
 
@@ -223,6 +233,7 @@ KNOWN = [
     continuation_of_nothing,
     streams_of_clients_are_odd,
     wrong_in_two_ways,
+    priority_of_a_wrong_size,
     blocks_that_do_not_decode,
     content_that_does_not_come,
 ]
@@ -272,7 +283,7 @@ class Request:
         fields = [*h2f.fields_of(ORDINARY), (NAME, b"%d" % self.stream), *self.fields]
         block = encoder.encode(fields)
         places = [0, *sorted(int(cut * len(block)) for cut in self.cuts), len(block)]
-        parts = [block[a:b] for a, b in zip(places, places[1:], strict=False)]
+        parts = [block[a:b] for a, b in itertools.pairwise(places)]
         octets = h2f.headers(
             self.stream, parts[0], end=self.end, complete=len(parts) == 1, pad=self.pad, priority=self.priority
         )
@@ -330,11 +341,14 @@ CONTROLS = st.one_of(
     octets(h2f.ping, st.binary(min_size=8, max_size=8)),
     octets(lambda: h2f.settings_ack()),
     octets(h2f.window_update, ANY_STREAM, st.sampled_from([0, 1, 1000, 2**31 - 1])),
-    octets(h2f.rst_stream, ANY_STREAM, st.integers(0, 13)),
+    octets(h2f.rst_stream, ANY_STREAM, st.integers(100, 113)),  # codes that are none of ours
     octets(h2f.priority, STREAMS, st.sampled_from([0, 3, 99])),
 )
 TRAILERS = st.builds(
-    Trailers, STREAMS, st.sampled_from([(("x-trailer", "1"),), ((":path", "/"),), (("connection", "close"),)]), st.booleans()
+    Trailers,
+    STREAMS,
+    st.sampled_from([(("x-trailer", "1"),), ((":path", "/"),), (("connection", "close"),)]),
+    st.booleans(),
 )
 RAW = octets(
     h2f.frame,
@@ -351,7 +365,7 @@ ANYTHING = st.lists(st.one_of(REQUESTS, WRONG_REQUESTS, DATA, CONTROLS, TRAILERS
 def cut(whole, places):
     """Cut octets at places that are shares of their length."""
     ends = [0, *sorted(int(place * len(whole)) for place in places), len(whole)]
-    return [whole[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [whole[a:b] for a, b in itertools.pairwise(ends)]
 
 
 def session(frames):

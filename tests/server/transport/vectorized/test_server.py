@@ -326,7 +326,7 @@ def test_a_stream_that_is_left_in_the_middle(shared, models):
     assert live(shared.stub())
 
 
-def test_many_calls_at_once(shared, stub):
+def test_many_calls_at_once(stub):
     octets = [os.urandom(i % 3000) for i in range(600)]
     futures = [stub.ModelInfer.future(raw(each), timeout=PATIENCE) for each in octets]
     for each, future in zip(octets, futures, strict=True):
@@ -351,7 +351,8 @@ def test_asyncio_clients(shared):
         async with grpc.aio.insecure_channel(shared.address, UNLIMITED) as channel:
             stub = inference_grpc.GRPCInferenceServiceStub(channel)
             models = registry_grpc.RegistryServiceStub(channel)
-            replies = await asyncio.gather(*(stub.ModelInfer(raw(bytes([i]) * i), timeout=PATIENCE) for i in range(100)))
+            calls = [stub.ModelInfer(raw(bytes([i]) * i), timeout=PATIENCE) for i in range(100)]
+            replies = await asyncio.gather(*calls)
             assert [reply.raw_output_contents[0] for reply in replies] == [bytes([i]) * i for i in range(100)]
             call = models.DownloadArtifact(registry.DownloadArtifactRequest(model="10x100000"), timeout=PATIENCE)
             assert [len(part.chunk) async for part in call] == [100_000] * 10
@@ -521,7 +522,8 @@ def test_a_unix_socket(tmp_path):
 
 def test_addresses_that_cannot_be_had(shared, tmp_path):
     server = Server(ThreadPoolExecutor(1))
-    for address in (f"127.0.0.1:{shared.port}", f"unix:{tmp_path}/no/such/folder", "nonsense", "127.0.0.1:x", "127.0.0.1"):
+    taken, nowhere = f"127.0.0.1:{shared.port}", f"unix:{tmp_path}/no/such/folder"
+    for address in (taken, nowhere, "nonsense", "127.0.0.1:x", "127.0.0.1"):
         with pytest.raises(InvalidArgument, match="listen"):
             server.add_insecure_port(address)
     (tmp_path / "file").write_text("not a socket")
@@ -660,7 +662,8 @@ def test_handshakes_that_do_not_end_keep_nobody_waiting(certificates):
 def test_octet_by_octet_through_tls(certificates):
     with secure(certificates) as server, tls_client(server, certificates, ["h2"]) as client:
         block = h2f.literals(*h2f.fields_of("/inference.GRPCInferenceService/ServerLive"))
-        said = h2f.PREFACE + h2f.settings() + h2f.headers(1, block, end=False) + h2f.data(1, h2f.grpc_message(b""), end=True)
+        said = h2f.PREFACE + h2f.settings() + h2f.headers(1, block, end=False)
+        said += h2f.data(1, h2f.grpc_message(b""), end=True)
         for i in range(len(said)):
             client.sendall(said[i : i + 1])
         client.settimeout(PATIENCE)
