@@ -16,7 +16,7 @@ THROWN = ["kernels/wire/test_memory.py", "kernels/wire/test_engine.py", "transpo
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("SERVAL_BOUNDS"), reason="compiles everything once more: `make bounds` asks for it")
+@pytest.mark.skipif(not os.environ.get("SERVAL_BOUNDS"), reason="compiles everything anew: make bounds")
 @pytest.mark.timeout(1200)  # minutes of it are the compiler's, the first time
 def test_no_index_is_out_of_bounds():
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "SERVAL_FUZZ_SESSIONS": "60"}

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -504,6 +505,35 @@ def test_keepalive_finds_out_who_is_gone():
             with contextlib.suppress(TimeoutError):
                 assert there.receive(0.1) is not None, "a connection that answers was closed"
         gone.until(lambda: gone.receive() is None, "the end")
+
+
+def is_established(server, client):
+    """Whether the server still holds its end of a connection, as the system tells it."""
+    ends = f"{server.port:04X} ", f"{client.socket.getsockname()[1]:04X} "
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    states = [row[3] for row in rows if (row[1][-4:] + " ", row[2][-4:] + " ") == ends]
+    return states == ["01"]
+
+
+@pytest.mark.xfail(strict=True, reason="a failed connection with unread output is kept until its peer reads")
+@pytest.mark.parametrize(
+    "times",
+    [
+        Times(keepalive_time=0.2, keepalive_timeout=0.3),
+        Times(max_connection_age=0.2, max_connection_age_grace=0.2),
+    ],
+)
+def test_a_client_that_never_reads_is_let_go(times):
+    """Its keepalive and its age end with it, though what it was told last never leaves."""
+    with running(times=times) as server, h2f.FrameClient(server.where, receive_buffer=4096) as client:
+        client.send(h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)), h2f.window_update(0, 1 << 30))
+        message = registry.DownloadArtifactRequest(model="1000x100000").SerializeToString()
+        client.send(client.grpc_request(1, "/serval.v1.RegistryService/DownloadArtifact", message))
+        assert is_established(server, client)
+        deadline = time.monotonic() + 6
+        while is_established(server, client):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 # Where it listens
