@@ -100,6 +100,7 @@ class Loop:
         self._closing: dict[int, Connection] = {}  # by file descriptor: their output is all that is left
         self._discarded = memoryview(bytearray(64 << 10))
         self._paused: list[int] = []
+        self._unread: dict[int, int] = {}  # failed connections that do not read: since when, by file descriptor
         self._took = 0
         self._next_tick = 0
         self._stop_by: float | None = None
@@ -392,6 +393,7 @@ class Loop:
     def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection.fd, None)
         self._closing.pop(connection.fd, None)
+        self._unread.pop(connection.fd, None)
         with contextlib.suppress(OSError):
             self._poll.unregister(connection.fd)
         connection.close()
@@ -406,8 +408,12 @@ class Loop:
         high = int(self._state.turn["high_connection"][0])
         for number in np.flatnonzero(self._phase[:high] == engine.CLOSING).tolist():
             connection = self._numbered[number]
-            if connection is not None and not self._state.connections["dirty"][number] and not connection.writing:
+            if connection is None:
+                continue
+            if not self._state.connections["dirty"][number] and not connection.writing:
                 self._linger(connection)
+            elif now - self._unread.setdefault(connection.fd, now) > LINGER_NS:  # it does not read what it is told
+                self._close(connection)
         for connection in [c for c in self._closing.values() if now - c.since > LINGER_NS]:
             self._forget(connection)
         for connection in [c for c in self._connections.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
