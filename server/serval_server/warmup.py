@@ -4,6 +4,7 @@ A kernel with fixed argument types is compiled when its module is imported, any 
 imports what it needs by itself, and this module imports no kernel: what shows the progress is there before the work.
 """
 
+import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -54,6 +55,8 @@ class Step:
 
 def serving() -> Outcome:
     """Run the steps that serving needs. Each that compiles something is logged, then the sum."""
+    importlib.import_module("serval_kernels.compile")  # without numba there is nothing to announce
+
     LOG.info(
         "loading the kernels; the first start compiles them, which takes some minutes (serval warmup does it before)"
     )

@@ -3,7 +3,6 @@
 What every part stands on:
 
     constants   the numbers of RFC 9113 and RFC 7541
-    inlined     how these functions are compiled
     octets      copying and comparing
     limits      the bounds on everything that a peer can make grow
     handle      many arrays as one argument
@@ -38,6 +37,8 @@ The server's engine:
     connections how connections begin and end
     requests    what a list of request fields says
     calls       a call's messages out of its DATA, and its answer
+    faults      what a peer did wrong, counted or answered
+    headers, control   the frames that open calls, and those beside them
     receive     what a peer sends, frame by frame
     turn        answers, output and time: the entries beside `receive`
     vectorized  the turn of a vectorized method in few entries

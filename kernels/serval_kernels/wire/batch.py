@@ -20,9 +20,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel_for
+from serval_kernels.compile import inlined, kernel_for
 from serval_kernels.wire import protobuf
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.layouts import NONE
 
 Octets = npt.NDArray[np.uint8]

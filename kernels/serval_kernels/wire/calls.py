@@ -7,11 +7,12 @@ Who checks what. DATA is handed in as a stretch of octets that was read; each lo
 for `length` octets or as many as were asked for, and `_grow` comes before what would pass that.
 """
 
-from serval_kernels.compile import borrowing
+from typing import Any
+
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire import answers, fields, frames, limits, memory, output, streams, windows
 from serval_kernels.wire.constants import CANCEL, DATA, ENHANCE_YOUR_CALM, INTERNAL_ERROR
 from serval_kernels.wire.grpc import PREFIX_OCTETS
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, copy, signed
 from serval_kernels.wire.state import (
     CANCELLED,
@@ -65,16 +66,16 @@ def refuse(s: State, number: int, answer: int) -> None:
 
 
 @inlined
-def _prefix_answer(s: State, row: object) -> int:
+def _prefix_answer(s: State, row: Any) -> int:
     """Return what is wrong with the prefix that has come, or NO_ANSWER."""
-    flag = signed(row.prefix) >> 32  # type: ignore[attr-defined]
+    flag = signed(row.prefix) >> 32
     if flag > 1:
         return answers.WRONG_PREFIX
-    if flag == 1 and row.encoding == fields.IDENTITY:  # type: ignore[attr-defined]
+    if flag == 1 and row.encoding == fields.IDENTITY:
         return answers.NOT_ENCODED
-    if signed(row.prefix) & 0xFFFFFFFF > s.turn[0].max_message:  # type: ignore[attr-defined]
+    if signed(row.prefix) & 0xFFFFFFFF > s.turn[0].max_message:
         return answers.MESSAGE_TOO_LARGE
-    if row.kind == VECTORIZED and row.messages:  # type: ignore[attr-defined]
+    if row.kind == VECTORIZED and row.messages:
         return answers.TOO_MANY_MESSAGES
     return NO_ANSWER
 
@@ -117,12 +118,9 @@ def _deliver(s: State, number: int, at: int, ends: bool) -> int:
         row.held += length + limits.HELD_OVERHEAD
         s.turn[0].held += length + limits.HELD_OVERHEAD
         streams.tell(s, number, MESSAGE, at, length, signed(row.compressed))
-        if row.message_block:
-            streams.defer(s, row.message_at, row.message_block)
-            row.message_block = 0
-    row.prefixed = row.prefix = 0
-    if row.kind != VECTORIZED:
+        _let_go(s, row)
         row.filled = row.length = 0
+    row.prefixed = row.prefix = 0
     return NO_ANSWER
 
 
@@ -178,29 +176,39 @@ def half_close(s: State, number: int) -> int:
         return answers.NO_MESSAGE
     row.waiting = 1
     if row.compressed:
-        _hand_over(s, number)
-        return NO_ANSWER
+        _hand_over(s, number, signed(row.message_at), signed(row.length))
+    else:
+        _line_up(s, number)
+    _let_go(s, row)
+    return NO_ANSWER
+
+
+@inlined
+def _line_up(s: State, number: int) -> None:
+    """Put a whole call of a vectorized method to those of this turn."""
+    row = s.streams[number]
     place = s.places[row.method]
     i = s.counts[place]
     message = s.messages[place, i]
     message.at, message.length, message.template = row.message_at, row.length, row.connection
     s.calls[place, i] = streams.call_of(s, number)
     s.counts[place] = i + 1
+
+
+@inlined
+def _let_go(s: State, row: Any) -> None:
+    """Give the block of a message that is whole back, when the turn is over that speaks of it."""
     if row.message_block:
         streams.defer(s, row.message_at, row.message_block)
         row.message_block = 0
-    return NO_ANSWER
 
 
 @borrowing
-def _hand_over(s: State, number: int) -> None:
-    """Give a whole call of a vectorized method to an ordinary handler."""
+def _hand_over(s: State, number: int, at: int, length: int) -> None:
+    """Give a whole call of a vectorized method to an ordinary handler, with its message at [at, at + length)."""
     row = s.streams[number]
     row.kind = ORDINARY
-    streams.tell(s, number, FELL_BACK, signed(row.message_at), signed(row.length), signed(row.compressed))
-    if row.message_block:
-        streams.defer(s, row.message_at, row.message_block)
-        row.message_block = 0
+    streams.tell(s, number, FELL_BACK, at, length, signed(row.compressed))
 
 
 @borrowing
@@ -294,8 +302,7 @@ def end_answer(s: State, number: int) -> None:
 
 @borrowing
 def fall_back(s: State, call: int, at: int, length: int) -> None:
-    """Hand a call of a vectorized method to an ordinary handler, with its message at [at, at + length)."""
+    """Hand a call that is lined up to an ordinary handler instead."""
     number = streams.number_of(s, call)
     if number != streams.NONE:
-        s.streams[number].kind = ORDINARY
-        streams.tell(s, number, FELL_BACK, at, length, 0)
+        _hand_over(s, number, at, length)

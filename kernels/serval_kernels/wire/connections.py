@@ -43,14 +43,13 @@ _SETTINGS: Final = 3
 def open_connection(s: State, c: int, now: int) -> None:
     """Make row `c` that of a new connection, and write our side of the preface."""
     row = s.connections[c]
-    row.phase, row.error, row.turn = PREFACE, NO_ERROR, 0
-    row.generation += 1
+    row.phase = PREFACE
     row.opened = row.last_read = row.idle_since = row.refilled = now
     row.ping_sent = 0
     row.send_window, row.initial_window = DEFAULT_INITIAL_WINDOW_SIZE, DEFAULT_INITIAL_WINDOW_SIZE
     row.recv_window, row.recv_due = limits.CONNECTION_WINDOW, 0
     row.max_frame, row.indexing, row.size_update = DEFAULT_MAX_FRAME_SIZE, UNINDEXED, 0
-    row.last_stream = row.streams = row.first = row.going_away = row.waiting = 0
+    row.last_stream = row.streams = row.first = row.going_away = 0
     row.carry_at = row.carry_block = row.carried = row.backlog = row.bodies = 0
     row.block_stream = row.block_flags = row.block_frames = row.block_at = row.block_octets = 0
     row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.flush = 0
@@ -95,7 +94,7 @@ def fail(s: State, c: int, error_code: int) -> None:
     row = s.connections[c]
     streams.cancel_all(s, c, CAUSE_CONNECTION)
     goaway(s, c, signed(row.last_stream), error_code)
-    row.phase, row.error = CLOSING, error_code
+    row.phase = CLOSING
     _drop_input(s, c)
 
 

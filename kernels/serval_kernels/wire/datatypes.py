@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.wire.inlined import inlined
+from serval_kernels.compile import inlined
 from serval_kernels.wire.octets import signed
 
 Octets = npt.NDArray[np.uint8]

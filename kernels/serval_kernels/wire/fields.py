@@ -27,8 +27,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import grpc, huffman
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, same, signed
 
 METHOD: Final = 0

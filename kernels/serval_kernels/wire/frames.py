@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import constants
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, signed
 
 Settings = npt.NDArray[np.integer[Any]]

@@ -31,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import fields, huffman, table
 from serval_kernels.wire.constants import (
     ENTRY_OVERHEAD,
@@ -38,7 +39,6 @@ from serval_kernels.wire.constants import (
     MOST_CONTINUATION_OCTETS,
     STATIC_TABLE,
 )
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, copy, signed
 from serval_kernels.wire.table import Tables
 

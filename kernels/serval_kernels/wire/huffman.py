@@ -11,8 +11,8 @@ Who checks what. The caller has seen to it that [start, end) lies in the source,
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire.constants import EOS, HUFFMAN_CODE_LENGTHS
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, signed
 
 Machine = npt.NDArray[np.uint32]

@@ -18,9 +18,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel_for
+from serval_kernels.compile import inlined, kernel_for
 from serval_kernels.wire import batch, datatypes, grpc, protobuf, template
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.layouts import FIELDS, NONE, RANK_MAX, clear, find
 from serval_kernels.wire.plan import (
     ENCODE_SIGNATURE,

@@ -6,8 +6,8 @@ is one within a second: a token bucket.
 
 from typing import Any, Final
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire.constants import DEFAULT_MAX_FRAME_SIZE
-from serval_kernels.wire.inlined import inlined
 
 NEVER: Final = (1 << 63) - 1
 SECOND: Final = 1_000_000_000

@@ -21,8 +21,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import borrowing
-from serval_kernels.wire.inlined import inlined
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire.octets import Octets, signed
 
 UNIT: Final = 4096  # a page: what the system gives and takes

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.wire.inlined import inlined
+from serval_kernels.compile import inlined
 
 Octets = npt.NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import borrowing
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire import frames, limits, memory
 from serval_kernels.wire.constants import (
     CONTINUATION,
@@ -21,7 +21,6 @@ from serval_kernels.wire.constants import (
     RST_STREAM_FRAME_SIZE,
     WINDOW_UPDATE_FRAME_SIZE,
 )
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, copy
 from serval_kernels.wire.state import HEAD_INDEXED, INDEXED, UNINDEXED, State
 
@@ -34,7 +33,10 @@ _GRPC_STATUS_OK = b"\x00\x0bgrpc-status\x010"
 _GRPC_STATUS_OK_INDEXING = b"\x40\x0bgrpc-status\x010"
 
 
-def _blocks(*blocks: bytes) -> tuple[Octets, npt.NDArray[np.int64]]:
+Spans = npt.NDArray[np.int64]
+
+
+def _blocks(*blocks: bytes) -> tuple[Octets, Spans]:
     """Return blocks one after the other, and where each begins and ends."""
     ends = np.cumsum([0, *map(len, blocks)])
     return np.frombuffer(b"".join(blocks), np.uint8), np.stack([ends[:-1], ends[1:]], 1)
@@ -121,32 +123,32 @@ def size_update(row: Any, out: Octets, at: int) -> int:
 
 
 @inlined
-def write_good_head(s: State, row: Any, at: int, stream_id: int) -> int:
-    """Write the HEADERS of a good answer, within the ANSWER_OCTETS that are there; return the place behind it."""
+def _write_ready(s: State, row: Any, at: int, stream_id: int, blocks: Octets, spans: Spans, flags: int) -> int:
+    """Write HEADERS with the block for the state of the peer's table; return the place behind it."""
     out, begin = s.pool.octets, at
     at = size_update(row, out, at + FRAME_HEADER_SIZE)
-    start, end = _HEAD_SPANS[row.indexing, 0], _HEAD_SPANS[row.indexing, 1]
-    copy(_HEADS, start, end - start, out, at)
+    start, end = spans[row.indexing, 0], spans[row.indexing, 1]
+    copy(blocks, start, end - start, out, at)
     at += end - start
+    frames.write_header(out, begin, at - begin - FRAME_HEADER_SIZE, HEADERS, flags, stream_id)
+    return at
+
+
+@inlined
+def write_good_head(s: State, row: Any, at: int, stream_id: int) -> int:
+    """Write the HEADERS of a good answer, within the ANSWER_OCTETS that are there; return the place behind it."""
+    at = _write_ready(s, row, at, stream_id, _HEADS, _HEAD_SPANS, FLAG_END_HEADERS)
     if row.indexing == UNINDEXED:
         row.indexing = HEAD_INDEXED
-    frames.write_header(out, begin, at - begin - FRAME_HEADER_SIZE, HEADERS, FLAG_END_HEADERS, stream_id)
     return at
 
 
 @inlined
 def write_good_tail(s: State, row: Any, at: int, stream_id: int) -> int:
     """Write the trailers of a good answer, within the ANSWER_OCTETS that are there; return the place behind it."""
-    out, begin = s.pool.octets, at
-    at = size_update(row, out, at + FRAME_HEADER_SIZE)
-    start, end = _TAIL_SPANS[row.indexing, 0], _TAIL_SPANS[row.indexing, 1]
-    copy(_TAILS, start, end - start, out, at)
-    at += end - start
+    at = _write_ready(s, row, at, stream_id, _TAILS, _TAIL_SPANS, FLAG_END_HEADERS | FLAG_END_STREAM)
     if row.indexing == HEAD_INDEXED:
         row.indexing = INDEXED
-    frames.write_header(
-        out, begin, at - begin - FRAME_HEADER_SIZE, HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream_id
-    )
     return at
 
 

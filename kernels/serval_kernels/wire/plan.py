@@ -17,8 +17,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import batch, protobuf
-from serval_kernels.wire.inlined import inlined
 
 Octets = npt.NDArray[np.uint8]
 Records = npt.NDArray[np.void]

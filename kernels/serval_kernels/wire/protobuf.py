@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import octets
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import signed
 
 Octets = npt.NDArray[np.uint8]

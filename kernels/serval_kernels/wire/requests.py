@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import fields as f
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, same, signed
 from serval_kernels.wire.state import NO_DEADLINE, Records, State
 

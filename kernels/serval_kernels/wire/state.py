@@ -50,12 +50,12 @@ LITERAL: Final = 3  # it is too small to use
 RECENT: Final = 16  # identifiers of streams that we reset, of which frames may still be on their way
 
 CONNECTION: Final = np.dtype(
-    [(name, np.int64) for name in ("phase", "generation", "error", "turn")]
+    [(name, np.int64) for name in ("phase",)]
     + [(name, np.int64) for name in ("opened", "last_read", "idle_since", "ping_sent")]
     # Windows: what we may send, what the peer may send, and what we have taken but not yet given back
     + [(name, np.int64) for name in ("send_window", "recv_window", "recv_due")]
     + [(name, np.int64) for name in ("initial_window", "max_frame", "indexing", "size_update")]
-    + [(name, np.int64) for name in ("last_stream", "streams", "first", "going_away", "waiting")]
+    + [(name, np.int64) for name in ("last_stream", "streams", "first", "going_away")]
     + [(name, np.int64) for name in ("carry_at", "carry_block", "carried", "backlog", "bodies")]
     # A field block in pieces: the stream that it is of (0: none), its flags, and how many frames
     + [(name, np.int64) for name in ("block_stream", "block_flags", "block_frames", "block_at", "block_octets")]
@@ -102,7 +102,7 @@ EVENT: Final = np.dtype(
 
 # The turn, and what holds for all of them
 TURN: Final = np.dtype(
-    [(name, np.int64) for name in ("now", "number", "events", "deferred", "dirty", "draining")]
+    [(name, np.int64) for name in ("now", "number", "events", "deferred", "dirty")]
     + [(name, np.int64) for name in ("free_stream", "high_stream", "open_streams", "next_deadline", "held")]
     + [(name, np.int64) for name in ("max_message", "max_streams", "answer_unknown", "seed", "high_connection")],
     align=True,

@@ -12,10 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from serval_kernels.compile import borrowing
+from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire import limits, memory
 from serval_kernels.wire.constants import LARGEST_WINDOW_SIZE
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import signed
 from serval_kernels.wire.state import CANCELLED, NO_DEADLINE, ORDINARY, RECENT, State
 

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import fields, huffman
 from serval_kernels.wire.constants import (
     DEFAULT_HEADER_TABLE_SIZE,
@@ -28,7 +29,6 @@ from serval_kernels.wire.constants import (
     STATIC_TABLE,
     STATIC_TABLE_SIZE,
 )
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.octets import Octets, copy, signed
 
 # Flags of an entry: against RFC 9113, 8.2.1, though rightly compressed

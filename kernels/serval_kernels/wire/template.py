@@ -22,8 +22,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.compile import inlined
 from serval_kernels.wire import batch, octets, protobuf
-from serval_kernels.wire.inlined import inlined
 from serval_kernels.wire.layouts import LAYOUTS_TYPE, NONE
 from serval_kernels.wire.octets import signed
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from serval_kernels.compile import borrowing, kernel
 from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, streams, windows
-from serval_kernels.wire.constants import ENHANCE_YOUR_CALM, NO_ERROR
+from serval_kernels.wire.constants import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR
 from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.octets import Octets, signed
 from serval_kernels.wire.state import CLOSING, FREE, NO_DEADLINE, OPEN, Records, State, state_of
@@ -115,7 +115,7 @@ def cancel(h: Handle, call: int) -> None:
     s = state_of(h)
     stream = streams.number_of(s, call)
     if stream != streams.NONE:
-        windows.cancel_call(s, stream)
+        windows.give_up(s, stream, CANCEL)
 
 
 @kernel
@@ -147,7 +147,6 @@ def collect(h: Handle) -> int:
             s.spans[count, 1] = row.out_at + row.out_from
             s.spans[count, 2] = row.out_at + row.out_to
             count += 1
-            row.waiting = row.out_to - row.out_from
             row.out_from = row.out_to = 0
     turn.dirty = 0
     return count
@@ -158,7 +157,6 @@ def sent(h: Handle, c: int) -> bool:
     """Give the block of a connection's output back, as it is sent; return whether bodies wait for the room."""
     s = state_of(h)
     row = s.connections[c]
-    row.waiting = 0
     if row.out_block and row.out_to == 0:
         output.drop(s, c)
     return row.flush != 0  # type: ignore[no-any-return]
@@ -170,7 +168,6 @@ def unsent(h: Handle, c: int, at: int, to: int) -> None:
     s = state_of(h)
     row = s.connections[c]
     row.out_from, row.out_to = at - row.out_at, to - row.out_at
-    row.waiting = to - at
 
 
 @kernel
@@ -232,7 +229,7 @@ def expire(h: Handle) -> None:
         elif not row.answered:
             calls.refuse(s, number, answers.DEADLINE_EXCEEDED)
         elif row.body_block:  # answered in time, but not taken in time
-            windows.cancel_call(s, number)
+            windows.give_up(s, number, CANCEL)
     turn.next_deadline = nearest
 
 

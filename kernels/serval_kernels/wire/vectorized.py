@@ -15,7 +15,7 @@ from serval_kernels.compile import kernel
 from serval_kernels.wire import batch, infer_codec, layouts, plan, predict_codec, template, turn
 from serval_kernels.wire.handle import Handle, handle_of, view_of
 from serval_kernels.wire.octets import Octets
-from serval_kernels.wire.state import state_of
+from serval_kernels.wire.state import State, state_of
 
 Records = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
@@ -53,67 +53,69 @@ def handle_of_plan(prepared: plan.Plan) -> Handle:
 
 
 @kernel
-def decode_infer(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
-    """Decode the messages of this turn, the `number`-th; see `infer_codec.decode`."""
-    s = state_of(h)
-    return infer_codec.decode(
-        s.pool.octets,
-        s.messages[place][: s.counts[place]],
+def _method_of(m: Handle) -> Method:
+    """Return the method whose handle this is. The order is that of `handle_of` in `new_method`."""
+    return Method(
         _int64s(m[0, 0], m[0, 1], m[0, 2]),
         _groups(m[1, 0], m[1, 1], m[1, 2]),
         _layouts(m[2, 0], m[2, 1], m[2, 2]),
         _templates(m[3, 0], m[3, 1], m[3, 2]),
-        number,
+        m,
     )
+
+
+@kernel
+def _plan_of(p: Handle) -> tuple[Octets, Records]:
+    """Return the constants and the outputs of a plan. The order is that of `handle_of_plan`."""
+    return _uint8s(p[0, 0], p[0, 1], p[0, 2]), _outputs(p[1, 0], p[1, 1], p[1, 2])
+
+
+@kernel
+def _messages(s: State, place: int) -> Records:
+    """Return the messages of a method in this turn."""
+    return s.messages[place][: s.counts[place]]  # type: ignore[no-any-return]
+
+
+@kernel
+def decode_infer(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
+    """Decode the messages of this turn, the `number`-th; see `infer_codec.decode`."""
+    s, k = state_of(h), _method_of(m)
+    return infer_codec.decode(s.pool.octets, _messages(s, place), k.order, k.groups, k.layouts, k.templates, number)
 
 
 @kernel
 def decode_predict(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
     """Decode the messages of this turn, the `number`-th; see `predict_codec.decode`."""
-    s = state_of(h)
-    return predict_codec.decode(
-        s.pool.octets,
-        s.messages[place][: s.counts[place]],
-        _int64s(m[0, 0], m[0, 1], m[0, 2]),
-        _groups(m[1, 0], m[1, 1], m[1, 2]),
-        _layouts(m[2, 0], m[2, 1], m[2, 2]),
-        _templates(m[3, 0], m[3, 1], m[3, 2]),
-        number,
-    )
+    s, k = state_of(h), _method_of(m)
+    return predict_codec.decode(s.pool.octets, _messages(s, place), k.order, k.groups, k.layouts, k.templates, number)
 
 
 @kernel
 def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets) -> int:
     """Copy the rows of a group into `rows`; see `batch.gather`."""
-    s = state_of(h)
-    messages = s.messages[place][: s.counts[place]]
-    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
-    return batch.gather(s.pool.octets, messages, order, groups, group, rows)
+    s, k = state_of(h), _method_of(m)
+    return batch.gather(s.pool.octets, _messages(s, place), k.order, k.groups, group, rows)
 
 
 @kernel
 def answer_infer(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
     """Answer a group of ModelInfer whose outputs lie in `values`, as its plan lays them out."""
-    s = state_of(h)
-    octets, messages, calls = s.pool.octets, s.messages[place][: s.counts[place]], s.calls[place]
-    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
-    constants, outputs = _uint8s(p[0, 0], p[0, 1], p[0, 2]), _outputs(p[1, 0], p[1, 1], p[1, 2])
-    infer_codec.sizes(messages, order, groups, group, outputs)
-    more = turn.begin_answers(h, messages, calls, order, groups, group)
-    infer_codec.encode(octets, messages, order, groups, group, constants, outputs, values, octets)
+    s, k, (constants, outputs) = state_of(h), _method_of(m), _plan_of(p)
+    octets, messages, calls = s.pool.octets, _messages(s, place), s.calls[place]
+    infer_codec.sizes(messages, k.order, k.groups, group, outputs)
+    more = turn.begin_answers(h, messages, calls, k.order, k.groups, group)
+    infer_codec.encode(octets, messages, k.order, k.groups, group, constants, outputs, values, octets)
     if more:
-        turn.end_answers(h, calls, order, groups, group)
+        turn.end_answers(h, calls, k.order, k.groups, group)
 
 
 @kernel
 def answer_predict(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
     """Answer a group of Predict whose outputs lie in `values`, as its plan lays them out."""
-    s = state_of(h)
-    octets, messages, calls = s.pool.octets, s.messages[place][: s.counts[place]], s.calls[place]
-    order, groups = _int64s(m[0, 0], m[0, 1], m[0, 2]), _groups(m[1, 0], m[1, 1], m[1, 2])
-    constants, outputs = _uint8s(p[0, 0], p[0, 1], p[0, 2]), _outputs(p[1, 0], p[1, 1], p[1, 2])
-    predict_codec.sizes(messages, order, groups, group, outputs, values)
-    more = turn.begin_answers(h, messages, calls, order, groups, group)
-    predict_codec.encode(octets, messages, order, groups, group, constants, outputs, values, octets)
+    s, k, (constants, outputs) = state_of(h), _method_of(m), _plan_of(p)
+    octets, messages, calls = s.pool.octets, _messages(s, place), s.calls[place]
+    predict_codec.sizes(messages, k.order, k.groups, group, outputs, values)
+    more = turn.begin_answers(h, messages, calls, k.order, k.groups, group)
+    predict_codec.encode(octets, messages, k.order, k.groups, group, constants, outputs, values, octets)
     if more:
-        turn.end_answers(h, calls, order, groups, group)
+        turn.end_answers(h, calls, k.order, k.groups, group)

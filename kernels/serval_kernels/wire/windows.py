@@ -10,7 +10,6 @@ of SETTINGS_INITIAL_WINDOW_SIZE, sends nothing.
 from serval_kernels.compile import borrowing
 from serval_kernels.wire import frames, limits, memory, output, streams
 from serval_kernels.wire.constants import (
-    CANCEL,
     DATA,
     FLAG_END_STREAM,
     FRAME_HEADER_SIZE,
@@ -151,9 +150,3 @@ def return_connection(s: State, c: int) -> None:
     if row.recv_due >= limits.CONNECTION_WINDOW // 4 and output.window_update(s, c, 0, signed(row.recv_due)):
         row.recv_window += row.recv_due
         row.recv_due = 0
-
-
-@borrowing
-def cancel_call(s: State, number: int) -> None:
-    """End a call at the server's own wish."""
-    give_up(s, number, CANCEL)
