@@ -17,7 +17,9 @@ MODULES = {
     "methods": "serval_server.batching.methods",
     "threads": "serval_server.transport.threads",
     "loop": "serval_server.transport.vectorized.loop",
+    "connections": "serval_server.transport.vectorized.connections",
     "sockets": "serval_server.transport.vectorized.sockets",
+    "tables": "serval_kernels.wire.sockets",
     "call": "serval_server.transport.vectorized.call",
     "metadata": "serval_server.transport.vectorized.metadata",
 }

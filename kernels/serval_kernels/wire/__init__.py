@@ -41,6 +41,7 @@ The server's engine:
     headers, control   the frames that open calls, and those beside them
     receive     what a peer sends, frame by frame
     turn        answers, output and time: the entries beside `receive`
+    sockets     epoll, recv and send for all plain connections of a turn
     vectorized  the turn of a vectorized method in few entries
 
 A client, for the load of `serval bench` and for `Client.predict_each`:
@@ -54,6 +55,7 @@ A client, for the load of `serval bench` and for `Client.predict_each`:
     client_loop      closed and open loops of calls, over arrays
     predict_replies  many PredictReply of one row each, into arrays
 
-Each uses only those above it, and the client nothing of the server's engine. No sockets, no clocks, and no Python
-object in what is compiled: one compiled loop may parse a frame header and decode its block without leaving.
+Each uses only those above it, and the client nothing of the server's engine. Only `sockets` knows of sockets and
+clocks, and no Python object is in what is compiled: one compiled loop may parse a frame header and decode its block
+without leaving.
 """

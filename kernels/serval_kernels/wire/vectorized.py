@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import kernel
+from serval_kernels.missing import first_nan
 from serval_kernels.wire import batch, infer_codec, layouts, plan, predict_codec, template, turn
 from serval_kernels.wire.handle import Handle, handle_of, view_of
 from serval_kernels.wire.octets import Octets
@@ -91,10 +92,17 @@ def decode_predict(h: Handle, m: Handle, place: int, number: int) -> tuple[int, 
 
 
 @kernel
-def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets) -> int:
-    """Copy the rows of a group into `rows`; see `batch.gather`."""
+def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets, floats: int) -> bool:
+    """Copy the rows of a group into `rows`, see `batch.gather`; tell whether a NaN is among them.
+
+    They are looked at as floats of 4 or 8 octets (`floats`), or not at all (0).
+    """
     s, k = state_of(h), _method_of(m)
-    return batch.gather(s.pool.octets, _messages(s, place), k.order, k.groups, group, rows)
+    size = batch.gather(s.pool.octets, _messages(s, place), k.order, k.groups, group, rows)
+    if floats == 0:
+        return False
+    found = first_nan(rows[:size].view(np.float32)) if floats == 4 else first_nan(rows[:size].view(np.float64))
+    return found >= 0
 
 
 @kernel

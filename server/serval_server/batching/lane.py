@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,6 @@ LOG = logging.getLogger(__name__)
 Octets = npt.NDArray[np.uint8]
 Records = npt.NDArray[Any]
 Array = npt.NDArray[np.generic]
-Floats = npt.NDArray[np.float32]
 
 # The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
 # full costs them; a thread costs the model about a quarter of this.
@@ -60,21 +59,22 @@ class Codec(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Messages of one layout: group `number` of a turn, or the whole of a job. `handle`: of the method's tables."""
+    """Messages of one layout: group `number` of a turn, or the whole of a job.
+
+    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables.
+    """
 
     records: Records
     calls: Calls
     order: Calls
     groups: Records
     number: int
+    row: tuple[int, ...]
     handle: Handle
 
-
-class _Bound(NamedTuple):
-    """A run whose arrays are settled: `rows` is its input, flat."""
-
-    rows: Array
-    run: Callable[[], None]
+    def again(self) -> "Group":
+        """Return what it is now that some of its messages were set aside."""
+        return self._replace(row=self.groups[self.number].item())
 
 
 class _Chunk(NamedTuple):
@@ -122,13 +122,14 @@ class Lane:
         self._done = done
         self._max_rows = max_rows
         self._row_octets = int(np.prod(given.row, dtype=np.int64)) * given.dtype.itemsize
-        self._refuses_nan = not model.version.missing_allowed and any(
+        refuses_nan = not model.version.missing_allowed and any(
             spec.datatype in NAN_TYPES for spec in model.inputs.values()
         )
+        self._floats = given.dtype.itemsize if refuses_nan else 0  # octets of what may not be NaN
         self._estimate = estimate
         self._rows = np.zeros(_FIRST_OCTETS, np.uint8)
         self._values = np.zeros(_FIRST_OCTETS, np.uint8)
-        self._bound: list[_Bound | None] = [None] * (BOUND_ROWS_MAX + 1)
+        self._bound: list[Callable[[], None] | None] = [None] * (BOUND_ROWS_MAX + 1)
         same = [model_dtype == dtype for (_, model_dtype, _), dtype in zip(outputs, plan.dtypes, strict=True)]
         self._output_names = [name for name, _, _ in outputs] if all(same) else None
         self._waiting: deque[_Chunk] = deque()
@@ -138,23 +139,21 @@ class Lane:
     def take(self, group: Group) -> None:
         """Answer a group of messages, now or later."""
         started = time.perf_counter_ns()
-        _, first, messages, count, octets, id_octets = group.groups[group.number].item()
+        _, first, messages, count, octets, _ = group.row
         if self._working or not self._is_short(count):
-            self._wait(group, octets, id_octets)
+            self._wait(group)
             return
         bound = self._bind(count) if count <= BOUND_ROWS_MAX else None
         self._make_room(octets, 0 if bound is not None else self._plan.size(count))
-        rows = bound.rows if bound is not None else self._rows[:octets].view(self._given.dtype)
         answers = self._answers
-        vectorized.gather(answers.handle, group.handle, answers.place, group.number, self._rows)
-        if self._refuses_nan and first_nan(cast("Floats", rows)) >= 0:
+        if vectorized.gather(answers.handle, group.handle, answers.place, group.number, self._rows, self._floats):
             if self._set_aside(group):
-                self.take(group)
+                self.take(group.again())
             return
         decoded = time.perf_counter_ns()
         try:
             if bound is not None:
-                bound.run()
+                bound()
             else:
                 outputs = self._run(self._rows[:octets], count)
         except ServalError:
@@ -173,7 +172,7 @@ class Lane:
             self._rows, self._values = _with_room(self._rows, octets), _with_room(self._values, size)
             self._bound = [None] * (BOUND_ROWS_MAX + 1)
 
-    def _bind(self, count: int) -> "_Bound | None":
+    def _bind(self, count: int) -> Callable[[], None] | None:
         """Return the run of `count` rows from `_rows` into `_values`; None where the values have to be converted."""
         bound = self._bound[count]
         if bound is not None or self._output_names is None:
@@ -183,7 +182,7 @@ class Lane:
         rows = self._rows[:octets].view(self._given.dtype)
         inputs = {self._given.name: rows.reshape(count, *self._given.row)}
         arrays = self._plan.views(count, self._values)
-        bound = _Bound(rows, self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True))))
+        bound = self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True)))
         self._bound[count] = bound
         return bound
 
@@ -225,10 +224,9 @@ class Lane:
 
     def _set_aside(self, group: Group) -> int:
         """Give messages with NaN to the ordinary servicer, which says where; return how many messages stay."""
-        row = group.groups[group.number]
-        first, before = int(row["first"]), int(row["messages"])
+        _, first, before, count, octets, _ = group.row
         members = group.order[first : first + before]
-        rows = self._rows[: int(row["octets"])].view(self._given.dtype).reshape(int(row["rows"]), -1)
+        rows = self._rows[:octets].view(self._given.dtype).reshape(count, -1)
         ends = np.cumsum(group.records["rows"][members])
         wrong = np.searchsorted(ends, np.flatnonzero(np.isnan(rows).any(axis=1)), side="right")
         group.records["rows"][members[np.unique(wrong)]] = 0
@@ -250,23 +248,21 @@ class Lane:
         ]
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
-    def _wait(self, group: Group, octets: int, id_octets: int) -> None:
+    def _wait(self, group: Group) -> None:
         """Keep a group for the next batch of a worker."""
-        row = group.groups[group.number]
-        first, last = int(row["first"]), int(row["first"]) + int(row["messages"])
-        members = group.order[first:last]
+        _, first, messages, _, octets, id_octets = group.row
+        members = group.order[first : first + messages]
         if self._waiting_octets + octets > WAITING_OCTETS_MAX:
             for call in group.calls[members].tolist():
                 self._answers.refuse(call, canned.NO_MEMORY)
             return
         rows, ids = np.empty(octets, np.uint8), np.empty(max(id_octets, 1), np.uint8)
         batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, rows)
-        if self._refuses_nan and first_nan(rows.view(self._given.dtype)) >= 0:
+        if self._floats and first_nan(rows.view(self._given.dtype)) >= 0:
             self._make_room(octets)
             self._rows[:octets] = rows
             if self._set_aside(group):
-                row = group.groups[group.number]
-                self._wait(group, int(row["octets"]), int(row["id_octets"]))
+                self._wait(group.again())
             return
         batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
         self._waiting.append(_Chunk(group.records[members], group.calls[members], rows, ids))
@@ -364,4 +360,4 @@ def _whole(chunk: _Chunk) -> Group:
     count = len(chunk.calls)
     groups = batch.new_groups(1)
     groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
-    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, _NO_HANDLE)
+    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE)

@@ -105,8 +105,8 @@ class BatchedMethod:
         self._turn += 1
         answers, tables = self._answers, self._tables
         groups, grouped = self._codec.decode(answers.handle, tables.handle, answers.place, self._turn)
-        for number in range(groups):
-            self._take_group(Group(records, calls, tables.order, tables.groups, number, tables.handle))
+        for number, row in enumerate(tables.groups[:groups].tolist()):
+            self._take_group(Group(records, calls, tables.order, tables.groups, number, row, tables.handle))
         if grouped < len(records):
             answers.fall_back(records, calls, tables.order, grouped, len(records))
 
@@ -122,7 +122,7 @@ class BatchedMethod:
             job.lane.finish(job)
 
     def _take_group(self, group: Group) -> None:
-        place, first, messages = group.groups[group.number].item()[:3]
+        place, first, messages, *_ = group.row
         found = self._found.get(place)
         if (
             found is None
@@ -138,7 +138,7 @@ class BatchedMethod:
         if stay < messages:
             self._answers.fall_back(group.records, group.calls, group.order, first + stay, first + messages)
         if stay and found is not None and found.lane is not None:
-            found.lane.take(group)
+            found.lane.take(group.again() if found.width else group)
 
     def _find(self, place: int) -> _Found | None:
         """Return the lane of a layout where its model is in memory and can have one."""

@@ -13,8 +13,9 @@ import grpc
 from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.handlers import Handlers
-from serval_server.transport.vectorized.loop import Loop, Times
+from serval_server.transport.vectorized.loop import Loop
 from serval_server.transport.vectorized.sockets import BACKLOG, bind
+from serval_server.transport.vectorized.times import Times
 from serval_server.transport.vectorized.vectors import VectorHandler
 
 

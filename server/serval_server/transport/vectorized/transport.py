@@ -10,9 +10,9 @@ from serval_server.batching.methods import infer_method, new_workers, predict_me
 from serval_server.config import Options
 from serval_server.engine.router import Router
 from serval_server.transport.threads import call_threads
-from serval_server.transport.vectorized.loop import Times
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import server_context
+from serval_server.transport.vectorized.times import Times
 
 MODEL_INFER: Final = f"/{contract.OPEN_INFERENCE.full_name}/ModelInfer"
 PREDICT: Final = f"/{contract.PREDICTION.full_name}/Predict"

@@ -1,7 +1,18 @@
 """Loads the transport's kernels: two calls through an engine of its own, without a socket."""
 
 import numpy as np
-from serval_kernels.wire import batch, fields, frames, hpack, infer_codec, predict_codec, receive, turn, vectorized
+from serval_kernels.wire import (
+    batch,
+    fields,
+    frames,
+    hpack,
+    infer_codec,
+    predict_codec,
+    receive,
+    sockets,
+    turn,
+    vectorized,
+)
 from serval_kernels.wire import state as engine
 from serval_kernels.wire.constants import (
     CONNECTION_PREFACE,
@@ -11,6 +22,7 @@ from serval_kernels.wire.constants import (
     HEADERS,
     SETTINGS,
 )
+from serval_kernels.wire.handle import Handle
 
 _PATHS = (b"/a/ordinary", b"/a/vectorized")
 _SIZES = engine.Sizes(connections=2, streams=16, arena=1 << 20, pool=1 << 20, messages=16, events=64)
@@ -38,6 +50,7 @@ def load() -> None:
     turn.refuse(h, vectorized, 0)
     turn.cancel(h, vectorized)
     turn.collect(h)
+    _load_sockets(h)
     turn.unsent(h, 0, 0, 0)
     turn.sent(h, 0)
     turn.resume(h, 0)
@@ -48,13 +61,20 @@ def load() -> None:
     _load_methods(state)
 
 
+def _load_sockets(h: Handle) -> None:
+    """Run the entries for sockets without one: there is no epoll of the number -1, and no output."""
+    tables = sockets.new_sockets(_SIZES.connections, 0)
+    sockets.take(h, tables.handle, -1, 0, 0, False, _SIZES.arena)
+    sockets.give(h, tables.handle)
+
+
 def _load_methods(state: engine.State) -> None:
     """Run the entries of vectorized methods with groups of nothing."""
     method = vectorized.new_method(16, 4, 8, 2)
     h, m, none = state.handle, method.handle, np.zeros(8, np.uint8)
     state.counts[:] = 0
     output = [("output", np.dtype(np.float32), ())]
-    vectorized.gather(h, m, 0, 0, none)
+    vectorized.gather(h, m, 0, 0, none, 0)
     for codec, decode, answer, plan in (
         (infer_codec, vectorized.decode_infer, vectorized.answer_infer, infer_codec.plan("model", "1", output)),
         (predict_codec, vectorized.decode_predict, vectorized.answer_predict, predict_codec.plan("model", 1, output)),

@@ -22,9 +22,9 @@ from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
-from serval_server.transport.vectorized.loop import Times
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import server_context
+from serval_server.transport.vectorized.times import Times
 
 PATIENCE = 20
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

@@ -1,0 +1,220 @@
+"""The sockets of a loop: who listens, who is connected, and how a connection begins and ends.
+
+Everything here runs in the loop's thread. A plain connection is entered in the tables by which `sockets.take` and
+`sockets.give` serve it; whatever needs a thought comes here.
+"""
+
+import contextlib
+import logging
+import os
+import resource
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from serval_kernels.wire import limits, turn
+from serval_kernels.wire import sockets as tables
+from serval_kernels.wire import state as engine
+
+from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.sockets import Connection
+
+LOG = logging.getLogger(__name__)
+
+ACCEPT_MAX: Final = 64
+LINGER_NS: Final = limits.SECOND  # how long a closed connection may take to read what it was told
+FILES_MAX: Final = 1 << 20  # file descriptors beyond it are served one by one
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+
+
+class Connections:
+    """Listeners and connections. `over` is called when calls have ended because their connection has."""
+
+    def __init__(self, state: engine.State, over: Callable[[], None]) -> None:
+        self._state = state
+        self._over = over
+        count = len(state.connections)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.sockets = tables.new_sockets(count, FILES_MAX if files < 0 else min(files, FILES_MAX))
+        self.epoll = select.epoll()
+        self.by_fd: dict[int, Connection] = {}
+        self.numbered: list[Connection | None] = [None] * count
+        self.again: set[int] = set()  # numbers of those with more to do than a turn let them
+        self._free = list(range(count - 1, -1, -1))
+        self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
+        self._paused: list[int] = []
+        self._closing: dict[int, Connection] = {}  # by file descriptor: their output is all that is left
+        self._unread: dict[int, int] = {}  # failed connections that do not read: since when, by file descriptor
+        self._discarded = memoryview(bytearray(64 << 10))
+        self._phase = state.connections["phase"]
+
+    def add_listener(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Accept from a listening socket."""
+        self._listeners[listener.fileno()] = (listener, context)
+        self.epoll.register(listener.fileno(), READ)
+
+    def happened(self, fd: int) -> None:
+        """Act on what is no connection that is open: a listener, a handshake, or the last of a closed one."""
+        connection = self.by_fd.get(fd)
+        if connection is not None:
+            self._shake_hands(connection)
+        elif fd in self._listeners:
+            self._accept(*self._listeners[fd])
+        elif fd in self._closing:
+            self._discard(self._closing[fd])
+
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        for _ in range(ACCEPT_MAX):
+            try:
+                accepted, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # too many open files, or the peer has gone again
+                LOG.warning("accept: %s; no new connections for a moment", error)
+                self._pause(listener)
+                return
+            if not self._free:
+                accepted.close()
+                continue
+            try:
+                connection = Connection(accepted, address, context, time.monotonic_ns())
+            except OSError:
+                accepted.close()
+                continue
+            self.by_fd[connection.fd] = connection
+            self.epoll.register(connection.fd, READ)
+            if not connection.secure:
+                self._open(connection)
+
+    def _pause(self, listener: socket.socket) -> None:
+        """Leave a listener alone until the next tick: what it holds would wake the loop for nothing."""
+        self.epoll.modify(listener.fileno(), 0)
+        self._paused.append(listener.fileno())
+
+    def _shake_hands(self, connection: Connection) -> None:
+        try:
+            done = connection.shake_hands()
+        except OSError as error:
+            LOG.info("TLS handshake with %s: %s", connection.address, error)
+            self.close(connection)
+            return
+        if done:
+            self._open(connection)
+            if connection.number >= 0 and connection.pending():
+                self.again.add(connection.number)
+
+    def _open(self, connection: Connection) -> None:
+        if not self._free:
+            self.close(connection)
+            return
+        number = connection.number = self._free.pop()
+        self.numbered[number] = connection
+        if not connection.secure and connection.fd < len(self.sockets.numbers):
+            self.sockets.numbers[connection.fd] = number + 1
+            self.sockets.fds[number] = connection.fd
+        turn.open_connection(self._state.handle, number, time.monotonic_ns())
+
+    def watch(self, connection: Connection, *, reading: bool, writing: bool) -> None:
+        """Have epoll tell when a connection can be read, and written."""
+        if (reading, writing) != (connection.reading, connection.writing):
+            connection.reading, connection.writing = reading, writing
+            self.sockets.watched[connection.number] = writing
+            self.epoll.modify(connection.fd, (READ if reading else 0) | (WRITE if writing else 0))
+
+    def linger(self, connection: Connection) -> None:
+        """Close our side, and read on for a moment: a socket that is closed unread takes GOAWAY back from the peer."""
+        self._release(connection)
+        connection.end_output()
+        connection.since = time.monotonic_ns()
+        self.by_fd.pop(connection.fd, None)
+        self._closing[connection.fd] = connection
+        self.epoll.modify(connection.fd, READ)
+
+    def _discard(self, connection: Connection) -> None:
+        try:
+            # Not into the arena: what others have sent in this turn lies there.
+            if connection.receive(self._discarded) != 0:
+                return
+        except OSError:
+            pass
+        self._forget(connection)
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection; its calls are over."""
+        self._release(connection)
+        self._forget(connection)
+
+    def _release(self, connection: Connection) -> None:
+        """Give back the engine's row."""
+        number, connection.number = connection.number, -1
+        if number >= 0:
+            if self.sockets.fds[number] >= 0:
+                self.sockets.numbers[connection.fd] = 0
+                self.sockets.fds[number] = -1
+            self.sockets.watched[number] = 0
+            turn.close_connection(self._state.handle, number)
+            self._over()
+            self.numbered[number] = None
+            self.again.discard(number)
+            self._free.append(number)
+
+    def _forget(self, connection: Connection) -> None:
+        self.by_fd.pop(connection.fd, None)
+        self._closing.pop(connection.fd, None)
+        self._unread.pop(connection.fd, None)
+        with contextlib.suppress(OSError):
+            self.epoll.unregister(connection.fd)
+        connection.close()
+
+    def look_after(self, now: int) -> None:
+        """Accept again, and close what had its time (`now`: nanoseconds of the monotonic clock)."""
+        while self._paused:
+            self.epoll.modify(self._paused.pop(), READ)
+        high = int(self._state.turn["high_connection"][0])
+        for number in np.flatnonzero(self._phase[:high] == engine.CLOSING).tolist():
+            connection = self.numbered[number]
+            if connection is None:
+                continue
+            if not self._state.connections["dirty"][number] and not connection.writing:
+                self.linger(connection)
+            elif now - self._unread.setdefault(connection.fd, now) > LINGER_NS:  # it does not read what it is told
+                self.close(connection)
+        for connection in [c for c in self._closing.values() if now - c.since > LINGER_NS]:
+            self._forget(connection)
+        for connection in [c for c in self.by_fd.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
+            self.close(connection)
+
+    def stop_listening(self) -> None:
+        """Take no new connections."""
+        for fd, (listener, _) in self._listeners.items():
+            self.epoll.unregister(fd)
+            if listener.family == socket.AF_UNIX:
+                with contextlib.suppress(OSError):
+                    os.unlink(listener.getsockname())
+            listener.close()
+        self._listeners.clear()
+        self._paused.clear()
+
+    def leave(self, *, final: bool) -> None:
+        """Tell every peer that no new calls are taken; see `turn.leave`."""
+        for connection in self.by_fd.values():
+            if connection.number >= 0:
+                turn.leave(self._state.handle, connection.number, final)
+
+    def close_all(self) -> None:
+        """Close everything."""
+        for listener, _ in self._listeners.values():
+            listener.close()
+        for connection in [*self.by_fd.values(), *self._closing.values()]:
+            self.close(connection)
+        self.epoll.close()
+
+    def peer_of(self, number: int) -> Peer:
+        """Return who is at the other end of a connection."""
+        connection = self.numbered[number]
+        return connection.known_as() if connection is not None else Peer("unknown")
