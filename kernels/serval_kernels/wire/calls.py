@@ -252,15 +252,20 @@ def respond(s: State, number: int, source: Octets, head: int, body: int, tail: i
 def plan_answer(s: State, number: int, size: int) -> None:
     """Count what the good answer of `size` octets, prefix and all, will add to its connection's output."""
     connection = s.connections[s.streams[number].connection]
-    connection.planned += output.ANSWER_OCTETS + (size if size <= connection.max_frame else 0)
+    if not connection.planned:
+        connection.whole = 0
+    connection.planned += output.ANSWER_OCTETS
+    if size <= connection.max_frame and connection.whole + size <= limits.WHOLE_OCTETS:
+        connection.planned += size
+        connection.whole += size
 
 
 @inlined
 def begin_answer(s: State, number: int, size: int) -> int:
     """Write the frames around a good answer, which was planned; return where its `size` octets go.
 
-    What goes into the windows and into one frame is over with this. For anything else a block is taken, and
-    `end_answer` is due when its octets are there; also where the result is NONE, as there is no memory.
+    What goes into the windows, one frame and the room that was planned is over with this. For anything else a block is
+    taken, and `end_answer` is due when its octets are there; also where the result is NONE, as there is no memory.
     """
     row = s.streams[number]
     c = signed(row.connection)
@@ -269,7 +274,7 @@ def begin_answer(s: State, number: int, size: int) -> int:
         planned = signed(connection.planned)
         connection.planned = 0
         output.reserve(s, c, planned)
-    fits = size <= connection.max_frame and size <= row.send_window and size <= connection.send_window
+    fits = size <= min(connection.max_frame, row.send_window, connection.send_window, connection.whole)
     needed = output.ANSWER_OCTETS + (size if fits else 0)
     if connection.out_to + needed > connection.out_block:
         return memory.NONE
@@ -287,6 +292,7 @@ def begin_answer(s: State, number: int, size: int) -> int:
     output.wrote(connection, output.write_good_tail(s, connection, place + size, row.id))
     row.send_window -= size
     connection.send_window -= size
+    connection.whole -= size
     streams.close_stream(s, number)
     return place
 

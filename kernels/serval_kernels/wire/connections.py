@@ -52,7 +52,7 @@ def open_connection(s: State, c: int, now: int) -> None:
     row.last_stream = row.streams = row.first = row.going_away = 0
     row.carry_at = row.carry_block = row.carried = row.backlog = row.bodies = 0
     row.block_stream = row.block_flags = row.block_frames = row.block_at = row.block_octets = 0
-    row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.flush = 0
+    row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.whole = row.flush = 0
     # `dirty` stays: it says that the row stands in the list, whoever's it is.
     row.resets = row.controls = row.ordinary = row.resets_next = 0
     for i in range(row.recent.size):

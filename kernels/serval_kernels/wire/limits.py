@@ -55,6 +55,7 @@ REFUSED_OCTETS: Final = 64 << 10
 # that makes us owe it more than the third in control frames and small answers is closed.
 OUTPUT_OCTETS: Final = 256 << 10
 UNREAD_OCTETS: Final = 1 << 20
+WHOLE_OCTETS: Final = 16 << 20  # of a turn's answers that are written at once; those beyond wait as bodies
 BODIES_OCTETS: Final = 64 << 20  # of replies that wait for a peer's windows, beyond the first of them
 FLOOD_OCTETS: Final = 64 << 20
 

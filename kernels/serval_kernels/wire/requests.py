@@ -84,9 +84,9 @@ def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) 
 
 @inlined
 def trailers_are_well_formed(rows: Records, count: int) -> bool:
-    """Tell whether a list has no pseudo-header field and nothing of one connection: RFC 9113, 8.1."""
+    """Tell whether a list has no pseudo-header field and nothing of one connection: RFC 9113, 8.1, 8.2.2."""
     for i in range(count):
         meaning = rows[i].meaning
-        if meaning <= f.PSEUDO_OTHER or meaning == f.CONNECTION_SPECIFIC:
+        if meaning <= f.PSEUDO_OTHER or meaning in (f.CONNECTION_SPECIFIC, f.TE):
             return False
     return True

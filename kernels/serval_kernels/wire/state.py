@@ -59,8 +59,9 @@ CONNECTION: Final = np.dtype(
     + [(name, np.int64) for name in ("carry_at", "carry_block", "carried", "backlog", "bodies")]
     # A field block in pieces: the stream that it is of (0: none), its flags, and how many frames
     + [(name, np.int64) for name in ("block_stream", "block_flags", "block_frames", "block_at", "block_octets")]
-    # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add
-    + [(name, np.int64) for name in ("out_at", "out_block", "out_from", "out_to", "planned", "dirty", "flush")]
+    # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add, of which
+    # `whole` are messages
+    + [(name, np.int64) for name in ("out_at", "out_block", "out_from", "out_to", "planned", "whole", "dirty", "flush")]
     + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "resets_next")]
     + [("recent", np.int64, (RECENT,))],
     align=True,

@@ -1,11 +1,12 @@
 """Sockets: where a server listens, and one peer's connection, in clear text or TLS."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import ssl
 import stat
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from serval_registry.errors import InvalidArgument
 
@@ -24,7 +25,7 @@ def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]
     """
     try:
         if address.startswith(UNIX):
-            return _bind_to_path(address[len(UNIX) :]), 1
+            return _PathListener(address[len(UNIX) :]), 1
         return _bind_to_port(address, share_port)
     except OSError as error:
         raise InvalidArgument(
@@ -32,19 +33,30 @@ def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]
         ) from error
 
 
-def _bind_to_path(path: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        # What a server left behind that was killed; one that lives still answers.
-        if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
-            os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(path)
-    except BaseException:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
+class _PathListener(socket.socket):
+    """A socket under a path that is one server's as long as it lives, whether it listens yet or not."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(socket.AF_UNIX)
+        self._lock: IO[bytes] | None = None
+        try:
+            self._lock = open(f"{path}.lock", "wb")  # noqa: SIM115 - held until the socket is closed, or the process ends
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                # What a server left behind that was killed; one that lives, whosever it is, still answers.
+                if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+                    os.unlink(path)
+            self.bind(path)
+            self.setblocking(False)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the socket, and let others have the path."""
+        super().close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def _answers(path: str) -> bool:

@@ -549,6 +549,17 @@ def test_a_unix_socket(tmp_path):
         assert live(server.stub())
 
 
+def test_a_unix_socket_is_its_servers_before_that_listens(tmp_path):
+    first, second = Server(ThreadPoolExecutor(1)), Server(ThreadPoolExecutor(1))
+    address = f"unix:{tmp_path}/socket"
+    first.add_insecure_port(address)
+    with pytest.raises(InvalidArgument, match="is another server running there"):
+        second.add_insecure_port(address)
+    first.stop(0)
+    second.add_insecure_port(address)
+    second.stop(0)
+
+
 def test_addresses_that_cannot_be_had(shared, tmp_path):
     server = Server(ThreadPoolExecutor(1))
     taken, nowhere = f"127.0.0.1:{shared.port}", f"unix:{tmp_path}/no/such/folder"
