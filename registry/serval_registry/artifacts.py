@@ -35,6 +35,12 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def check_digest(sha256: str) -> None:
+    """Raise DataLoss unless a stored name can be that of content."""
+    if not _DIGEST.fullmatch(sha256):
+        raise DataLoss(f"artifact: {sha256[:80]!r} is not a SHA-256 in lower-case hex")
+
+
 class ArtifactStore:
     """A folder of immutable files named by their content."""
 
@@ -47,8 +53,7 @@ class ArtifactStore:
 
     def path(self, sha256: str) -> Path:
         """Return where content of this digest lies, or would lie."""
-        if not _DIGEST.fullmatch(sha256):
-            raise DataLoss(f"artifact: {sha256[:80]!r} is not a SHA-256 in lower-case hex")
+        check_digest(sha256)
         return self._directory / sha256[:2] / sha256[2:]
 
     def put(self, content: bytes) -> str:

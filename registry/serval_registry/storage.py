@@ -82,6 +82,9 @@ class Storage(Protocol):
     def flush(self) -> None:
         """Return once every commit that is visible now is on disk."""
 
+    def check_writer(self) -> None:
+        """Unavailable where this process held the writer's lock and may have lost it."""
+
     def claim(self, name: str, version: int) -> bool:
         """Take a number for good; False where another writer has it."""
 
@@ -90,6 +93,12 @@ class Storage(Protocol):
 
     def write(self, document: str, content: bytes) -> None:
         """Replace a small document."""
+
+    def names(self, folder: str) -> frozenset[str]:
+        """Return the names of the documents in a folder."""
+
+    def remove(self, document: str) -> None:
+        """Remove a small document, if it is there."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -131,8 +140,11 @@ class Folder:
         """Fsync files and folders."""
         self._flusher.flush()
 
+    def check_writer(self) -> None:
+        """Pass: the kernel takes an flock from nobody who is alive."""
+
     def claim(self, name: str, version: int) -> bool:  # noqa: ARG002
-        """The writer's lock has decided already: the kernel takes it from nobody who is alive."""
+        """The writer's lock has decided already."""
         return True
 
     def read(self, document: str) -> bytes | None:
@@ -144,9 +156,22 @@ class Folder:
 
     def write(self, document: str, content: bytes) -> None:
         """Replace a file."""
-        aside = self._directory / f"{document}.new"
+        path = self._directory / document
+        path.parent.mkdir(exist_ok=True)
+        aside = self._directory / f"{path.name}.new"
         aside.write_bytes(content)
-        os.replace(aside, self._directory / document)
+        os.replace(aside, path)
+
+    def names(self, folder: str) -> frozenset[str]:
+        """List a folder."""
+        try:
+            return frozenset(os.listdir(self._directory / folder))
+        except FileNotFoundError:
+            return frozenset()
+
+    def remove(self, document: str) -> None:
+        """Remove a file."""
+        (self._directory / document).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the locks."""

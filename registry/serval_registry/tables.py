@@ -209,21 +209,25 @@ class Table:
 
     def add(self, row: Row) -> None:
         """Append one row, in one commit."""
+        self._storage.check_writer()
         with _storage():
             self._table.add(pa.Table.from_pylist([row], schema=self._schema))
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
+        self._storage.check_writer()
         with _storage():
             self._table.update(where=where, values=values)
 
     def update_sql(self, where: Expr, expressions: Mapping[str, str]) -> None:
         """Set columns of the rows found to expressions, in one commit. Never with a caller's text in them."""
+        self._storage.check_writer()
         with _storage():
             self._table.update(where=where, values_sql=dict(expressions))
 
     def delete(self, where: Expr) -> None:
         """Delete the rows found, in one commit."""
+        self._storage.check_writer()
         with _storage():
             self._table.delete(where)
 
