@@ -33,10 +33,10 @@ _FREE = b"free"
 class Lease:
     """A lock over all processes, in one object; not to be taken twice by one."""
 
-    def __init__(self, store: S3Store, key: str, *, seconds: float = LEASE) -> None:
+    def __init__(self, store: S3Store, key: str, *, seconds: float | None = None) -> None:
         self._store = store
         self._key = key
-        self._seconds = seconds
+        self._seconds = LEASE if seconds is None else seconds
         self._owner = uuid.uuid4().hex
         self._guard = threading.Lock()
         self._etag: str | None = None  # of what this process has written; None: the lock is not held

@@ -12,7 +12,7 @@ DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -39,6 +39,7 @@ from serval_registry.search import (
 )
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
+from serval_registry.sweeping import Swept
 from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
 
@@ -305,6 +306,16 @@ class Registry:
         """Train the vector index now and return how many rows it covers; with fewer than 256 rows, none."""
         self._check_process()
         return self._housekeeper.build_index()
+
+    def sweep(self) -> Swept:
+        """Remove now what no version has referred to for as long as the retention says."""
+        self._check_process()
+        return self._housekeeper.sweep()
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Keep housekeeping, in every process, from merging or removing anything meanwhile."""
+        self._check_process()
+        return self._housekeeper.alone()
 
     def status(self) -> Status:
         """Return how far housekeeping is, in numbers; a few milliseconds."""

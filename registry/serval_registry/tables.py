@@ -97,7 +97,7 @@ class Database:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._connection = self._connect()
+        self._connection = connect(storage)
         storage.recover(self._is_readable)
         with _storage():
             known = set(self._connection.list_tables(limit=100).tables)
@@ -110,18 +110,10 @@ class Database:
         """Every table, for those who look after them."""
         return (self.versions, self.baselines)
 
-    def _connect(self) -> Any:
-        with _storage():
-            return lancedb.connect(
-                self._storage.tables,
-                read_consistency_interval=timedelta(0),
-                storage_options=self._storage.options or None,
-            )
-
     def _is_readable(self, name: str) -> bool:
         """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
         try:
-            table = self._connect().open_table(name)  # anew: an open connection remembers what it has read
+            table = connect(self._storage).open_table(name)  # anew: an open connection remembers what it has read
             table.search().select([table.schema.names[0]]).to_arrow()
         except (ValueError, RuntimeError, OSError):
             return False
@@ -135,6 +127,40 @@ class Database:
                 table = self._connection.create_table(name, schema=schema)
             migrate(table, name, schema)
         return Table(table, schema, self._storage)
+
+
+class Snapshot:
+    """A table as it was at one commit."""
+
+    def __init__(self, table: Any) -> None:
+        self.name: str = table.name
+        self.schema: pa.Schema = table.schema
+        self._table = table
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield columns of all rows."""
+        with _storage():
+            yield from self._table.search().select(list(columns)).to_batches(batch_size=8192)
+
+
+def connect(storage: Storage) -> Any:
+    """Return a LanceDB connection that sees what others have committed."""
+    with _storage():
+        return lancedb.connect(
+            storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
+        )
+
+
+def snapshots(storage: Storage) -> list[Snapshot]:
+    """Return every table as it is now; to be called under the writer's lock, so that they fit each other."""
+    connection = connect(storage)
+    found = []
+    with _storage():
+        for name in connection.list_tables(limit=100).tables:
+            table = connection.open_table(name)
+            table.checkout(table.version)
+            found.append(Snapshot(table))
+    return found
 
 
 class Neighbour(NamedTuple):

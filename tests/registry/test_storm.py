@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from serval_bucket import BUCKET, bucket
-from serval_storm import check, storm
+from serval_storm import LEASE, check, storm
 
 KILLS = int(os.environ.get("SERVAL_STORM_KILLS", "0"))
 
@@ -29,7 +29,7 @@ def test_a_folder_keeps_what_it_has_acknowledged(tmp_path: Path) -> None:
 def test_a_bucket_keeps_what_it_has_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    monkeypatch.setattr("serval_registry.leases.LEASE", 1.0)
+    monkeypatch.setattr("serval_registry.leases.LEASE", LEASE)
     with bucket() as environment:
         aws = {name: value for name, value in environment.items() if name.startswith("AWS_")}
         for name, value in aws.items():

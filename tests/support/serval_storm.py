@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from serval_registry import leases
 from serval_registry.artifacts import digest
 from serval_registry.errors import NotFound
 from serval_registry.model import DataType, Draft, Ref, Signature, Stage, TensorSpec
@@ -25,6 +26,7 @@ SIGNATURE = Signature(
 )
 NAME = "stormy"
 PROMOTE_EVERY = 4
+LEASE = 2.0  # a writer that was killed holds the others up for so many seconds
 
 
 @dataclass
@@ -45,6 +47,7 @@ def content(seed: str) -> bytes:
 def write(data: str, environment: Mapping[str, str], seed: str, log: Path) -> None:
     """Register for ever, promote now and then, and log every attempt and every answer; what a child process runs."""
     os.environ.update(environment)
+    leases.LEASE = LEASE
     with log.open("a", buffering=1) as lines, Registry.open(data) as registry:
         for turn in range(1_000_000):
             mine = f"{seed}-{turn}"
