@@ -222,6 +222,10 @@ class Housekeeper:
         with self._at("sweep"):
             now = datetime.now(UTC)
             swept = sweep(self._storage, self._database, now - self._retention.content)
+            self._merge()  # so that under the lock little is left to do
+            for table in self._database.tables:
+                with self._storage.writers.held():
+                    table.merge(self._retention.commits, orphans=True)
             self._storage.write(_SWEPT, json.dumps({"at": now.timestamp()}).encode())
             self._swept = Swept(*(had + has for had, has in zip(self._swept, swept, strict=True)))
             return swept

@@ -338,7 +338,7 @@ class Registry:
     def _keep_baseline(self, content: bytes) -> str:
         # Not looked for first: an equal one is rare, and a second row of it does no harm.
         sha256 = digest(content)
-        with self._baselines.settled():
+        with self._baselines.settled(), self.storage.writers.held():
             self._baselines.add({"sha256": sha256, "created": datetime.now(UTC), "content": content})
         return sha256
 

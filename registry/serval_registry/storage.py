@@ -12,7 +12,7 @@ from typing import Protocol
 
 from serval_registry.artifacts import ArtifactStore, Stored
 from serval_registry.durability import Durability, Flusher, flush_directory
-from serval_registry.errors import InvalidArgument
+from serval_registry.errors import InvalidArgument, NotFound
 from serval_registry.locks import FileLock, WriterLock
 from serval_registry.recovery import recover
 
@@ -176,6 +176,13 @@ class Folder:
     def close(self) -> None:
         """Close the locks."""
         self.writers.close()
+
+
+def check_exists(data: Path | str) -> None:
+    """Raise NotFound for a folder that holds no registry; a bucket is not asked."""
+    text = str(data)
+    if "://" not in text and not (Path(text) / "tables").is_dir():
+        raise NotFound(f"data: {text!r} holds no registry")
 
 
 def storage_of(data: Path | str, durability: Durability = Durability.DISK) -> Storage:

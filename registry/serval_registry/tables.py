@@ -282,9 +282,13 @@ class Table:
         config = IvfPq(distance_type="cosine", num_partitions=partitions, num_sub_vectors=SUB_VECTORS, num_bits=8)
         self._table.create_index("vector", config=config, replace=True)
 
-    def merge(self, keep_commits: timedelta = _FOR_GOOD) -> None:
-        """Merge small pieces, fold new rows into the index, drop older commits. RuntimeError on a commit conflict."""
-        self._table.optimize(cleanup_older_than=keep_commits)
+    def merge(self, keep_commits: timedelta = _FOR_GOOD, *, orphans: bool = False) -> None:
+        """Merge small pieces, fold new rows into the index, drop older commits. RuntimeError on a commit conflict.
+
+        With `orphans`, under the writer's lock alone, also files that no commit names: what writers that were killed,
+        and merges that gave way, have left.
+        """
+        self._table.optimize(cleanup_older_than=keep_commits, delete_unverified=orphans)
 
     @contextmanager
     def settled(self) -> Iterator[None]:

@@ -7,15 +7,16 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar
 
 from serval_registry import leases
 from serval_registry.artifacts import digest
-from serval_registry.errors import NotFound
+from serval_registry.errors import NotFound, Unavailable
 from serval_registry.model import DataType, Draft, Ref, Signature, Stage, TensorSpec
 from serval_registry.registry import Registry
 
@@ -26,6 +27,7 @@ SIGNATURE = Signature(
 )
 NAME = "stormy"
 PROMOTE_EVERY = 4
+Done = TypeVar("Done")
 LEASE = 2.0  # a writer that was killed holds the others up for so many seconds
 
 
@@ -51,13 +53,25 @@ def write(data: str, environment: Mapping[str, str], seed: str, log: Path) -> No
     with log.open("a", buffering=1) as lines, Registry.open(data) as registry:
         for turn in range(1_000_000):
             mine = f"{seed}-{turn}"
+            draft = Draft(name=NAME, description=mine, request_id=mine)
             lines.write(f"try {mine}\n")
-            version = registry.register(
-                Draft(name=NAME, description=mine), SIGNATURE, content(mine), baseline=(mine.encode(), 1), sample=b"s"
+            version = insisting(
+                lambda draft=draft, mine=mine: registry.register(  # type: ignore[misc]
+                    draft, SIGNATURE, content(mine), baseline=(mine.encode(), 1), sample=b"s"
+                )
             )
             lines.write(f"told {version.version} {mine} {version.artifact_sha256}\n")
             if turn % PROMOTE_EVERY == 0:
-                registry.set_stage(NAME, version.version, Stage.PRODUCTION)
+                insisting(lambda version=version: registry.set_stage(NAME, version.version, Stage.PRODUCTION))  # type: ignore[misc]
+
+
+def insisting(act: Callable[[], Done]) -> Done:
+    """Do something that may find the lock held for too long, until it does not."""
+    while True:
+        try:
+            return act()
+        except Unavailable:
+            continue
 
 
 def storm(data: str, logs: Path, *, writers: int, kills: int, pause: float, environment: Mapping[str, str]) -> Outcome:
@@ -123,7 +137,7 @@ def _kill(process: BaseProcess) -> None:
     process.join()
 
 
-def _wait_for_more(logs: Path, more: int, seconds: float = 60.0) -> None:
+def _wait_for_more(logs: Path, more: int, seconds: float = 180.0) -> None:
     """Wait until so many more registrations have been acknowledged."""
     wanted = len(_told(logs)) + more
     deadline = time.monotonic() + seconds
