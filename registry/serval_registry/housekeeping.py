@@ -237,7 +237,11 @@ class Housekeeper:
         return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._noted(_TRAINED, "rows")
 
     def _is_time_to_sweep(self) -> bool:
-        return time.time() - self._noted(_SWEPT, "at") > min(SWEEP_EVERY, self._retention.content).total_seconds()
+        last = self._noted(_SWEPT, "at")
+        if not last:
+            self._storage.write(_SWEPT, json.dumps({"at": time.time()}).encode())  # new: nothing is old yet
+            return False
+        return time.time() - last > min(SWEEP_EVERY, self._retention.content).total_seconds()
 
     def _noted(self, document: str, field: str) -> float:
         try:

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from serval_registry import leases
 from serval_registry.artifacts import digest
 from serval_registry.errors import NotFound, Unavailable
@@ -74,10 +76,21 @@ def insisting(act: Callable[[], Done]) -> Done:
             continue
 
 
+def fork_server() -> ForkServerContext:
+    """Return where processes begin with everything imported: LanceDB may be imported before a fork, though not used."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        # Python 3.11 does not tell the fork server of sys.path.
+        patch.setenv("PYTHONPATH", os.path.dirname(__file__))
+        patch.setenv("PYTHONWARNINGS", "ignore")  # LanceDB warns at every fork
+        forkserver.ensure_running()
+    return context
+
+
 def storm(data: str, logs: Path, *, writers: int, kills: int, pause: float, environment: Mapping[str, str]) -> Outcome:
     """Run the writers, kill a random one `kills` times and start another in its place, and then kill all."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["serval_storm"])  # LanceDB may be imported before a fork, though not used
+    context = fork_server()
     rng = random.Random(kills)
     seeds = iter(range(1_000_000))
     counts: set[int] = set()
