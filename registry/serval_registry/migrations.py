@@ -15,9 +15,9 @@ from serval_registry.errors import FailedPrecondition
 SCHEMA = 2
 SCHEMA_KEY = b"serval.schema"
 
-# By schema and table, the columns that the step to it adds. They are null in older rows.
-STEPS: dict[int, dict[str, tuple[str, ...]]] = {
-    2: {"versions": ("request_id",)},
+# By schema and table, the columns that the step to it adds, each with what it is in older rows, as SQL; None: null.
+STEPS: dict[int, dict[str, dict[str, str | None]]] = {
+    2: {"versions": {"request_id": None}},
 }
 
 
@@ -29,13 +29,27 @@ def migrate(table: Any, name: str, schema: pa.Schema) -> None:
             f"registry: table {name} has schema {stored or 'none'}; this release reads schemas 1 to {SCHEMA}"
         )
     for number in range(stored + 1, SCHEMA + 1):
-        present = set(table.schema.names)
-        missing = [column for column in STEPS[number].get(name, ()) if column not in present]
-        if missing:
-            table.add_columns([schema.field(column) for column in missing])
-        table.update_field_metadata(
-            {"path": table.schema.names[0], "metadata": {SCHEMA_KEY.decode(): str(number)}}
-        )
+        for column, value in STEPS[number].get(name, {}).items():
+            if column not in table.schema.names:
+                _add(table, schema.field(column), value)
+        _note(table, table.schema.names[0], {SCHEMA_KEY: str(number).encode()})
+
+
+def _add(table: Any, column: pa.Field, value: str | None) -> None:
+    if value is None:
+        table.add_columns(column)
+    else:
+        table.add_columns({column.name: f"cast({value} as {_sql_type(column.type)})"})
+    _note(table, column.name, column.metadata or {})
+
+
+def _note(table: Any, column: str, metadata: dict[bytes, bytes]) -> None:
+    texts = {key.decode(): text.decode() for key, text in metadata.items()}
+    table.update_field_metadata({"path": column, "metadata": texts})
+
+
+def _sql_type(datatype: pa.DataType) -> str:
+    return {pa.string(): "string", pa.int64(): "bigint", pa.bool_(): "boolean", pa.float64(): "double"}[datatype]
 
 
 def stored_schema(table: Any) -> int | None:

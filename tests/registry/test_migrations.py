@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 
 import lancedb
+import pyarrow as pa
 import pytest
 from serval_registry import migrations
 from serval_registry.migrations import SCHEMA, STEPS, stored_schema
@@ -83,3 +84,15 @@ def test_a_migration_that_was_cut_short_goes_on(old: Path, monkeypatch: pytest.M
     with Registry.open(old) as registry:
         assert registry.resolve(Ref("wine")).version == 2
     assert schemas(old) == [SCHEMA, SCHEMA]
+
+
+def test_a_column_that_is_never_null_gets_a_value_in_older_rows(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = pa.field("label", pa.string(), nullable=False, metadata={b"meaning": b"a label"})
+    monkeypatch.setitem(STEPS, 3, {"versions": {"label": "'none'"}})
+    monkeypatch.setattr(migrations, "SCHEMA", 3)
+    table = lancedb.connect(old / "tables").open_table("versions")
+    migrations.migrate(table, "versions", VERSIONS.append(label))
+    assert stored_schema(table) == 3
+    assert table.schema.field("label").metadata == label.metadata
+    assert set(table.to_arrow()["label"].to_pylist()) == {"none"}
+    table.add(pa.Table.from_pylist([table.to_arrow().to_pylist()[0] | {"label": "x"}], schema=table.schema))
