@@ -4,7 +4,7 @@ Any number of threads and processes may have one directory open. Open it after a
 does not survive a fork.
 
     DIRECTORY/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
-    DIRECTORY/tables/*.lance         versions, baselines
+    DIRECTORY/tables/*.lance         versions, baselines, journal
     DIRECTORY/*.lock                 the writers' queue and lock, the housekeepers' lock
 """
 
@@ -20,11 +20,17 @@ import numpy.typing as npt
 from lancedb import col, lit
 from lancedb.expr import Expr
 
-from serval_registry import filters, listing, stages
+from serval_registry import filters, listing
 from serval_registry.artifacts import ArtifactStore, digest
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition
 from serval_registry.housekeeping import Housekeeper
+from serval_registry.lifecycle import lineage, names
+from serval_registry.lifecycle.desk import Desk
+from serval_registry.lifecycle.edits import Edits
+from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
+from serval_registry.lifecycle.governance import Governance
+from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.locks import WriterLock
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.search import (
@@ -64,10 +70,15 @@ class Registry:
         self._lock = WriterLock(directory)
         with self._lock.held():
             self._database = Database(directory / "tables")
+            self.journal = Journal(self._database.journal, self._database.versions)
+            self.journal.open()
         self._versions = self._database.versions
         self._baselines = self._database.baselines
         self._index_threshold = index_threshold
         self._housekeeper = Housekeeper(directory, self._database, self._lock, index_threshold)
+        desk = Desk(self._versions, self.journal, self._writing, self._find, self.artifact)
+        self.governance = Governance(desk)
+        self.edits = Edits(desk)
 
     @classmethod
     def open(cls, data: Path, *, index_threshold: int = INDEX_THRESHOLD) -> Self:
@@ -99,6 +110,7 @@ class Registry:
         *,
         baseline: tuple[bytes, int] | None,
         sample: bytes | None,
+        actor: Actor = ANONYMOUS,
     ) -> Version:
         """Store a new version under the next number of its name; `baseline` is the content and its number of rows.
 
@@ -106,6 +118,7 @@ class Registry:
         when nothing was done. Whether the artifact is a sound model is `onnx_check`'s question.
         """
         check_draft(draft)
+        origin = lineage.pinned(draft.lineage, lambda parent: self._find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
         content, rows = baseline or (None, 0)
@@ -117,48 +130,51 @@ class Registry:
             "baseline_rows": rows,
             "vector_source": USER_VECTOR if given else DEFAULT_VECTOR,
             "vector": vector,
+            **lineage.columns(origin),
         }
-        with self._writing() as (revision, moment):
+        with self._writing() as change:
             row |= {
                 "version": self._highest(draft.name) + 1,
-                "revision": revision,
-                "created": moment,
-                "updated": moment,
+                "label": names.choose_label(self._versions, draft),
+                "revision": change.revision,
+                "created": change.moment,
+                "updated": change.moment,
             }
+            said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
+            change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
 
-    def set_stage(self, name: str, version: int, stage: Stage) -> StageChange:
-        """Move a version. Moving one to production archives, in the same commit, the one that was there."""
-        with self._writing() as (revision, moment):
-            found = self._find(Ref(name, version=version))
-            if found.stage is stage:
-                return StageChange(found, 0)
-            archived = stages.move(self._versions, found, stage, revision=revision, moment=moment)
-            return StageChange(self._find(found.ref), archived)
+    def set_stage(self, name: str, version: int, stage: Stage, actor: Actor = ANONYMOUS) -> StageChange:
+        """Move a version; see Governance.move."""
+        return self.governance.move(name, version, stage, actor)
 
-    def delete(self, name: str, version: int) -> None:
-        """Remove a version; its number stays taken. FailedPrecondition for one in production.
+    def delete(self, name: str, version: int, actor: Actor = ANONYMOUS) -> None:
+        """Remove a version; its number and label stay taken. FailedPrecondition for one in production.
 
         Its artifact stays on disk: other versions may share it.
         """
-        with self._writing() as (revision, moment):
+        with self._writing() as change:
             found = self._find(Ref(name, version=version))
             if found.stage is Stage.PRODUCTION:
                 raise FailedPrecondition(
                     f"{found.ref} is in production and cannot be deleted; move it to another stage, or promote another "
                     "version, first"
                 )
-            values: Row = {"deleted": True, "revision": revision, "updated": moment}
+            change.announce(actor, Action.DELETE, found.ref, {"stage": str(found.stage), "aliases": [*found.aliases]})
+            values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
 
-    def set_baseline(self, name: str, version: int, blob: bytes, rows: int) -> None:
+    def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
         sha256 = self._keep_baseline(blob)
-        with self._writing() as (revision, moment):
-            self._find(Ref(name, version=version))
-            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows, "revision": revision, "updated": moment}
-            self._versions.update(filters.exactly(name, version), values)
+        with self._writing() as change:
+            found = self._find(Ref(name, version=version))
+            change.announce(actor, Action.BASELINE, found.ref, {"sha256": sha256, "rows": rows})
+            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows}
+            self._versions.update(
+                filters.exactly(name, version), values | {"revision": change.revision, "updated": change.moment}
+            )
 
     # Reading
 
@@ -288,12 +304,14 @@ class Registry:
         return self._housekeeper.build_index()
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[int, datetime]]:
+    def _writing(self) -> Iterator[Change]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        with self._versions.settled(), self._lock.held():
-            # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
-            yield self._versions.commit() + 1, datetime.now(UTC)
+        # The revision is above every one given before, as each write made a commit; whoever sees one has seen all
+        # before.
+        with self.journal.settled(), self._versions.settled(), self._lock.held():
+            with self.journal.change(self._versions.commit() + 1) as change:
+                yield change
         self._housekeeper.wrote()
 
     def _check_process(self) -> None:
@@ -316,8 +334,9 @@ class Registry:
 
     def _row(self, ref: Ref, columns: Collection[str]) -> Row:
         alive = filters.all_of(filters.named(ref.name), filters.alive())
-        if ref.version is not None:
-            found = self._versions.select(alive & filters.exactly(ref.name, ref.version), [*columns], limit=1)
+        exact = filters.by_name(ref)
+        if exact is not None:
+            found = self._versions.select(alive & exact, [*columns], limit=1)
         else:
             staged = filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION]))
             found = self._newest(staged, columns)
