@@ -20,6 +20,12 @@ def all_of(*conditions: Expr | None) -> Expr:
     return reduce(lambda left, right: left & right, (condition for condition in conditions if condition is not None))
 
 
+def maybe_all_of(*conditions: Expr | None) -> Expr | None:
+    """Return the conjunction of the conditions that are given, None for none."""
+    given = [condition for condition in conditions if condition is not None]
+    return all_of(*given) if given else None
+
+
 def alive() -> Expr:
     """Rows that have not been deleted."""
     return col("deleted") == lit(False)

@@ -113,8 +113,8 @@ class Ref(NamedTuple):
         if _LABEL_PATTERN.fullmatch(tail):
             return cls(name, label=tail)
         raise InvalidArgument(
-            f"{field_name}: {tail[:80]!r} is neither a version number (1, 2, 3), a stage ({', '.join(Stage)}), an alias "
-            "(letters, digits, '_' and '-', beginning with a letter) nor a semantic version (1.4.0)"
+            f"{field_name}: {tail[:80]!r} is neither a version number (1, 2, 3), a stage ({', '.join(Stage)}), "
+            "an alias (letters, digits, '_' and '-', beginning with a letter) nor a semantic version (1.4.0)"
         )
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ does not survive a fork.
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -25,7 +25,8 @@ from serval_registry.artifacts import ArtifactStore, digest
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition
 from serval_registry.housekeeping import Housekeeper
-from serval_registry.lifecycle import lineage, names
+from serval_registry.lifecycle import audit, lineage, names
+from serval_registry.lifecycle.audit import Proof
 from serval_registry.lifecycle.desk import Desk
 from serval_registry.lifecycle.edits import Edits
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
@@ -291,6 +292,11 @@ class Registry:
             index_threshold=self._index_threshold,
         )
 
+    def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
+        """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
+        self._check_process()
+        return audit.verify(self.journal, self._versions, known or {})
+
     # Housekeeping, which otherwise goes on by itself
 
     def optimize(self) -> None:
@@ -307,12 +313,13 @@ class Registry:
     def _writing(self) -> Iterator[Change]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        # The revision is above every one given before, as each write made a commit; whoever sees one has seen all
-        # before.
-        with self.journal.settled(), self._versions.settled(), self._lock.held():
-            with self.journal.change(self._versions.commit() + 1) as change:
-                yield change
+        with self.journal.settled(), self._versions.settled(), self._lock.held(), self._change() as change:
+            yield change
         self._housekeeper.wrote()
+
+    def _change(self) -> AbstractContextManager[Change]:
+        # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
+        return self.journal.change(self._versions.commit() + 1)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

@@ -1,6 +1,7 @@
 """Moving a version between stages; at most one version of a name is in production.
 
-Which moves are legal stands in `lifecycle.transitions`. A promotion writes two rows, and both in one commit: no reader ever sees no version in production, or two.
+Which moves are legal stands in `lifecycle.transitions`. A promotion writes two rows, and both in one commit: no reader
+ever sees no version in production, or two.
 """
 
 from datetime import datetime

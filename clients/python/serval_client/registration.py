@@ -13,6 +13,7 @@ from serval_protos.v1 import common_pb2, registry_pb2
 
 from serval_client import extras, forms
 from serval_client.errors import InvalidArgument
+from serval_client.records import Lineage, lineage_message
 
 CHUNK_BYTES = 1 << 20
 
@@ -55,6 +56,9 @@ class Draft:
     vector: Sequence[float] | None = None
     sample: forms.RowsLike = None
     keep_sample: bool = False
+    label: str = ""
+    bump: str = ""
+    lineage: Lineage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,9 @@ def _header(draft: Draft) -> registry_pb2.RegisterHeader:
         missing=missing[draft.missing_allowed],
         vector=[float(value) for value in draft.vector] if draft.vector is not None else None,
         keep_sample=draft.keep_sample,
+        label=draft.label,
+        bump=draft.bump,
+        lineage=lineage_message(draft.lineage),
     )
 
 

@@ -35,7 +35,13 @@ class Edits:
             change.announce(actor, Action.ALIAS, Ref(name, version=version or led), said)
             gains = None if wanted is None else {"version": wanted.version, "aliases": filters.line(wanted.aliases)}
             names.move_alias(
-                self._desk.versions, name, alias, gains=gains, loses=before, revision=change.revision, moment=change.moment
+                self._desk.versions,
+                name,
+                alias,
+                gains=gains,
+                loses=before,
+                revision=change.revision,
+                moment=change.moment,
             )
             return int(led)
 

@@ -96,7 +96,9 @@ def check_policy(policy: Policy) -> None:
         raise InvalidArgument(f"thresholds: {len(policy.thresholds)}; wanted at most {THRESHOLDS_MAX}")
     for threshold in policy.thresholds:
         if not threshold.metric or not math.isfinite(threshold.value):
-            raise InvalidArgument(f"thresholds: {threshold.metric[:80]!r} {threshold.value}; wanted a name and a number")
+            raise InvalidArgument(
+                f"thresholds: {threshold.metric[:80]!r} {threshold.value}; wanted a name and a number"
+            )
     if not 0 <= policy.approvals <= APPROVALS_MAX:
         raise InvalidArgument(f"approvals: {policy.approvals}; wanted 0 to {APPROVALS_MAX}")
     check_checklist(policy.checklist, "checklist")
@@ -189,9 +191,7 @@ def _parity(parity: Parity | None) -> GateResult:
 def _approval(policy: Policy, standing: Standing) -> GateResult:
     whose = "any identity" if policy.self_approval else "another identity than the requester's"
     found = f"approved by {', '.join(standing.approvers)}" if standing.approvers else "not approved"
-    return GateResult(
-        "approval", f"{policy.approvals} by {whose}", found, len(standing.approvers) >= policy.approvals
-    )
+    return GateResult("approval", f"{policy.approvals} by {whose}", found, len(standing.approvers) >= policy.approvals)
 
 
 def _tensors(side: str, mine: Sequence[TensorSpec], theirs: Sequence[TensorSpec]) -> list[str]:

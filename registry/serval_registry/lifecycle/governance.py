@@ -1,4 +1,4 @@
-"""Who may bring what to production: policies, requests and their verdicts, gates, promotion and rollback."""
+"""Who may bring what to production: policies, requests and their reviews, gates, promotion and rollback."""
 
 from collections.abc import Sequence
 
@@ -99,17 +99,17 @@ class Governance:
     # Requests
 
     def requests(self, name: str = "", *, pending: bool = False) -> dict[int, Request]:
-        """Return the requests of a name, or of all, by id; with `pending` only those that can still become something."""
+        """Return the requests of a name, or of all, by id; with `pending` only open and approved ones."""
         names = [name] if name else self._names_with_requests()
         found = requests.fold(self._desk.journal.facts(names, requests.ACTIONS)) if names else {}
-        return {number: r for number, r in found.items() if r.pending or not pending}
+        return {key: r for key, r in found.items() if r.pending or not pending}
 
-    def request(self, id: int) -> Request:
+    def request(self, number: int) -> Request:
         """Return a request; NotFound for a number that is none."""
-        made = self._desk.journal.select(filters.numbered(id))
-        found = self.requests(made[0].name).get(id) if made else None
+        made = self._desk.journal.select(filters.numbered(number))
+        found = self.requests(made[0].name).get(number) if made else None
         if found is None:
-            raise NotFound(f"id: there is no request {id}")
+            raise NotFound(f"id: there is no request {number}")
         return found
 
     def ask(self, ref: Ref, stage: Stage, actor: Actor, reason: str, done: Sequence[str]) -> Request:
@@ -137,24 +137,24 @@ class Governance:
             )
         return self.request(entry.number)
 
-    def tick(self, id: int, items: Sequence[str], actor: Actor) -> Request:
+    def tick(self, number: int, items: Sequence[str], actor: Actor) -> Request:
         """Say that items of a request's checklist are done."""
         with self._desk.writing():
-            found = self.request(id)
+            found = self.request(number)
             if not found.pending:
-                raise FailedPrecondition(f"request {id} is {found.status}; its checklist is closed")
+                raise FailedPrecondition(f"request {number} is {found.status}; its checklist is closed")
             check_known(items, [item for item, _ in found.checklist], "done")
-            said = {"request": id, "done": list(items)}
+            said = {"request": number, "done": list(items)}
             self._desk.journal.append(actor, Action.CHECKLIST, found.ref, said)
-        return self.request(id)
+        return self.request(number)
 
-    def say(self, id: int, actor: Actor, action: Action, reason: str) -> Request:
+    def say(self, number: int, actor: Actor, action: Action, reason: str) -> Request:
         """Approve, refuse or withdraw a request."""
         with self._desk.writing():
-            found = self.request(id)
-            requests.check_verdict(found, actor, action, reason)
-            self._desk.journal.append(actor, action, found.ref, {"request": id, "reason": reason})
-        return self.request(id)
+            found = self.request(number)
+            requests.check_review(found, actor, action, reason)
+            self._desk.journal.append(actor, action, found.ref, {"request": number, "reason": reason})
+        return self.request(number)
 
     def _commit(
         self,
@@ -172,9 +172,7 @@ class Governance:
             moves.append([displaced, str(Stage.PRODUCTION), str(Stage.ARCHIVED)])
         said = {"moves": moves, "reason": reason, "gates": [gate._asdict() for gate in checked]}
         change.announce(actor, action, version.ref, said)
-        stages.move(
-            self._desk.versions, version, stage, displaced, revision=change.revision, moment=change.moment
-        )
+        stages.move(self._desk.versions, version, stage, displaced, revision=change.revision, moment=change.moment)
         return StageChange(self._desk.find(version.ref), displaced)
 
     def _before(self, name: str) -> int:

@@ -24,7 +24,7 @@ def periods(moves: Sequence[Entry]) -> list[Period]:
     """Return the times in production of one name, oldest first; `moves` are its facts."""
     found: list[Period] = []
     for entry in moves:
-        for version, before, after in entry.details["moves"]:
+        for version, before, _ in entry.details["moves"]:
             if before == Stage.PRODUCTION:
                 found = _ended(found, version, entry)
         for version, _, after in entry.details["moves"]:

@@ -51,9 +51,7 @@ class Change:
 
     def announce(self, actor: Actor, action: Action, ref: Ref, details: Mapping[str, Any]) -> None:
         """Write down what is about to be committed, once, before it is."""
-        self.announced = self._journal.append(
-            actor, action, ref, details, revision=self.revision, moment=self.moment
-        )
+        self.announced = self._journal.append(actor, action, ref, details, revision=self.revision, moment=self.moment)
 
 
 class Journal:
@@ -68,7 +66,7 @@ class Journal:
         """Begin the journal where there is none, and settle what a crash has left. The lock is held."""
         head = self._newest()
         if not head.number:
-            self.append(REGISTRY, Action.BEGIN, Ref(""), {"revision": self._highest_revision()})
+            self.append(REGISTRY, Action.BEGIN, Ref(""), {"revision": self.highest_revision()})
             return
         self.heal()
         announced = self._highest_announced()
@@ -164,6 +162,11 @@ class Journal:
         where = (col("number") >= lit(first)) & (col("number") <= lit(last))
         return self._table.select(where, self._table.columns, order={"number": True})
 
+    def highest_revision(self) -> int:
+        """Return the revision of the newest rows of `versions`."""
+        rows = self._versions.select(None, ["revision"], order={"revision": False}, limit=1)
+        return int(rows[0]["revision"]) if rows else 0
+
     def _read(self, where: Expr, *, limit: int | None = None, newest_first: bool = False) -> list[Entry]:
         rows = self._table.select(where, ["number", "entry"], order={"number": not newest_first}, limit=limit)
         return [_entry(row) for row in rows]
@@ -185,11 +188,8 @@ class Journal:
         return head
 
     def _is_made(self, revision: int) -> bool:
-        return bool(self._versions.select(col("revision") == lit(revision), ["revision"], limit=1))
-
-    def _highest_revision(self) -> int:
-        rows = self._versions.select(None, ["revision"], order={"revision": False}, limit=1)
-        return int(rows[0]["revision"]) if rows else 0
+        # Or newer: after a power cut the entry of a later change of the same rows may be what is lost.
+        return bool(self._versions.select(col("revision") >= lit(revision), ["revision"], limit=1))
 
     def _highest_announced(self) -> int:
         apart = self._read(col("action").isin([str(Action.BEGIN), str(Action.RECOVERED), str(Action.VOID)]))
@@ -197,8 +197,8 @@ class Journal:
         told = self._table.select(
             col("revision") > lit(0), ["number", "revision"], order={"revision": False}, limit=len(voided) + 1
         )
-        known = [row["revision"] for row in told if row["number"] not in voided]
-        return max([*known, *(entry.details["revision"] for entry in apart if entry.action is not Action.VOID)])
+        known = [int(row["revision"]) for row in told if row["number"] not in voided]
+        return max([0, *known, *(int(entry.details["revision"]) for entry in apart if entry.action is not Action.VOID)])
 
 
 def _row(entry: Entry) -> Row:

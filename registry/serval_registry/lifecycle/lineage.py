@@ -123,7 +123,9 @@ def refuse_cycle(table: Table, child: Ref, parents: Collection[Parent]) -> None:
         if ref in seen:
             continue
         seen.add(ref)
-        waiting.extend(parent.model for node in _nodes(table, [Ref.parse(ref)]).values() for parent in node.lineage.parents)
+        waiting.extend(
+            parent.model for node in _nodes(table, [Ref.parse(ref)]).values() for parent in node.lineage.parents
+        )
 
 
 def _climb(table: Table, nodes: dict[str, Node], edges: dict[Edge, None], start: str, generations: int) -> bool:
@@ -179,4 +181,6 @@ def _node(row: Row) -> Node:
 
 def _check_text(text: str, field_name: str, *, wanted: bool = False) -> None:
     if (wanted and not text) or len(text) > TEXT_MAX or (text and not text.isprintable()):
-        raise InvalidArgument(f"{field_name}: {text[:80]!r}; wanted {'1' if wanted else '0'} to {TEXT_MAX} printable characters")
+        raise InvalidArgument(
+            f"{field_name}: {text[:80]!r}; wanted {'1' if wanted else '0'} to {TEXT_MAX} printable characters"
+        )

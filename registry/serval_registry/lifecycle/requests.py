@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Review:
     """What one identity has said: an approval, a refusal or the withdrawal."""
 
     actor: Actor
@@ -59,7 +59,7 @@ class Request:
     needed: int
     self_approval: bool
     status: Status = Status.OPEN
-    verdicts: tuple[Verdict, ...] = ()
+    reviews: tuple[Review, ...] = ()
 
     @property
     def ref(self) -> Ref:
@@ -74,7 +74,7 @@ class Request:
     @property
     def approvers(self) -> list[str]:
         """Who has approved."""
-        return [verdict.actor.name for verdict in self.verdicts if verdict.action is Action.APPROVE]
+        return [review.actor.name for review in self.reviews if review.action is Action.APPROVE]
 
     @property
     def pending(self) -> bool:
@@ -118,7 +118,7 @@ def merged_checklist(wanted: Sequence[str], done: Sequence[str]) -> list[tuple[s
     return [(item, item in done) for item in wanted] + [(item, True) for item in done if item not in wanted]
 
 
-def check_verdict(request: Request, actor: Actor, action: Action, reason: str) -> None:
+def check_review(request: Request, actor: Actor, action: Action, reason: str) -> None:
     """Raise FailedPrecondition unless this identity may say this of a request now, InvalidArgument without a reason."""
     check_reason(reason, wanted=action is Action.REFUSE)
     if not request.pending:
@@ -170,8 +170,8 @@ def _told(request: Request, entry: Entry) -> Request:
     if entry.action is Action.CHECKLIST:
         ticked = set(entry.details["done"])
         return replace(request, checklist=tuple((item, done or item in ticked) for item, done in request.checklist))
-    verdict = Verdict(entry.actor, entry.action, entry.time, entry.details["reason"])
-    request = replace(request, verdicts=(*request.verdicts, verdict))
+    review = Review(entry.actor, entry.action, entry.time, entry.details["reason"])
+    request = replace(request, reviews=(*request.reviews, review))
     if entry.action is Action.REFUSE:
         return replace(request, status=Status.REFUSED)
     if entry.action is Action.WITHDRAW:

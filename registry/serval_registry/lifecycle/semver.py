@@ -48,7 +48,9 @@ class SemanticVersion(_Parts):
                 "MAJOR.MINOR.PATCH, such as 1.4.0 or 1.4.0-rc.1"
             )
         major, minor, patch, prerelease, build = found.groups()
-        return cls(int(major), int(minor), int(patch), tuple((prerelease or "").split(".")) if prerelease else (), build or "")
+        return cls(
+            int(major), int(minor), int(patch), tuple((prerelease or "").split(".")) if prerelease else (), build or ""
+        )
 
     def bumped(self, bump: Bump) -> "SemanticVersion":
         """Return the next release: 1.4.2 becomes 2.0.0, 1.5.0 or 1.4.3; 1.4.2-rc.1 by a patch becomes 1.4.2."""
@@ -70,7 +72,7 @@ class SemanticVersion(_Parts):
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, SemanticVersion):
             return NotImplemented
-        return self.precedence < other.precedence  # type: ignore[operator]
+        return self.precedence < other.precedence
 
     def __hash__(self) -> int:
         return hash(self.precedence)

@@ -83,7 +83,7 @@ def test_checklists_refusals_and_withdrawals(registry, add):
     with pytest.raises(InvalidArgument, match="reason"):
         governance.say(asked.id, BOB, Action.REFUSE, " ")
     refused = governance.say(asked.id, BOB, Action.REFUSE, "too early")
-    assert (refused.status, refused.verdicts[-1].reason) == (Status.REFUSED, "too early")
+    assert (refused.status, refused.reviews[-1].reason) == (Status.REFUSED, "too early")
     with pytest.raises(FailedPrecondition, match="is refused"):
         governance.say(asked.id, CAROL, Action.APPROVE, "")
     again = governance.ask(Ref("wine"), Stage.PRODUCTION, ALICE, "", [])
