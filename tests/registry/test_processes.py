@@ -46,6 +46,8 @@ def test_four_processes_get_a_hundred_consecutive_versions(directory: Path) -> N
     with Registry.open(directory) as registry:
         assert [version.version for version in registry.versions("hot")] == list(range(100, 0, -1))
         assert {str(v.version): v.artifact_sha256 for v in registry.versions("hot")} == {n: sha for n, sha, _ in lines}
+        proof = registry.verify_journal()
+        assert (proof.faults, proof.entries) == ((), 101)
 
 
 @pytest.mark.slow
@@ -70,6 +72,7 @@ def test_what_a_killed_process_had_acknowledged_is_readable(directory: Path) -> 
             registry.register(Draft(name="mortal"), version.signature, b"next", baseline=None, sample=None).version
             == len(numbers) + 1
         )
+        assert registry.verify_journal().faults == ()
 
 
 @pytest.mark.slow
@@ -99,6 +102,9 @@ def test_every_reader_sees_one_version_in_production_while_processes_promote(
         archived = sorted(int(line[1]) for line in lines)
         last = registry.resolve(Ref("m", stage=Stage.PRODUCTION)).version
         assert archived == sorted({*range(1, 23), 24} - {last})
+        assert registry.verify_journal().faults == ()
+        periods = registry.governance.history("m")
+        assert [period.until for period in periods[:-1]] == [period.since for period in periods[1:]]
 
 
 def test_another_process_is_seen_through_changes(directory: Path, signature: Signature) -> None:
