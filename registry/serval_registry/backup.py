@@ -45,7 +45,9 @@ def backup(registry: Registry, target: Path | str, progress: Progress = lambda _
             tables = snapshots(registry.storage)
         # Rows come last: a copy that was cut short shows no version.
         lost, contents, size = _copy_contents(registry.storage, place, tables, progress)
-        versions = sum(_copy_table(table, place) for table in sorted(tables, key=lambda table: table.name == "versions"))
+        versions = sum(
+            _copy_table(table, place) for table in sorted(tables, key=lambda table: table.name == "versions")
+        )
     for name in registry.storage.names(_UNLOADED):
         place.write(f"{_UNLOADED}/{name}", b"")
     place.flush()

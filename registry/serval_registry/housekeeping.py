@@ -118,7 +118,7 @@ class Housekeeper:
         self._turn_of_processes.close()
 
     def optimize(self) -> None:
-        """Merge the pieces of both tables now."""
+        """Merge the pieces of every table now."""
         with self.alone():
             self._merge()
 

@@ -17,7 +17,7 @@ SCHEMA_KEY = b"serval.schema"
 
 # By schema and table, the columns that the step to it adds, each with what it is in older rows, as SQL; None: null.
 STEPS: dict[int, dict[str, dict[str, str | None]]] = {
-    2: {"versions": {"request_id": None}},
+    2: {"versions": {"request_id": None, "label": "''", "aliases": "''", "parents": "''", "lineage": "'{}'"}},
 }
 
 

@@ -4,7 +4,7 @@ Any number of threads and processes may have one directory open. Open it after a
 does not survive a fork.
 
     DATA/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
-    DATA/tables/*.lance         versions, baselines
+    DATA/tables/*.lance         versions, baselines, journal
     DATA/*.lock                 the writers' queue and lock, the housekeepers' lock
 
 DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised, and what each promise rests on.
@@ -22,12 +22,19 @@ import numpy.typing as npt
 from lancedb import col, lit
 from lancedb.expr import Expr
 
-from serval_registry import filters, listing, stages
+from serval_registry import filters, listing
 from serval_registry.artifacts import digest
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from serval_registry.housekeeping import Housekeeper, Retention, Status
+from serval_registry.lifecycle import audit, lineage, names
+from serval_registry.lifecycle.audit import Proof
+from serval_registry.lifecycle.desk import Desk
+from serval_registry.lifecycle.edits import Edits
+from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
+from serval_registry.lifecycle.governance import Governance
+from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.search import (
     DEFAULT_VECTOR,
@@ -42,7 +49,6 @@ from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
 from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
-
 
 RETENTION = Retention()
 
@@ -70,10 +76,16 @@ class Registry:
         self._artifacts = storage.artifacts
         with storage.writers.held():
             self.database = Database(storage)
+            self.journal = Journal(self.database.journal, self.database.versions)
+            self.journal.open()
+            storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
         self._index_threshold = index_threshold
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
+        desk = Desk(self._versions, self.journal, self._writing, self._find, self.artifact)
+        self.governance = Governance(desk)
+        self.edits = Edits(desk)
 
     @classmethod
     def open(
@@ -113,6 +125,7 @@ class Registry:
         *,
         baseline: tuple[bytes, int] | None,
         sample: bytes | None,
+        actor: Actor = ANONYMOUS,
     ) -> Version:
         """Store a new version under the next number of its name; `baseline` is the content and its number of rows.
 
@@ -121,6 +134,7 @@ class Registry:
         done. Whether the artifact is a sound model is `onnx_check`'s question.
         """
         check_draft(draft)
+        origin = lineage.pinned(draft.lineage, lambda parent: self._find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
         content, rows = baseline or (None, 0)
@@ -133,52 +147,55 @@ class Registry:
             "baseline_rows": rows,
             "vector_source": USER_VECTOR if given else DEFAULT_VECTOR,
             "vector": vector,
+            **lineage.columns(origin),
         }
-        with self._writing() as (revision, moment):
+        with self._writing() as change:
             earlier = self._registered(draft, row["artifact_sha256"])
             if earlier is not None:
                 return earlier
             self._keep(artifact, sample)
             row |= {
                 "version": self._next_number(draft.name),
-                "revision": revision,
-                "created": moment,
-                "updated": moment,
+                "label": names.choose_label(self._versions, draft),
+                "revision": change.revision,
+                "created": change.moment,
+                "updated": change.moment,
             }
+            said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
+            change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
 
-    def set_stage(self, name: str, version: int, stage: Stage) -> StageChange:
-        """Move a version. Moving one to production archives, in the same commit, the one that was there."""
-        with self._writing() as (revision, moment):
-            found = self._find(Ref(name, version=version))
-            if found.stage is stage:
-                return StageChange(found, 0)
-            archived = stages.move(self._versions, found, stage, revision=revision, moment=moment)
-            return StageChange(self._find(found.ref), archived)
+    def set_stage(self, name: str, version: int, stage: Stage, actor: Actor = ANONYMOUS) -> StageChange:
+        """Move a version; see Governance.move."""
+        return self.governance.move(name, version, stage, actor)
 
-    def delete(self, name: str, version: int) -> None:
-        """Remove a version; its number stays taken. FailedPrecondition for one in production.
+    def delete(self, name: str, version: int, actor: Actor = ANONYMOUS) -> None:
+        """Remove a version; its number and label stay taken. FailedPrecondition for one in production.
 
         Housekeeping removes its artifact after a while, unless other versions share it.
         """
-        with self._writing() as (revision, moment):
+        with self._writing() as change:
             found = self._find(Ref(name, version=version))
             if found.stage is Stage.PRODUCTION:
                 raise FailedPrecondition(
                     f"{found.ref} is in production and cannot be deleted; move it to another stage, or promote another "
                     "version, first"
                 )
-            values: Row = {"deleted": True, "revision": revision, "updated": moment}
+            change.announce(actor, Action.DELETE, found.ref, {"stage": str(found.stage), "aliases": [*found.aliases]})
+            values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
 
-    def set_baseline(self, name: str, version: int, blob: bytes, rows: int) -> None:
+    def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
         sha256 = self._keep_baseline(blob)
-        with self._writing() as (revision, moment):
-            self._find(Ref(name, version=version))
-            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows, "revision": revision, "updated": moment}
-            self._versions.update(filters.exactly(name, version), values)
+        with self._writing() as change:
+            found = self._find(Ref(name, version=version))
+            change.announce(actor, Action.BASELINE, found.ref, {"sha256": sha256, "rows": rows})
+            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows}
+            self._versions.update(
+                filters.exactly(name, version), values | {"revision": change.revision, "updated": change.moment}
+            )
 
     # Reading
 
@@ -295,6 +312,11 @@ class Registry:
             index_threshold=self._index_threshold,
         )
 
+    def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
+        """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
+        self._check_process()
+        return audit.verify(self.journal, self._versions, known or {})
+
     # Housekeeping, which otherwise goes on by itself
 
     def optimize(self) -> None:
@@ -323,13 +345,17 @@ class Registry:
         return self._housekeeper.status()
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[int, datetime]]:
+    def _writing(self) -> Iterator[Change]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        with self._versions.settled(), self.storage.writers.held():
-            # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
-            yield self._versions.commit() + 1, datetime.now(UTC)
+        # One flush for both tables
+        with self._versions.settled(), self.storage.writers.held(), self._change() as change:
+            yield change
         self._housekeeper.wrote()
+
+    def _change(self) -> AbstractContextManager[Change]:
+        # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
+        return self.journal.change(self._versions.commit() + 1)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -374,8 +400,9 @@ class Registry:
 
     def _row(self, ref: Ref, columns: Collection[str]) -> Row:
         alive = filters.all_of(filters.named(ref.name), filters.alive())
-        if ref.version is not None:
-            found = self._versions.select(alive & filters.exactly(ref.name, ref.version), [*columns], limit=1)
+        exact = filters.by_name(ref)
+        if exact is not None:
+            found = self._versions.select(alive & exact, [*columns], limit=1)
         else:
             staged = filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION]))
             found = self._newest(staged, columns)

@@ -1,8 +1,9 @@
-"""The two LanceDB tables of a registry, and the only place that speaks to LanceDB.
+"""The three LanceDB tables of a registry, and the only place that speaks to LanceDB.
 
 `versions` has one row a version; deleted ones stay as rows, so that their numbers are never given again. `baselines`
 has one row a baseline, named by the SHA-256 of its content, never changed and referred to by rows of `versions`: so a
-version's baseline changes in the one commit of its row. The schema's number is stored with each table.
+version's baseline changes in the one commit of its row. `journal` has one row an entry, never changed. The schema's
+number is stored with each table.
 
 Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settled`
 does.
@@ -56,6 +57,10 @@ VERSIONS = pa.schema(
         _column("stage", pa.string(), "none, staging, production, archived; production at most once a name"),
         _column("deleted", pa.bool_(), "a tombstone: the number is taken, the version is gone"),
         _column("tags", pa.string(), "key=value, each between two characters 1F"),
+        _column("label", pa.string(), "semantic version, unique per name by precedence; empty: none"),
+        _column("aliases", pa.string(), "names that lead here, each between two characters 1F; one row a name has one"),
+        _column("parents", pa.string(), "name@version of each parent in this registry, between two characters 1F"),
+        _column("lineage", pa.string(), "JSON object: parents, datasets, run, experiment"),
         _column("created", _TIME, "when it was registered"),
         _column("updated", _TIME, "when its stage, baseline or deletion last changed"),
         _column("description", pa.string(), "words"),
@@ -92,6 +97,22 @@ BASELINES = pa.schema(
 )
 
 
+JOURNAL = pa.schema(
+    [
+        _column("number", pa.int64(), "1, 2, 3; the key"),
+        _column("revision", pa.int64(), "that of the rows of versions that it announces; 0: none"),
+        _column("time", _TIME, "when it was done"),
+        _column("actor", pa.string(), "who did it"),
+        _column("action", pa.string(), "what was done"),
+        _column("name", pa.string(), "the model's name; empty: the registry itself"),
+        _column("version", pa.int64(), "0: the name as a whole"),
+        _column("entry", pa.string(), "all of this and more, as canonical JSON"),
+        _column("sha256", pa.string(), "of the entry; the next entry holds it too"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
 class Database:
     """The tables of a registry. To be opened under the writer's lock, so that each is made and migrated once."""
 
@@ -103,12 +124,13 @@ class Database:
             known = set(self._connection.list_tables(limit=100).tables)
         self.versions = self._open("versions", VERSIONS, known)
         self.baselines = self._open("baselines", BASELINES, known)
+        self.journal = self._open("journal", JOURNAL, known)
         storage.flush()
 
     @property
     def tables(self) -> "tuple[Table, ...]":
         """Every table, for those who look after them."""
-        return (self.versions, self.baselines)
+        return (self.versions, self.baselines, self.journal)
 
     def _is_readable(self, name: str) -> bool:
         """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""

@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from serval_protos import services as contract
 from serval_protos.inference import open_inference_pb2_grpc
-from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
+from serval_protos.v1 import drift_pb2_grpc, lifecycle_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
@@ -23,6 +23,7 @@ from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.router import Router, every_version
 from serval_server.services.drift import DriftServicer
+from serval_server.services.lifecycle import LifecycleServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
 from serval_server.services.registry import RegistryServicer
@@ -95,6 +96,8 @@ class App:
         registry = RegistryServicer(self.registry, self.router, self._options)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
+        lifecycle = LifecycleServicer(self.registry, self.router)
+        lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server(lifecycle, server)
         drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry), server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         streaming = (

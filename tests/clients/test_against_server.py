@@ -123,7 +123,7 @@ def test_the_life_of_a_version(client, registered, address):
     assert client.predict("wine@production", np.zeros((1, 13))).version == second.version
     with pytest.raises(errors.FailedPrecondition):
         client.delete(second.ref)
-    client.set_stage(second.ref, Stage.NONE)
+    client.set_stage(second.ref, Stage.ARCHIVED)
     assert client.delete(second.ref) == second.ref
     with pytest.raises(errors.NotFound):
         client.predict(second.ref, np.zeros((1, 13)))

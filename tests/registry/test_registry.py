@@ -93,7 +93,7 @@ def test_resolving_prefers_production_then_the_newest(registry: Registry, add: A
     assert registry.resolve(Ref("m")).version == 1
     assert registry.resolve(Ref("m", stage=Stage.STAGING)).version == 2
     assert registry.resolve(Ref("m", version=3)).version == 3
-    registry.set_stage("m", 1, Stage.NONE)
+    registry.set_stage("m", 1, Stage.ARCHIVED)
     assert registry.resolve(Ref("m")).version == 3
 
 

@@ -55,7 +55,9 @@ def test_the_disk_is_bounded(tmp_path: Path, signature: Signature) -> None:
         assert len(registry.versions("m")) == min(KEPT, WRITES // 2)
     print(f"bytes at eighths of the way {sizes}, at the end {end}; {status}")
     early, late = times[: len(times) // 4], times[-len(times) // 4 :]
-    print(f"p50 of register and promote: first quarter {statistics.median(early):.4f} s, last {statistics.median(late):.4f} s")
+    print(
+        f"p50 of register and promote: first quarter {statistics.median(early):.4f} s, last {statistics.median(late):.4f} s"
+    )
     content = 2 * KEPT * len(artifact)
     rows = WRITES // 2 * 1500  # tombstones stay, so that numbers are never given again
     assert end < 2 * (content + rows) + 1_000_000

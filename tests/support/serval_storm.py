@@ -136,9 +136,7 @@ def check(data: str, outcome: Outcome) -> int:
     return len(versions)
 
 
-def _start(
-    context: ForkServerContext, data: str, environment: Mapping[str, str], seed: int, logs: Path
-) -> BaseProcess:
+def _start(context: ForkServerContext, data: str, environment: Mapping[str, str], seed: int, logs: Path) -> BaseProcess:
     process = context.Process(target=write, args=(data, dict(environment), str(seed), logs / str(seed)), daemon=True)
     process.start()
     return process

@@ -8,13 +8,17 @@ from serval_client.aio import AsyncClient
 from serval_client.client import Client
 from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Verdict
 from serval_client.errors import ServalError
+from serval_client.lifecycle.records import Gates, Threshold
 from serval_client.prediction import Prediction
 from serval_client.records import (
     Artifact,
+    DatasetUse,
     Feature,
     FeatureKind,
+    Lineage,
     ModelDetail,
     ModelInfo,
+    Parent,
     SearchHit,
     SearchResult,
     Stage,
@@ -26,18 +30,23 @@ __all__ = [
     "AsyncClient",
     "Baseline",
     "Client",
+    "DatasetUse",
     "DriftReport",
     "Feature",
     "FeatureBaseline",
     "FeatureDrift",
     "FeatureKind",
+    "Gates",
+    "Lineage",
     "ModelDetail",
     "ModelInfo",
+    "Parent",
     "Prediction",
     "SearchHit",
     "SearchResult",
     "ServalError",
     "Stage",
     "StageChange",
+    "Threshold",
     "Verdict",
 ]

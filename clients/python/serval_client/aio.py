@@ -15,14 +15,15 @@ from serval_client import calls, errors, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.client import TRANSFER_TIMEOUT
 from serval_client.drift import Baseline, DriftReport
+from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
-from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
+from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
 Reply = TypeVar("Reply")
 
 
-class AsyncClient:
+class AsyncClient(AsyncLifecycleMethods):
     """`serval_client.Client` for asyncio: the same arguments, names and answers, to be awaited.
 
     Belongs to the event loop that makes its first call. `models` and `predict_stream` are asynchronous iterators.
@@ -41,6 +42,7 @@ class AsyncClient:
         client_certificate: PathLike | None = None,
         client_key: PathLike | None = None,
         server_name: str | None = None,
+        actor: str | None = None,
     ) -> None:
         self.target = target
         self.timeout = timeout
@@ -48,6 +50,7 @@ class AsyncClient:
         self._security = Security(
             tls=tls, client_certificate=client_certificate, client_key=client_key, server_name=server_name
         )
+        self._actor = actor
         self._opened: Pool | None = None
 
     async def predict(
@@ -118,6 +121,9 @@ class AsyncClient:
         vector: Sequence[float] | None = None,
         keep_sample: bool = False,
         request_id: str = "",
+        label: str = "",
+        bump: str = "",
+        lineage: Lineage | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -138,6 +144,9 @@ class AsyncClient:
             sample=sample,
             keep_sample=keep_sample,
             request_id=request_id,
+            label=label,
+            bump=bump,
+            lineage=lineage,
         )
         ready = await asyncio.to_thread(registration.prepare, model, draft)
         for pause in registration.PAUSES:
@@ -270,7 +279,7 @@ class AsyncClient:
     def _pool(self) -> Pool:
         """The channels; made with the first call, since grpc.aio ties them to the running event loop."""
         if self._opened is None:
-            self._opened = Pool(grpc.aio, self.target, self._channels, self._security)
+            self._opened = Pool(grpc.aio, self.target, self._channels, self._security, self._actor)
         return self._opened
 
     async def _send(self, call: calls.Call[Reply], timeout: float | None) -> Reply:

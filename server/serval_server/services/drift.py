@@ -15,6 +15,7 @@ from serval_registry.registry import Registry
 from serval_server.codec.columns import Columns
 from serval_server.codec.records import kind_number, timestamp
 from serval_server.errors import unary
+from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
 from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
 
@@ -31,7 +32,8 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         version = self._registry.resolve(Ref.parse(request.model))
         table = _columns(version).table(request.sample, "sample")
         baseline = baselines.compute(table, version.features)
-        self._registry.set_baseline(version.name, version.version, baselines.to_bytes(baseline), baseline.rows)
+        stored = baselines.to_bytes(baseline)
+        self._registry.set_baseline(version.name, version.version, stored, baseline.rows, actor_of(context))
         return _baseline_message(version, baseline)
 
     @unary
