@@ -87,12 +87,12 @@ def test_a_migration_that_was_cut_short_goes_on(old: Path, monkeypatch: pytest.M
 
 
 def test_a_column_that_is_never_null_gets_a_value_in_older_rows(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    label = pa.field("label", pa.string(), nullable=False, metadata={b"meaning": b"a label"})
-    monkeypatch.setitem(STEPS, 3, {"versions": {"label": "'none'"}})
+    colour = pa.field("colour", pa.string(), nullable=False, metadata={b"meaning": b"a colour"})
+    monkeypatch.setitem(STEPS, 3, {"versions": {"colour": "'none'"}})
     monkeypatch.setattr(migrations, "SCHEMA", 3)
     table = lancedb.connect(old / "tables").open_table("versions")
-    migrations.migrate(table, "versions", VERSIONS.append(label))
+    migrations.migrate(table, "versions", VERSIONS.append(colour))
     assert stored_schema(table) == 3
-    assert table.schema.field("label").metadata == label.metadata
-    assert set(table.to_arrow()["label"].to_pylist()) == {"none"}
-    table.add(pa.Table.from_pylist([table.to_arrow().to_pylist()[0] | {"label": "x"}], schema=table.schema))
+    assert table.schema.field("colour").metadata == colour.metadata
+    assert set(table.to_arrow()["colour"].to_pylist()) == {"none"}
+    table.add(pa.Table.from_pylist([table.to_arrow().to_pylist()[0] | {"colour": "x"}], schema=table.schema))
