@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from serval_client import errors
-from serval_client.cli import demo, drift, external, lifecycle, models, predict, register, search
+from serval_client.cli import demo, drift, external, interchange, lifecycle, models, predict, register, search
 from serval_client.cli.command import ERROR, Command
 from serval_client.cli.external import External
 
@@ -23,6 +23,8 @@ OWN: dict[str, Command] = {
         lifecycle.STAGE,
         lifecycle.DELETE,
         lifecycle.DOWNLOAD,
+        interchange.IMPORT,
+        interchange.EXPORT,
         demo.DEMO,
     )
 }
