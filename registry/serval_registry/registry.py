@@ -43,7 +43,6 @@ from serval_registry.sweeping import Swept
 from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
 
-
 RETENTION = Retention()
 
 

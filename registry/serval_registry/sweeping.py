@@ -66,9 +66,7 @@ def _unreferenced_baselines(database: Database, before: datetime) -> list[str]:
     return sorted(set(old.filter(pc.invert(pc.is_in(old, value_set=used))).to_pylist()))
 
 
-def _remove_files(
-    storage: Storage, database: Database, batch: Sequence[Stored], before: datetime
-) -> list[Stored]:
+def _remove_files(storage: Storage, database: Database, batch: Sequence[Stored], before: datetime) -> list[Stored]:
     names = [stored.sha256 for stored in batch]
     with storage.writers.held():
         concerned = col("artifact_sha256").isin(names) | col("sample_sha256").isin(names)

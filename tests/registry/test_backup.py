@@ -45,7 +45,10 @@ def test_a_backup_taken_beside_writers_is_one_moment_and_whole(
             assert sum(v.stage is Stage.PRODUCTION for v in versions) == 1
             assert [opened.artifact(v) for v in versions] == [b"m%d" % v.version for v in versions]
             # No version beyond the moment, and numbers go on from there.
-            assert opened.register(Draft(name="m"), signature, b"x", baseline=None, sample=None).version == len(versions) + 2
+            assert (
+                opened.register(Draft(name="m"), signature, b"x", baseline=None, sample=None).version
+                == len(versions) + 2
+            )
 
 
 def test_restoring_gives_back_what_was(registry: Registry, signature: Signature, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_what_a_folder_does_a_bucket_does(url: str, signature: Signature) -> Non
     with Registry.open(url) as registry:
         first = registry.register(Draft(name="m"), signature, b"one", baseline=(b"base", 3), sample=b"sample")
         again = registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None)
-        assert registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None) == again
+        assert (
+            registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None) == again
+        )
         registry.set_stage("m", 1, Stage.PRODUCTION)
         registry.set_stage("m", 2, Stage.PRODUCTION)
         registry.optimize()

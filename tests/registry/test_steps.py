@@ -23,7 +23,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("steps") / "data"
     with Registry.open(data) as registry:
         for number in "12":
-            registry.register(Draft(name=NAME, description=number), SIGNATURE, content(number), baseline=None, sample=None)
+            registry.register(
+                Draft(name=NAME, description=number), SIGNATURE, content(number), baseline=None, sample=None
+            )
         registry.set_stage(NAME, 1, Stage.PRODUCTION)
     return data
 

@@ -35,7 +35,7 @@ LEASE = 2.0  # a writer that was killed holds the others up for so many seconds
 
 @dataclass
 class Outcome:
-    """What a storm has left: the versions acknowledged, with what was in them, and how often which was in production."""
+    """What a storm has left: the versions acknowledged, and what was in them; how many were seen in production."""
 
     acknowledged: dict[int, tuple[str, str]]
     attempts: int
@@ -136,9 +136,7 @@ def check(data: str, outcome: Outcome) -> int:
     return len(versions)
 
 
-def _start(
-    context: ForkServerContext, data: str, environment: Mapping[str, str], seed: int, logs: Path
-) -> BaseProcess:
+def _start(context: ForkServerContext, data: str, environment: Mapping[str, str], seed: int, logs: Path) -> BaseProcess:
     process = context.Process(target=write, args=(data, dict(environment), str(seed), logs / str(seed)), daemon=True)
     process.start()
     return process

@@ -71,7 +71,11 @@ def test_an_mlflow_store(client: Client, address: str, wine, onnx: bytes, tmp_pa
         mlflow.log_param("C", 1.0)
         mlflow.sklearn.log_model(model, name="m", input_example=X.head(60), registered_model_name="mlwine", **quick)
         mlflow.onnx.log_model(
-            onnx_module.load_from_string(onnx), name="o", input_example=X.head(3), registered_model_name="mlwine", **quick
+            onnx_module.load_from_string(onnx),
+            name="o",
+            input_example=X.head(3),
+            registered_model_name="mlwine",
+            **quick,
         )
         mlflow.sklearn.log_model(model, name="n", registered_model_name="bare", **quick)
     mlflow.MlflowClient().set_registered_model_alias("mlwine", "champion", 2)

@@ -25,7 +25,7 @@ dynamic_batching { preferred_batch_size: [] preserve_ordering: true }
 def test_what_people_write_is_read_as_protobuf_reads_it() -> None:
     message = text_format.Parse(TEXT, model_config_pb2.ModelConfig())
     read = parse(TEXT)
-    assert read["name"] == [message.name] == ['ch"uring\nAA']
+    assert read["name"] == [message.name] == ['ch"urning\nAA']
     assert [tensor["name"] for tensor in read["input"]] == [[tensor.name] for tensor in message.input]
     assert [tensor["dims"] for tensor in read["input"]] == [list(tensor.dims) for tensor in message.input]
     assert read["input"][0]["data_type"] == ["TYPE_FP32"]
@@ -40,7 +40,11 @@ def test_what_people_write_is_read_as_protobuf_reads_it() -> None:
     batch=st.integers(0, 2**31 - 1),
 )
 def test_what_we_write_protobuf_reads_and_what_it_writes_we_read(name: str, dims: list[int], batch: int) -> None:
-    ours = {"name": name, "max_batch_size": batch, "input": [{"name": name, "data_type": Word("TYPE_INT64"), "dims": dims}]}
+    ours = {
+        "name": name,
+        "max_batch_size": batch,
+        "input": [{"name": name, "data_type": Word("TYPE_INT64"), "dims": dims}],
+    }
     message = text_format.Parse(dump(ours), model_config_pb2.ModelConfig())
     assert (message.name, message.max_batch_size, list(message.input[0].dims)) == (name, batch, dims)
     read = parse(text_format.MessageToString(message, as_utf8=True))

@@ -23,8 +23,8 @@ def load(path: str | Path) -> Any:
 
     .onnx: the bytes as they are, for there is nothing to export. .joblib, .pkl, .pickle: the object, which **executes
     code from the file: load only what you trust**. .skops: the object, which executes nothing; a file that names types
-    that neither skops nor scikit-learn vouches for is refused. .json, .ubj: an xgboost.Booster. .txt: a lightgbm.Booster. Raises
-    ExportError where the file is not there or not what its name says.
+    that neither skops nor scikit-learn vouches for is refused. .json, .ubj: an xgboost.Booster. .txt: a
+    lightgbm.Booster. Raises ExportError where the file is not there or not what its name says.
     """
     path = Path(path)
     suffix = path.suffix.lower()

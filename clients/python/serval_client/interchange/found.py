@@ -79,8 +79,8 @@ def _import(client: Client, found: Found) -> Outcome:
     if found.stage:
         client.set_stage(info.ref, found.stage)
         words.append(f"in stage {found.stage}")
-    set_alias = getattr(client, "set_alias", None)
-    for alias in found.aliases if set_alias is not None else ():
+    set_alias: Any = getattr(client, "set_alias", None)
+    for alias in found.aliases if set_alias else ():
         set_alias(info.name, alias, info.version)
         words.append(f"alias {alias}")
     return Outcome(found.origin, info.ref, ", ".join(words))

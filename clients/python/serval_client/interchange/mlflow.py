@@ -134,8 +134,7 @@ def _example(files: Path) -> RowsLike:
     held = json.loads(path.read_text())
     if isinstance(held, dict) and "data" in held and "columns" in held:
         pandas = extras.require("pandas", "reading MLflow's input examples", "pandas")
-        frame = pandas.DataFrame(held["data"], columns=held["columns"])
-        return frame  # type: ignore[no-any-return]
+        return pandas.DataFrame(held["data"], columns=held["columns"])
     rows = held["inputs"] if isinstance(held, dict) and "inputs" in held else held
     array = np.asarray(rows)
     return array if array.ndim == 2 else None
