@@ -52,7 +52,7 @@ def write(data: str, environment: Mapping[str, str], seed: str, log: Path) -> No
     """Register for ever, promote now and then, and log every attempt and every answer; what a child process runs."""
     os.environ.update(environment)
     leases.LEASE = LEASE
-    with log.open("a", buffering=1) as lines, Registry.open(data) as registry:
+    with log.open("a", buffering=1) as lines, insisting(lambda: Registry.open(data)) as registry:
         for turn in range(1_000_000):
             mine = f"{seed}-{turn}"
             draft = Draft(name=NAME, description=mine, request_id=mine)
