@@ -1,10 +1,10 @@
 """A lock in an object: whoever has written its name into it holds it, for as long as it goes on writing.
 
-The object is only ever written on condition that it is as it was read, so of several that want it one gets it. A holder
-writes a new token five times in LEASE seconds. One that has died writes none: whoever sees the same token for LEASE seconds
-by its own clock takes the lock over, so that clocks need not agree. A holder that was stopped for longer than that, and
-goes on, finds its lease run out and refuses to write; only one that is stopped *between* that look and the write after
-it, for LEASE seconds, writes without the lock.
+The object is only ever written on condition that it is as it was read, so of several that want it one gets it. A
+holder writes a new token five times in LEASE seconds. One that has died writes none: whoever sees the same token for
+LEASE seconds by its own clock takes the lock over, so that clocks need not agree. A holder that was stopped for longer
+than that, and goes on, finds its lease run out and refuses to write; only one that is stopped *between* that look and
+the write after it, for LEASE seconds, writes without the lock.
 """
 
 import threading

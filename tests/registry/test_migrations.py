@@ -45,7 +45,7 @@ def test_what_schema_1_held_is_there(old: Path, signature: Signature) -> None:
         assert (registry.artifact(second), registry.sample(second)) == (b"wine 1", b"sample")
         assert registry.baseline("wine", 2) == b"baseline 1"
         assert verify(registry).faults == []
-        assert [hit.version.name for hit in registry.search("reds and whites").hits][0] == "wine"
+        assert registry.search("reds and whites").hits[0].version.name == "wine"
         # And it is one of this release now: numbers go on, and what is new works.
         new = registry.register(Draft(name="wine", request_id="r"), signature, b"x", baseline=None, sample=None)
         assert new.version == 4

@@ -35,7 +35,7 @@ LEASE = 2.0  # a writer that was killed holds the others up for so many seconds
 
 @dataclass
 class Outcome:
-    """What a storm has left: the versions acknowledged, with what was in them, and how often which was in production."""
+    """What a storm has left: the versions acknowledged, and what was in them; how many were seen in production."""
 
     acknowledged: dict[int, tuple[str, str]]
     attempts: int
@@ -52,7 +52,7 @@ def write(data: str, environment: Mapping[str, str], seed: str, log: Path) -> No
     """Register for ever, promote now and then, and log every attempt and every answer; what a child process runs."""
     os.environ.update(environment)
     leases.LEASE = LEASE
-    with log.open("a", buffering=1) as lines, Registry.open(data) as registry:
+    with log.open("a", buffering=1) as lines, insisting(lambda: Registry.open(data)) as registry:
         for turn in range(1_000_000):
             mine = f"{seed}-{turn}"
             draft = Draft(name=NAME, description=mine, request_id=mine)
