@@ -17,8 +17,9 @@ versions = st.builds(SemanticVersion, parts, parts, parts, st.lists(identifier, 
 
 def test_precedence_is_that_of_the_specification():
     read = [SemanticVersion.parse(text) for text in ORDERED]
-    assert sorted(read[::-1]) == read
-    assert max(read[::-1]) == read[-1]
+    backwards = read[::-1]
+    assert sorted(backwards) == read
+    assert max(backwards) == read[-1]
     assert len(set(read)) == len(read)
     assert SemanticVersion.parse("1.0.0+linux") == SemanticVersion.parse("1.0.0")
 
