@@ -31,6 +31,7 @@ from serval_registry.housekeeping import Housekeeper, Retention, Status
 from serval_registry.lifecycle import audit, lineage, names
 from serval_registry.lifecycle.audit import Proof
 from serval_registry.lifecycle.desk import Desk
+from serval_registry.lifecycle.drifts import Drifts
 from serval_registry.lifecycle.edits import Edits
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
@@ -86,6 +87,7 @@ class Registry:
         desk = Desk(self._versions, self.journal, self._writing, self._find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
+        self.drifts = Drifts(desk)
 
     @classmethod
     def open(

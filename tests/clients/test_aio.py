@@ -12,7 +12,8 @@ def run(coroutine):
 
 
 def public(kind):
-    return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
+    members = {name: getattr(kind, name) for name in dir(kind)}
+    return {name: member for name, member in members.items() if not name.startswith("_") and callable(member)}
 
 
 def test_both_clients_offer_the_same():

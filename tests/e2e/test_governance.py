@@ -153,6 +153,12 @@ def test_lineage_comparison_and_card(clients, trained):
     card = nobody.card("vines@2")
     for words in ("# vines@2", "tells three \\*cultivars\\* apart", "uci-wine, version 3", "89 rows", "accuracy"):
         assert words in card
+    nobody.drift("vines@2", model.rows)
+    for _ in range(2):
+        alice.drift("vines@2", model.rows * 3)
+    (found,) = alice.audit(about="vines@2", actions=["drift"], actor="alice")
+    assert '"verdict":"drift"' in found.details
+    assert nobody.card("vines@2").count("| drift |") == 1
     page = nobody.card("vines@2", html=True)
     assert page.startswith("<!doctype html>")
     assert "<svg" in page

@@ -14,7 +14,7 @@ from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
 from serval_registry.lifecycle.comparison import Direction, direction_of
 from serval_registry.lifecycle.drawing import dataset, svg
-from serval_registry.lifecycle.entries import Action, Entry
+from serval_registry.lifecycle.entries import Entry
 from serval_registry.lifecycle.gates import GateResult
 from serval_registry.lifecycle.history import Period
 from serval_registry.lifecycle.lineage import Graph
@@ -67,7 +67,7 @@ def gather(registry: "Registry", version: Version) -> Records:
         gates=registry.governance.gates(version),
         periods=[period for period in registry.governance.history(version.name) if period.version == version.version],
         requests=[request for request in asked if request.version == version.version],
-        drift=[e for e in registry.journal.facts([version.name], [Action.DRIFT]) if e.version == version.version],
+        drift=registry.drifts.of(version.ref),
     )
 
 

@@ -1,9 +1,10 @@
 """Semantic versions: the labels that people give versions beside their numbers. See semver.org, 2.0.0."""
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import total_ordering
-from typing import NamedTuple, Self
+from typing import Self
 
 from serval_registry.errors import InvalidArgument
 
@@ -24,19 +25,16 @@ class Bump(StrEnum):
     PATCH = "patch"
 
 
-class _Parts(NamedTuple):
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class SemanticVersion:
+    """A semantic version. Compared by precedence (semver.org, 11): build metadata does not count."""
+
     major: int
     minor: int
     patch: int
     prerelease: tuple[str, ...] = ()
     build: str = ""
-
-
-@total_ordering
-class SemanticVersion(_Parts):
-    """A semantic version. Compared by precedence (semver.org, 11): build metadata does not count."""
-
-    __slots__ = ()
 
     @classmethod
     def parse(cls, text: str, field_name: str = "label") -> Self:

@@ -1,6 +1,7 @@
 """serval.v1.DriftService."""
 
 import dataclasses
+import logging
 from datetime import UTC
 from typing import Any
 
@@ -8,7 +9,8 @@ import grpc
 from serval_protos.v1 import drift_pb2, drift_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
-from serval_registry.errors import FailedPrecondition, NotFound
+from serval_registry.errors import FailedPrecondition, NotFound, ServalError
+from serval_registry.lifecycle.entries import Actor
 from serval_registry.model import Ref, Version
 from serval_registry.registry import Registry
 
@@ -18,6 +20,8 @@ from serval_server.errors import unary
 from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
 from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
+
+LOG = logging.getLogger(__name__)
 
 
 class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
@@ -62,7 +66,18 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
             raise FailedPrecondition(
                 f"{version.ref} has no baseline: register it with a sample, call SetBaseline, or send a reference"
             )
-        return _report_message(version, compare_with_baseline(current, baseline, rule))
+        report = compare_with_baseline(current, baseline, rule)
+        self._note(version, report, actor_of(context))
+        return _report_message(version, report)
+
+    def _note(self, version: Version, report: DriftReport, actor: Actor) -> None:
+        """Keep what the report says where it is news; the caller gets the report whether that works or not."""
+        if report.verdict is Verdict.INSUFFICIENT_DATA:
+            return
+        try:
+            self._registry.drifts.note(version.ref, str(report.verdict), report.drifted, report.current_rows, actor)
+        except ServalError as error:
+            LOG.warning("drift of %s is not on record: %s", version.ref, error)
 
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)
