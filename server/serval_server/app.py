@@ -22,6 +22,7 @@ from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.router import Router, every_version
+from serval_server.monitor.monitor import Monitor
 from serval_server.services.drift import DriftServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
@@ -46,7 +47,13 @@ class App:
         self._options = options
         self.registry = _open_registry(options)
         availability = Availability(options.data)
-        self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes)
+        self.monitor = (
+            Monitor(self.registry, options.data, options.monitor_seconds, options.report_seconds)
+            if options.monitor
+            else None
+        )
+        on_load = self.monitor.watch if self.monitor is not None else lambda _: None
+        self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes, on_load)
         self.router = Router(self.registry, self.catalogue, availability)
         self._health = health.HealthServicer()
         self._open_inference = OpenInferenceServicer(self.router, self.catalogue, self.registry, availability)
@@ -58,6 +65,8 @@ class App:
         """Bind, load what is to be warm, and then answer."""
         self.port = self._transport.listen()
         self.router.start()
+        if self.monitor is not None:
+            self.monitor.start()
         self.router.warm(self._refs_to_warm())
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -76,6 +85,8 @@ class App:
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         time.sleep(self._options.drain_seconds)
         self._transport.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
         self.router.stop()
         self.registry.close()
 
@@ -95,7 +106,7 @@ class App:
         registry = RegistryServicer(self.registry, self.router, self._options)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
-        drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry), server)
+        drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry, self.monitor), server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         streaming = (
             (prediction, contract.PREDICTION),

@@ -4,7 +4,7 @@ Rules. A table has room for `room` labels, a power of two; once three quarters o
 it yet are counted together. So counts are exact, and add up in any order, up to that many different labels.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
@@ -16,7 +16,7 @@ Whole = npt.NDArray[np.int64]
 
 ROOM: Final = 1024
 
-_SPREAD: Final = np.int64(0x1E3779B97F4A7C15)  # Fibonacci hashing: neighbours land far apart
+_SPREAD: Any = np.int64(0x1E3779B97F4A7C15)  # Fibonacci hashing: neighbours land far apart
 
 
 class Labels(NamedTuple):
@@ -52,7 +52,7 @@ def merge(into: Labels, part: Labels) -> None:
 
 
 @kernel
-def _place_of(label: int, labels: Whole, counts: Whole) -> int:
+def _place_of(label: int, labels: Whole, counts: Whole) -> Any:
     """Return where a label is, or the free place where it would be."""
     mask = labels.size - 1
     place = ((label * _SPREAD) >> np.int64(32)) & mask

@@ -155,7 +155,8 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
     if not total:
         return np.full(len(shares), np.nan)
     bounds = np.clip(np.concatenate([[ends[0]], edges, [ends[1]]]), *ends)
-    return np.interp(np.asarray(shares) * total, np.concatenate([[0], np.cumsum(counts)]), bounds)
+    found: Edges = np.interp(np.asarray(shares) * total, np.concatenate([[0], np.cumsum(counts)]), bounds)
+    return found
 
 
 @kernel

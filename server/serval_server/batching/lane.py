@@ -71,9 +71,10 @@ class Group(NamedTuple):
 
 
 class _Bound(NamedTuple):
-    """A run whose arrays are settled: `rows` is its input, flat."""
+    """A run whose arrays are settled: `rows` is its input, flat; `addresses` are those of input and outputs."""
 
     rows: Array
+    addresses: Calls
     run: Callable[[], None]
 
 
@@ -165,6 +166,11 @@ class Lane:
         if bound is None:
             self._plan.lay_out(outputs, count, self._values)
         self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, self._values)
+        if self.model.observer is not None:
+            if bound is not None:
+                self.model.observer.copy(bound.addresses, count)
+            else:
+                self.model.observer.leave_in_order([rows.reshape(count, *self._given.row).copy(), *outputs], count)
         self._count(messages, count, (started, decoded, ran))
 
     def _make_room(self, octets: int, size: int = 0) -> None:
@@ -183,7 +189,9 @@ class Lane:
         rows = self._rows[:octets].view(self._given.dtype)
         inputs = {self._given.name: rows.reshape(count, *self._given.row)}
         arrays = self._plan.views(count, self._values)
-        bound = _Bound(rows, self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True))))
+        addresses = np.array([rows.ctypes.data, *(array.ctypes.data for array in arrays)], np.int64)
+        run = self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True)))
+        bound = _Bound(rows, addresses, run)
         self._bound[count] = bound
         return bound
 
@@ -286,7 +294,9 @@ class Lane:
                 chunks.append(chunk)
                 rows += int(chunk.records["rows"].sum())
         if chunks and not self._waiting and self._is_short(rows):
-            self._conclude(self._job(_joined(chunks)))
+            job = self._job(_joined(chunks))
+            self._conclude(job)
+            self._observe(job)
         elif chunks:
             self._working = True
             self._workers.submit(self._work, _joined(chunks))
@@ -303,7 +313,21 @@ class Lane:
 
     def _work(self, chunk: _Chunk) -> None:
         """Run a batch in a worker's thread."""
-        self._done(self._job(chunk))
+        job = self._job(chunk)
+        self._done(job)
+        self._observe(job)
+
+    def _observe(self, job: Job) -> None:
+        """Leave what was run to the monitor, but for messages that failed."""
+        observer = self.model.observer
+        if observer is None or len(job.failed) == len(job.chunk.calls):
+            return
+        keep = np.ones(len(job.chunk.calls), np.bool_)
+        keep[job.failed] = False
+        rows = np.repeat(keep, job.chunk.records["rows"])
+        given = job.chunk.rows.view(self._given.dtype).reshape(rows.size, *self._given.row)
+        arrays = [given, *self._plan.views(rows.size, job.values)]
+        observer.leave_in_order(arrays if keep.all() else [array[rows] for array in arrays], int(rows.sum()))
 
     def _job(self, chunk: _Chunk) -> Job:
         """Run a batch. Where it fails, each message is run alone."""

@@ -16,14 +16,16 @@ from serval_server.codec.columns import Columns
 from serval_server.codec.records import kind_number, timestamp
 from serval_server.errors import unary
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
+from serval_server.monitor.monitor import Monitor
 from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
 
 
 class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     """Baselines, and samples compared with them."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, monitor: Monitor | None) -> None:
         self._registry = registry
+        self._monitor = monitor
 
     @unary
     def SetBaseline(self, request: drift_pb2.SetBaselineRequest, context: grpc.ServicerContext) -> drift_pb2.Baseline:
