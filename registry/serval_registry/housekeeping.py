@@ -96,7 +96,7 @@ class Housekeeper:
 
     def _look(self) -> None:
         with self._alone(0.0):
-            if any(table.fragments() > FRAGMENTS_MAX for table in (self._database.versions, self._database.baselines)):
+            if any(table.fragments() > FRAGMENTS_MAX for table in self._database.tables()):
                 self._merge()
             if self._outgrown():
                 self._train()
@@ -117,8 +117,8 @@ class Housekeeper:
             self._turn.release()
 
     def _merge(self) -> None:
-        self._persist(self._database.versions.optimize)
-        self._persist(self._database.baselines.optimize)
+        for table in self._database.tables():
+            self._persist(table.optimize)
 
     def _train(self) -> None:
         rows = self._database.versions.count()

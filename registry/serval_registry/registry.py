@@ -24,6 +24,7 @@ from serval_registry import filters, listing, stages
 from serval_registry.artifacts import ArtifactStore, digest
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition
+from serval_registry.history import History
 from serval_registry.housekeeping import Housekeeper
 from serval_registry.locks import WriterLock
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
@@ -66,6 +67,7 @@ class Registry:
             self._database = Database(directory / "tables")
         self._versions = self._database.versions
         self._baselines = self._database.baselines
+        self.history = History(self._database.reports)
         self._index_threshold = index_threshold
         self._housekeeper = Housekeeper(directory, self._database, self._lock, index_threshold)
 

@@ -1,8 +1,9 @@
-"""The two LanceDB tables of a registry, and the only place that speaks to LanceDB.
+"""The LanceDB tables of a registry, and the only place that speaks to LanceDB.
 
 `versions` has one row a version; deleted ones stay as rows, so that their numbers are never given again. `baselines`
 has one row a baseline, named by the SHA-256 of its content, never changed and referred to by rows of `versions`: so a
-version's baseline changes in the one commit of its row. The schema's number is stored with each table.
+version's baseline changes in the one commit of its row. `reports` is the history of drift, one row a closed window. The
+schema's number is stored with each table.
 
 Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settle`
 does, for what one write has made.
@@ -99,6 +100,23 @@ BASELINES = pa.schema(
 )
 
 
+REPORTS = pa.schema(
+    [
+        _column("name", pa.string(), "the model's name"),
+        _column("version", pa.int64(), "its version"),
+        _column("start", _TIME, "when the window began"),
+        _column("end", _TIME, "when it was closed; with name and version the key"),
+        _column("rows", pa.int64(), "how many rows were looked at"),
+        _column("verdict", pa.string(), "no_drift, drift or insufficient_data"),
+        _column("drifted", pa.string(), "JSON array: the columns that drifted, largest effect first"),
+        _column("effect", pa.float64(), "the largest of all columns, 0 to 1"),
+        _column("report", pa.binary(), "a message serval.v1.LiveDrift"),
+        _column("window", pa.binary(), "what was seen, as the monitor keeps it: windows add up"),
+    ],
+    metadata={_SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
 class Database:
     """A directory of tables. To be opened under the writer's lock, so that each table is created once."""
 
@@ -108,6 +126,11 @@ class Database:
             known = set(self._connection.list_tables(limit=100).tables)
         self.versions = self._open(directory, "versions", VERSIONS, known)
         self.baselines = self._open(directory, "baselines", BASELINES, known)
+        self.reports = self._open(directory, "reports", REPORTS, known)
+
+    def tables(self) -> "tuple[Table, ...]":
+        """Return all of them."""
+        return self.versions, self.baselines, self.reports
 
     def _open(self, directory: Path, name: str, schema: pa.Schema, known: set[str]) -> "Table":
         with _storage():
@@ -185,10 +208,15 @@ class Table:
             return None
         return np.asarray(found["vector"].combine_chunks().flatten(), dtype=np.float32)
 
-    def add(self, row: Row) -> None:
-        """Append one row, in one commit."""
+    def add(self, *rows: Row) -> None:
+        """Append rows, in one commit."""
         with _storage():
-            self._table.add(pa.Table.from_pylist([row], schema=self._schema))
+            self._table.add(pa.Table.from_pylist(list(rows), schema=self._schema))
+
+    def delete(self, where: Expr) -> None:
+        """Remove the rows found, in one commit."""
+        with _storage():
+            self._table.delete(where.to_sql())
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""

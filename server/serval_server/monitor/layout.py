@@ -16,13 +16,15 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from serval_kernels.drift import sketch
-from serval_registry.baseline import Baseline, FeatureBaseline
+from serval_registry.baseline import Baseline, FeatureBaseline, from_bytes
 from serval_registry.model import DataType, Feature, FeatureKind, TensorSpec, Version
+from serval_registry.registry import Registry
 
 from serval_server.datatypes import NUMPY_TYPES
 
 Edges = npt.NDArray[np.float64]
 
+LAYOUTS_MAX: Final = 1024
 COLUMNS_MAX: Final = 4096  # of a version; one column takes some kilobytes
 SCORES: Final = np.arange(65) / 64
 NO_EDGES: Final = np.zeros(0)
@@ -95,6 +97,27 @@ def layout_of(version: Version, baseline: Baseline | None) -> Layout:
         for spec in version.signature.outputs:
             builder.add_output(spec, version.classes, is_classifier)
     return builder.layout(version.features, baseline)
+
+
+class Layouts:
+    """The layouts of versions, by the baseline that they have now."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[tuple[str, int], tuple[Version, Layout]] = {}
+
+    def of(self, version: Version) -> Layout:
+        """Return what is observed of a version, as its baseline was when the version was read, or later."""
+        key = (version.name, version.version)
+        known = self._known.get(key)
+        if known is not None and known[0].updated >= version.updated:
+            return known[1]
+        stored = self._registry.baseline(*key)
+        layout = layout_of(version, from_bytes(stored) if stored is not None else None)
+        if len(self._known) >= LAYOUTS_MAX:
+            self._known.clear()
+        self._known[key] = version, layout
+        return layout
 
 
 class _Builder:
@@ -194,13 +217,13 @@ def _edges_of(feature: Feature, base: FeatureBaseline | None, dtype: np.dtype[np
     edges = np.array(base.edges, np.float64)
     if not base.finite:
         return edges
-    return np.union1d(edges, ends_of(base, dtype))
+    ends = np.array(ends_of(base, dtype))
+    return np.union1d(edges, ends[np.isfinite(ends)])
 
 
-def ends_of(base: FeatureBaseline, dtype: np.dtype[np.generic]) -> Edges:
+def ends_of(base: FeatureBaseline, dtype: np.dtype[np.generic]) -> tuple[float, float]:
     """Return the edges just below the smallest and at the largest value of a sample, as a column's dtype has them."""
     precision = np.float32 if dtype == np.float32 else np.float64
     with np.errstate(over="ignore"):
         low, high = np.array([base.minimum, base.maximum]).astype(precision)
-        ends = np.array([np.nextafter(low, precision(-np.inf)), high], np.float64)
-    return ends[np.isfinite(ends)]
+        return float(np.nextafter(low, precision(-np.inf))), float(high)

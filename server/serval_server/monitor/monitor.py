@@ -14,22 +14,21 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from serval_registry import baseline as baselines
 from serval_registry.errors import NotFound
 from serval_registry.model import Ref, Version
 from serval_registry.registry import Registry
 
 from serval_server.engine.loaded import LoadedModel
 from serval_server.monitor.accumulator import Accumulator
-from serval_server.monitor.layout import Layout, layout_of
+from serval_server.monitor.layout import Layouts
 from serval_server.monitor.observer import Observer
+from serval_server.monitor.reports import Reports
 from serval_server.monitor.slots import Key, Slots
 from serval_server.monitor.windows import Seen, Window
 
 LOG = logging.getLogger(__name__)
 
 ROUND_SECONDS: Final = 0.25  # what few callers have left is looked at this often
-LAYOUTS_MAX: Final = 256
 _NICENESS: Final = 5  # it stands back behind those who answer
 
 
@@ -39,15 +38,15 @@ class Monitor:
     def __init__(self, registry: Registry, data: Path, interval: float, report_interval: float) -> None:
         self._registry = registry
         self.interval = interval
-        self._report_interval = report_interval
         self.slots = Slots(data / "monitor")
+        self._layouts = Layouts(registry)
+        self._reports = Reports(registry, self._layouts, self.slots, report_interval, interval)
         self._cursor = registry.changes(None).cursor
         self._watched: list[tuple[weakref.ref[LoadedModel], Key, Observer]] = []
         self._changing = threading.Lock()  # of `_watched`
         self._keeping = threading.Lock()  # what is taken from an observer is in a file when it is let go
         self._unwritten: list[tuple[Key, Accumulator]] = []
         self._since = time.time()
-        self._layouts: dict[Key, tuple[Version, Layout]] = {}
         self._woken: queue.SimpleQueue[Observer | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="serval-monitor", daemon=True)
         self._stopping = False
@@ -68,7 +67,7 @@ class Monitor:
     def watch(self, model: LoadedModel) -> None:
         """Have the rows that a model answers observed; one that cannot be is served all the same."""
         try:
-            layout = self.layout(model.version)
+            layout = self._layouts.of(model.version)
         except Exception:
             LOG.exception("%s is served, but not monitored", model.version.ref)
             return
@@ -76,19 +75,6 @@ class Monitor:
         with self._changing:
             self._watched.append((weakref.ref(model), (model.name, model.number), observer))
         model.observer = observer
-
-    def layout(self, version: Version) -> Layout:
-        """Return what is observed of a version, as its baseline is now."""
-        key = (version.name, version.version)
-        known = self._layouts.get(key)
-        if known is not None and known[0].updated >= version.updated:
-            return known[1]
-        stored = self._registry.baseline(*key)
-        layout = layout_of(version, baselines.from_bytes(stored) if stored is not None else None)
-        if len(self._layouts) >= LAYOUTS_MAX:
-            self._layouts.clear()
-        self._layouts[key] = version, layout
-        return layout
 
     def seen(self, version: Version, window: Window) -> Seen:
         """Return what all processes have seen of a version, this one up to now, others up to an interval ago."""
@@ -102,7 +88,7 @@ class Monitor:
             return sorted({key for _, key, _ in self._watched})
 
     def _seen(self, version: Version, window: Window) -> Seen:
-        key, layout = (version.name, version.version), self.layout(version)
+        key, layout = (version.name, version.version), self._layouts.of(version)
         now = time.time()
         seen = Seen(layout, Accumulator.of(layout), now, now)
         with self._keeping:
@@ -154,7 +140,10 @@ class Monitor:
     def _tick(self) -> None:
         self._keep()
         self._follow()
-        self.slots.merge(time.time())
+        with self.slots.turn() as mine:
+            if mine:
+                self.slots.merge(time.time())
+                self._reports.close()
 
     def _keep(self) -> None:
         """Write what was seen since the last time."""
@@ -191,5 +180,5 @@ class Monitor:
                 version = self._registry.resolve(Ref(name, version=number))
             except NotFound:
                 continue  # deleted; calls under way may still come
-            if self.layout(version).digest != observer.layout.digest:
+            if self._layouts.of(version).digest != observer.layout.digest:
                 self.watch(model)

@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -91,16 +91,21 @@ class Slots:
         with open(self._folder / slot.file, "rb") as file:
             return [_accumulator(file, entry) for entry in wanted]
 
-    def merge(self, now: float) -> None:
-        """Merge what is old enough, unless another process is at it. Raises OSError."""
-        if not self._turn.try_acquire():
-            return
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Yield whether this process is the one that may merge, and is it until the end."""
+        mine = self._turn.try_acquire()
         try:
-            self._sweep(now)
-            for level, (span, age) in enumerate(SPANS):
-                self._merge_level(level, span, now - age)
+            yield mine
         finally:
-            self._turn.release()
+            if mine:
+                self._turn.release()
+
+    def merge(self, now: float) -> None:
+        """Merge what is old enough. In a turn. Raises OSError."""
+        self._sweep(now)
+        for level, (span, age) in enumerate(SPANS):
+            self._merge_level(level, span, now - age)
 
     def _sweep(self, now: float) -> None:
         """Remove what is held elsewhere already, or too old."""

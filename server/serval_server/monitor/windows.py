@@ -17,13 +17,13 @@ class Window:
     """The last `seconds`, or the last `rows` where these are given: at least as many, as slots are not divided."""
 
     seconds: float = DEFAULT_SECONDS
-    rows: int = 0
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidArgument for a span that is not kept, or no span."""
         if not 0 < self.seconds <= KEPT_SECONDS:
             raise InvalidArgument(f"window.seconds: {self.seconds}; wanted more than 0 and at most {KEPT_SECONDS}")
-        if self.rows < 0:
+        if self.rows is not None and self.rows <= 0:
             raise InvalidArgument(f"window.rows: {self.rows}; wanted more than 0")
 
 
