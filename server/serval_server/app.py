@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from serval_protos import services as contract
 from serval_protos.inference import open_inference_pb2_grpc
 from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
+from serval_registry.errors import InvalidArgument
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
@@ -31,6 +32,7 @@ from serval_server.transport.grpcio.server import GrpcioTransport
 from serval_server.transport.threads import give_streams_their_own_threads
 
 if TYPE_CHECKING:
+    from serval_server.monitor.metrics import Metrics
     from serval_server.transport.vectorized.transport import VectorizedTransport
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class App:
             if options.monitor
             else None
         )
+        self._metrics = self._new_metrics(options, shared=share_port)
         on_load = self.monitor.watch if self.monitor is not None else lambda _: None
         self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes, on_load)
         self.router = Router(self.registry, self.catalogue, availability)
@@ -67,6 +70,8 @@ class App:
         self.router.start()
         if self.monitor is not None:
             self.monitor.start()
+        if self._metrics is not None:
+            self._metrics.start()
         self.router.warm(self._refs_to_warm())
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -85,6 +90,8 @@ class App:
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         time.sleep(self._options.drain_seconds)
         self._transport.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
         if self.monitor is not None:
             self.monitor.stop()
         self.router.stop()
@@ -100,17 +107,28 @@ class App:
         transport.add_methods(self.router)
         return transport
 
+    def _new_metrics(self, options: Options, *, shared: bool) -> "Metrics | None":
+        if options.metrics is None:
+            return None
+        if self.monitor is None:
+            raise InvalidArgument("--metrics: tells what monitoring has seen; it does not go with --no-monitor")
+        from serval_server.monitor.metrics import Address, Metrics
+
+        return Metrics(Address.parse(options.metrics), self.registry, self.monitor, shared=shared)
+
     def _register_services(self) -> None:
         server = self._transport.server
         prediction = PredictionServicer(self.router)
         registry = RegistryServicer(self.registry, self.router, self._options)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
-        drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry, self.monitor), server)
+        drift = DriftServicer(self.registry, self.monitor)
+        drift_pb2_grpc.add_DriftServiceServicer_to_server(drift, server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         streaming = (
             (prediction, contract.PREDICTION),
             (registry, contract.REGISTRY),
+            (drift, contract.DRIFT),
             (self._open_inference, contract.OPEN_INFERENCE),
         )
         for servicer, service in streaming:

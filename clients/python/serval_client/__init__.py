@@ -6,7 +6,7 @@ come with `pip install 'serval-inference[train]'` and are imported when they are
 
 from serval_client.aio import AsyncClient
 from serval_client.client import Client
-from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Verdict
+from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict
 from serval_client.errors import ServalError
 from serval_client.prediction import Prediction
 from serval_client.records import (
@@ -31,6 +31,7 @@ __all__ = [
     "FeatureBaseline",
     "FeatureDrift",
     "FeatureKind",
+    "LiveDrift",
     "ModelDetail",
     "ModelInfo",
     "Prediction",

@@ -27,7 +27,7 @@ HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 IDEMPOTENT = {
     "serval.v1.PredictionService": ("Predict", "BatchPredict"),
     "serval.v1.RegistryService": ("GetModel", "ListModels", "SearchModels", "DownloadArtifact"),
-    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift"),
+    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift", "GetDrift", "ListReports"),
     "grpc.health.v1.Health": ("Check",),
 }
 
