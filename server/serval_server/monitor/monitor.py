@@ -29,6 +29,7 @@ from serval_server.monitor.windows import Seen, Window
 LOG = logging.getLogger(__name__)
 
 ROUND_SECONDS: Final = 0.25  # what few callers have left is looked at this often
+FOLLOW_SECONDS: Final = 1.0  # how often it looks for new baselines
 _NICENESS: Final = 5  # it stands back behind those who answer
 
 
@@ -114,12 +115,16 @@ class Monitor:
 
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # 0: this thread
-        next_time = time.monotonic() + self.interval
+        tick_at = time.monotonic() + self.interval
+        follow_at = 0.0
         while not self._stopping:
             try:
-                self._look(max(0.0, min(ROUND_SECONDS, next_time - time.monotonic())))
-                if time.monotonic() >= next_time:
-                    next_time = time.monotonic() + self.interval
+                self._look(max(0.0, min(ROUND_SECONDS, tick_at - time.monotonic())))
+                if time.monotonic() >= follow_at:
+                    follow_at = time.monotonic() + FOLLOW_SECONDS
+                    self._follow()
+                if time.monotonic() >= tick_at:
+                    tick_at = time.monotonic() + self.interval
                     self._tick()
             except Exception:
                 LOG.exception("monitoring failed; going on")
@@ -139,7 +144,6 @@ class Monitor:
 
     def _tick(self) -> None:
         self._keep()
-        self._follow()
         with self.slots.turn() as mine:
             if mine:
                 self.slots.merge(time.time())

@@ -19,7 +19,7 @@ EXAMPLES = """\
   serval drift churn --data today.csv || page-someone
   serval drift churn --live                        the rows that were predicted in the last hour
   serval drift churn@3 --live --window "5000 rows" --format json
-  serval drift churn --live --window 24h --html report.html
+  serval drift churn --window 24h --html report.html
   serval drift churn --watch
 
 exit codes: 0 no drift, 3 drift, 4 too few rows to say (which is not "no drift"), 1 failed
@@ -30,9 +30,11 @@ def configure(parser: ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
     add("model", metavar="REF", help="NAME, NAME@VERSION or NAME@STAGE")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="FILE", help=f"the rows of now: {ENDINGS}")
-    source.add_argument("--live", action="store_true", help="the rows that the server has predicted lately")
+    source.add_argument(
+        "--live", action="store_true", help="the rows that the server has predicted lately: the default"
+    )
     source.add_argument("--watch", action="store_true", help="as --live, again and again, until interrupted")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
