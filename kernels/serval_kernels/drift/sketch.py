@@ -185,95 +185,70 @@ def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
 
 
 @kernel
-def _observe_column(
+def _all_finite(values: Floats) -> bool:
+    """Tell whether every value is finite. Without an exit it compiles to vector compares."""
+    others = False
+    for i in range(values.size):
+        others |= not abs(values[i]) <= _HUGE
+    return not others
+
+
+@kernel
+def _observe_finite(
     values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
 ) -> None:
-    """Take in one column, in two passes: together they would wait for each other."""
-    finite = _add_moments(values, tally[FINITE], moments)
-    tally[FINITE] += finite
-    if finite == values.size:
-        _count(values, edges, grid, places[0], places[1], steps[0], steps[1], counts)
-        return
+    """Take in a column of finite values in one pass.
+
+    Sums are of differences from the mean so far, which costs no digits. Two halvings, which are enough for nearly every
+    column, are written out.
+    """
+    low, scale, halvings, by_bits = places[0], places[1], np.uint64(steps[0]), steps[1]
+    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
+    pivot = moments[MEAN] if tally[FINITE] else np.float64(values[0])
+    total = squares = 0.0
+    least, most = moments[MINIMUM], moments[MAXIMUM]
+    for i in range(values.size):
+        x = np.float64(values[i])
+        delta = x - pivot
+        total += delta
+        squares += delta * delta
+        least, most = min(least, x), max(most, x)
+        base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), halvings
+        while halving > two:
+            halving -= one
+            base = _step(x, edges, base, halving)
+        counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
+    moments[MINIMUM], moments[MAXIMUM] = least, most
+    _add_sums(values, values.size, pivot, total, squares, tally, moments)
+
+
+@kernel
+def _observe_any(
+    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
+) -> None:
+    """Take in a column of any values: stretches of finite ones, and between them the others."""
     start = 0
-    for i in range(values.size + 1):  # stretches of finite values
+    for i in range(values.size + 1):
         if i == values.size or not abs(np.float64(values[i])) <= _HUGE:
-            _count(values[start:i], edges, grid, places[0], places[1], steps[0], steps[1], counts)
+            if i > start:
+                _observe_finite(values[start:i], edges, grid, places, steps, counts, tally, moments)
             if i < values.size:
                 _count_other(np.float64(values[i]), edges, counts, tally)
             start = i + 1
 
 
 @kernel
-def _add_moments(values: Floats, before: int, moments: Edges) -> int:
-    """Add the moments of the finite values to those of the `before` there are; return how many are finite.
-
-    Sums are of differences from the mean so far, which costs no digits.
-    """
-    pivot = moments[MEAN] if before else _first_finite(values)
-    total = squares = 0.0
-    least, most = moments[MINIMUM], moments[MAXIMUM]
-    others = 0
-    for i in range(values.size):
-        x = np.float64(values[i])
-        if abs(x) <= _HUGE:
-            delta = x - pivot
-            total += delta
-            squares += delta * delta
-            least = x if x < least else least
-            most = x if x > most else most
-        else:
-            others += 1
-    finite = values.size - others
-    moments[MINIMUM], moments[MAXIMUM] = least, most
-    if finite:
-        mean, m2 = pivot + total / finite, max(squares - total / finite * total, 0.0)
-        if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
-            mean, m2 = _mean_of_huge(values, finite), np.inf
-        _join(moments, before, mean, m2, finite)
-    return finite
-
-
-@kernel
-def _count(
-    values: Floats, edges: Edges, grid: Any, low: float, scale: float, steps: int, by_bits: int, counts: Counts
+def _add_sums(
+    values: Floats, count: int, pivot: float, total: float, squares: float, tally: Counts, moments: Edges
 ) -> None:
-    """Count finite values. Nearly every column needs no more than two halvings, which are written out."""
-    zero, one = np.uint64(0), np.uint64(1)
-    if steps <= 2 and not by_bits:
+    """Add what sums of differences from a pivot say of finite values, and their number."""
+    mean, m2 = pivot + total / count, max(squares - total / count * total, 0.0)
+    if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
+        mean, m2 = 0.0, np.inf
         for i in range(values.size):
-            x = np.float64(values[i])
-            base = np.uint64(grid[_cell(x, low, scale)])
-            counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
-    elif steps <= 2:
-        for i in range(values.size):
-            x = np.float64(values[i])
-            base = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)])
-            counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
-    else:
-        for i in range(values.size):
-            x = np.float64(values[i])
-            base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), np.uint64(steps)
-            while halving > zero:
-                halving -= one
-                base = _step(x, edges, base, halving)
-            counts[base] += 1
-
-
-@kernel
-def _first_finite(values: Floats) -> float:
-    for i in range(values.size):
-        if abs(np.float64(values[i])) <= _HUGE:
-            return float(values[i])
-    return 0.0
-
-
-@kernel
-def _mean_of_huge(values: Floats, finite: int) -> float:
-    mean = 0.0
-    for i in range(values.size):
-        if abs(np.float64(values[i])) <= _HUGE:
-            mean += np.float64(values[i]) / finite
-    return mean
+            mean += np.float64(values[i]) / count
+    _join(moments, tally[FINITE], mean, m2, count)
+    tally[FINITE] += count
 
 
 @kernel
@@ -334,9 +309,14 @@ def _observe(
     moments: Edges,
 ) -> None:
     """Column by column: what belongs to one stays near while its values go by."""
-    for column in range(rows.shape[1]):
+    finite = _all_finite(rows.reshape(rows.size))
+    for column in range(rows.shape[1] if rows.size else 0):
         c = first + column
-        _observe_column(rows[:, column], edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+        values = rows[:, column]
+        if finite:
+            _observe_finite(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+        else:
+            _observe_any(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))

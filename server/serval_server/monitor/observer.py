@@ -19,9 +19,9 @@ from serval_server.monitor.layout import Layout, Tensor
 
 Array = npt.NDArray[np.generic]
 
-BLOCK_OCTETS: Final = 256 << 10
-BLOCK_ROWS: Final = (16, 1024)  # least and most
-BLOCKS_MAX: Final = 16
+BLOCK_OCTETS: Final = 1 << 20
+BLOCK_ROWS: Final = (16, 4096)  # least and most
+BLOCKS_MAX: Final = 8
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
 # So many calls, or octets, that wait wake the thread; fewer wait for its next round.

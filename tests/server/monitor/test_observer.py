@@ -53,10 +53,10 @@ def test_what_is_copied_is_what_is_seen(registry):
 def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCKS_MAX", 2)
     watched = plain(registry)
-    X, label, score = np.zeros((3000, 3), np.float32), np.zeros(3000, np.int64), np.zeros((3000, 2), np.float32)
-    watched.copy(addresses(X, label, score), 3000)
+    X, label, score = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64), np.zeros((10_000, 2), np.float32)
+    watched.copy(addresses(X, label, score), 10_000)
     seen = watched.take()
-    assert (seen.rows, seen.unobserved) == (2048, 952)
+    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 10_000 - 2 * module.BLOCK_ROWS[1])
     watched.copy(addresses(X, label, score), 10)
     assert watched.take().rows == 10
 
