@@ -27,6 +27,7 @@ from serval_registry.artifacts import digest
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
+from serval_registry.history import History
 from serval_registry.housekeeping import Housekeeper, Retention, Status
 from serval_registry.lifecycle import audit, lineage, names
 from serval_registry.lifecycle.audit import Proof
@@ -82,6 +83,7 @@ class Registry:
             storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
+        self.history = History(self.database.reports, storage.writers)
         self._index_threshold = index_threshold
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
         desk = Desk(self._versions, self.journal, self._writing, self._find, self.artifact)

@@ -1,9 +1,9 @@
-"""The three LanceDB tables of a registry, and the only place that speaks to LanceDB.
+"""The LanceDB tables of a registry, and the only place that speaks to LanceDB.
 
 `versions` has one row a version; deleted ones stay as rows, so that their numbers are never given again. `baselines`
 has one row a baseline, named by the SHA-256 of its content, never changed and referred to by rows of `versions`: so a
-version's baseline changes in the one commit of its row. `journal` has one row an entry, never changed. The schema's
-number is stored with each table.
+version's baseline changes in the one commit of its row. `journal` has one row an entry, never changed. `reports` is the
+history of drift, one row a closed window. The schema's number is stored with each table.
 
 Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settled`
 does.
@@ -113,6 +113,23 @@ JOURNAL = pa.schema(
 )
 
 
+REPORTS = pa.schema(
+    [
+        _column("name", pa.string(), "the model's name"),
+        _column("version", pa.int64(), "its version"),
+        _column("start", _TIME, "when the window began"),
+        _column("end", _TIME, "when it was closed; with name and version the key"),
+        _column("rows", pa.int64(), "how many rows were looked at"),
+        _column("verdict", pa.string(), "no_drift, drift or insufficient_data"),
+        _column("drifted", pa.string(), "JSON array: the columns that drifted, largest effect first"),
+        _column("effect", pa.float64(), "the largest of all columns, 0 to 1"),
+        _column("report", pa.binary(), "a message serval.v1.LiveDrift"),
+        _column("window", pa.binary(), "what was seen, as the monitor keeps it: windows add up"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
 class Database:
     """The tables of a registry. To be opened under the writer's lock, so that each is made and migrated once."""
 
@@ -125,12 +142,13 @@ class Database:
         self.versions = self._open("versions", VERSIONS, known)
         self.baselines = self._open("baselines", BASELINES, known)
         self.journal = self._open("journal", JOURNAL, known)
+        self.reports = self._open("reports", REPORTS, known)
         storage.flush()
 
     @property
     def tables(self) -> "tuple[Table, ...]":
         """Every table, for those who look after them."""
-        return (self.versions, self.baselines, self.journal)
+        return (self.versions, self.baselines, self.journal, self.reports)
 
     def _is_readable(self, name: str) -> bool:
         """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
@@ -255,11 +273,16 @@ class Table:
             return None
         return np.asarray(found["vector"].combine_chunks().flatten(), dtype=np.float32)
 
-    def add(self, row: Row) -> None:
-        """Append one row, in one commit."""
+    def add(self, *rows: Row) -> None:
+        """Append rows, in one commit."""
         self._storage.check_writer()
         with _storage():
-            self._table.add(pa.Table.from_pylist([row], schema=self._schema))
+            self._table.add(pa.Table.from_pylist(list(rows), schema=self._schema))
+
+    def delete(self, where: Expr) -> None:
+        """Remove the rows found, in one commit."""
+        with _storage():
+            self._table.delete(where.to_sql())
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""

@@ -175,5 +175,13 @@ def test_the_command_line_from_a_pickle_to_drift(address, tmp_path, monkeypatch,
     assert code == 3, out + err
     assert "DRIFT in colour" in out
     assert "green" in out
+    code, out, err = serval("predict", "buys", "--data", "green.csv")
+    assert code == 0, err
+    code, out, err = serval("drift", "buys", "--window", "400 rows", "--html", "live.html", "--format", "json")
+    assert code == 3, out + err
+    live = json.loads(out)
+    assert (live["rows"], live["report"]["drifted"]) == (600, ["colour"])
+    assert live["report"]["features"][1]["unseen"] + live["report"]["features"][0]["unseen"] == ["green"]
+    assert "green" in (tmp_path / "live.html").read_text()
     assert "buys@1" in serval("models")[1]
     assert "buys@1" in serval("search", "buys")[1]

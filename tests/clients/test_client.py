@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import numpy as np
@@ -297,6 +298,29 @@ def test_drift_against_the_baseline_and_against_a_reference(client):
     report = client.drift("m", np.zeros((5, 2)), np.zeros((7, 2)), alpha=0.2, tolerance=0.5)
     assert (report.verdict, report.against_baseline, report.reference_rows) == (Verdict.INSUFFICIENT_DATA, False, 7)
     assert (report.alpha, report.tolerance) == (0.2, 0.5)
+
+
+@pytest.mark.usefixtures("registered")
+def test_live_drift_reports_and_windows(client, servicer):
+    live = client.live_drift("area", timedelta(minutes=2), distributions=True)
+    assert servicer.seen["GetDrift"][-1].window.seconds == 120
+    assert (live.rows, live.unobserved, live.other_rows, live.report.drifted) == (100, 7, 3, ("width",))
+    assert (live.end - live.start, live.start.tzinfo) == (timedelta(minutes=1), UTC)
+    assert live.current[0].counts.tolist() == [0, 0, 0, 0, 10]
+    client.live_drift("area")
+    assert not servicer.seen["GetDrift"][-1].HasField("window")
+    watched = client.watch_drift("area", "90s", interval=1)
+    assert [next(watched).rows, next(watched).rows] == [100, 200]
+    watched.close()
+    assert servicer.seen["WatchDrift"][-1].drift.window.seconds == 90
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [report.rows for report in client.drift_reports("area", since=since)] == [0, 1, 10, 11, 20, 21]
+    asked = servicer.seen["ListReports"][0]
+    assert asked.since.ToDatetime(UTC) == since
+    assert not asked.HasField("until")
+    for wrong in ("5", "1 year", "rows", "-1h"):
+        with pytest.raises(errors.InvalidArgument, match="window"):
+            client.live_drift("area", wrong)
 
 
 @pytest.mark.usefixtures("registered")

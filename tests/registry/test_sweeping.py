@@ -59,7 +59,11 @@ def test_the_status_counts_what_was_done(registry: Registry, add: Add) -> None:
     for _ in range(3):
         add("m")
     before = registry.status()
-    assert (before.versions, before.pieces, before.unindexed_rows) == (3, 3 + 4, 0)  # the journal has a first entry, too
+    assert (before.versions, before.pieces, before.unindexed_rows) == (
+        3,
+        3 + 4,
+        0,
+    )  # the journal has a first entry, too
     registry.optimize()
     registry.sweep()
     after = registry.status()

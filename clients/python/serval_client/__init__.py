@@ -6,7 +6,7 @@ come with `pip install 'serval-inference[train]'` and are imported when they are
 
 from serval_client.aio import AsyncClient
 from serval_client.client import Client
-from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Verdict
+from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict
 from serval_client.errors import ServalError
 from serval_client.lifecycle.records import Gates, Threshold
 from serval_client.prediction import Prediction
@@ -38,6 +38,7 @@ __all__ = [
     "FeatureKind",
     "Gates",
     "Lineage",
+    "LiveDrift",
     "ModelDetail",
     "ModelInfo",
     "Parent",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,10 +12,10 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from serval_client import calls, errors, forms, records, registration
+from serval_client import calls, drift, errors, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.client import TRANSFER_TIMEOUT
-from serval_client.drift import Baseline, DriftReport
+from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
 from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
@@ -236,6 +237,53 @@ class AsyncClient(AsyncLifecycleMethods):
     ) -> DriftReport:
         """Compare a current sample with the version's baseline, or with `reference`; see `Client.drift`."""
         return await self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    async def live_drift(
+        self,
+        model: str,
+        window: WindowLike = None,
+        *,
+        alpha: float | None = None,
+        tolerance: float | None = None,
+        distributions: bool = False,
+        timeout: float | None = None,
+    ) -> LiveDrift:
+        """Compare the rows that a version was asked for lately with its baseline; see `Client.live_drift`."""
+        request = calls.drift_request(model, window, alpha, tolerance, distributions)
+        return await self._send(calls.live_drift(request), timeout)
+
+    async def watch_drift(
+        self,
+        model: str,
+        window: WindowLike = None,
+        *,
+        interval: float = 5.0,
+        alpha: float | None = None,
+        tolerance: float | None = None,
+        distributions: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[LiveDrift]:
+        """Yield `live_drift` now and every `interval` seconds; see `Client.watch_drift`."""
+        request = calls.drift_request(model, window, alpha, tolerance, distributions)
+        with self._errors():
+            stream = self._pool.method(calls.WATCH_DRIFT)(calls.watch_drift(request, interval), timeout=timeout)
+            try:
+                async for message in stream:
+                    yield drift.live(message)
+            finally:
+                stream.cancel()
+
+    async def drift_reports(
+        self, model: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
+    ) -> AsyncIterator[LiveDrift]:
+        """Yield the reports that the server has kept, newest first; see `Client.drift_reports`."""
+        token = ""
+        while True:
+            page, token = await self._send(calls.list_reports(model, since, until, page_size, token), None)
+            for entry in page:
+                yield entry
+            if not token:
+                return
 
     async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows and return it."""

@@ -6,6 +6,7 @@ The sync and the asyncio client only carry what is made here, so that they canno
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +30,8 @@ BATCH_PREDICT = "/serval.v1.PredictionService/BatchPredict"
 PREDICT_STREAM = "/serval.v1.PredictionService/PredictStream"
 REGISTER = "/serval.v1.RegistryService/RegisterModel"
 LIST_MODELS = "/serval.v1.RegistryService/ListModels"
+WATCH_DRIFT = "/serval.v1.DriftService/WatchDrift"
+LIST_REPORTS = "/serval.v1.DriftService/ListReports"
 DOWNLOAD = "/serval.v1.RegistryService/DownloadArtifact"
 
 HEALTH_STATES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
@@ -236,6 +239,41 @@ def detect_drift(
         tolerance=_share(tolerance, "tolerance"),
     )
     return Call("/serval.v1.DriftService/DetectDrift", request, drift.report)
+
+
+def drift_request(
+    model: str, window: drift.WindowLike, alpha: float | None, tolerance: float | None, distributions: bool
+) -> drift_pb2.GetDriftRequest:
+    """Return what GetDrift and WatchDrift ask with."""
+    return drift_pb2.GetDriftRequest(
+        model=model,
+        window=drift.window(window),
+        alpha=_share(alpha, "alpha"),
+        tolerance=_share(tolerance, "tolerance"),
+        include_distributions=distributions,
+    )
+
+
+def live_drift(request: drift_pb2.GetDriftRequest) -> Call[drift.LiveDrift]:
+    """Return the GetDrift call."""
+    return Call("/serval.v1.DriftService/GetDrift", request, drift.live)
+
+
+def watch_drift(request: drift_pb2.GetDriftRequest, interval: float) -> drift_pb2.WatchDriftRequest:
+    """Return the request of WatchDrift."""
+    return drift_pb2.WatchDriftRequest(drift=request, interval=interval)
+
+
+def list_reports(
+    model: str, since: datetime | None, until: datetime | None, page_size: int, page_token: str
+) -> Call[tuple[list[drift.LiveDrift], str]]:
+    """Return the ListReports call for one page; the answer is its reports and the next page's token."""
+    request = drift_pb2.ListReportsRequest(model=model, page_size=page_size, page_token=page_token)
+    if since is not None:
+        request.since.FromDatetime(since.astimezone(UTC))
+    if until is not None:
+        request.until.FromDatetime(until.astimezone(UTC))
+    return Call(LIST_REPORTS, request, lambda r: ([*map(drift.live, r.reports)], r.next_page_token))
 
 
 def set_baseline(model: str, sample: forms.RowsLike) -> Call[drift.Baseline]:

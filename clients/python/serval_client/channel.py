@@ -33,7 +33,7 @@ IDEMPOTENT = {
         *("GetGates", "CheckGates", "ListTransitions", "GetStages", "GetLineage", "CompareVersions", "GetModelCard"),
         *("ListAuditEntries", "VerifyAudit", "SetGates"),
     ),
-    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift"),
+    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift", "GetDrift", "ListReports"),
     "grpc.health.v1.Health": ("Check",),
 }
 

@@ -1,15 +1,22 @@
 """Drift reports and baselines as plain values; the meaning of each figure is written in drift.proto as well."""
 
+import re
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from serval_protos.v1 import drift_pb2
 
+from serval_client.errors import InvalidArgument
 from serval_client.records import FeatureKind, kind_of
+
+WindowLike: TypeAlias = timedelta | float | str | None
+
+_SPAN = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|h|d|rows)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Verdict(StrEnum):
@@ -132,6 +139,27 @@ class Baseline:
     created: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDrift:
+    """How the rows that a version was asked for lately differ from its baseline.
+
+    start, end: of the window; it may begin somewhat before what was asked for. rows: that were looked at; unobserved:
+    that were answered while the observer could not keep up; other_rows: counted by the edges of another baseline, and
+    so not compared. reference, current: the features of the baseline and of the window, in the same bins; outputs: what
+    was answered. These three are empty unless they were asked for.
+    """
+
+    report: DriftReport
+    start: datetime
+    end: datetime
+    rows: int
+    unobserved: int
+    other_rows: int
+    reference: tuple[FeatureBaseline, ...]
+    current: tuple[FeatureBaseline, ...]
+    outputs: tuple[FeatureBaseline, ...]
+
+
 _OPTIONAL = tuple(
     name for name, entry in drift_pb2.FeatureDrift.DESCRIPTOR.fields_by_name.items() if entry.has_presence
 )
@@ -166,6 +194,41 @@ def baseline(message: drift_pb2.Baseline) -> Baseline:
         features=tuple(_feature_baseline(feature) for feature in message.features),
         created=message.created.ToDatetime(UTC),
     )
+
+
+def live(message: drift_pb2.LiveDrift) -> LiveDrift:
+    """Read a LiveDrift message."""
+    return LiveDrift(
+        report=report(message.report),
+        start=message.start.ToDatetime(UTC),
+        end=message.end.ToDatetime(UTC),
+        rows=message.rows,
+        unobserved=message.unobserved,
+        other_rows=message.other_rows,
+        reference=tuple(map(_feature_baseline, message.reference)),
+        current=tuple(map(_feature_baseline, message.current)),
+        outputs=tuple(map(_feature_baseline, message.outputs)),
+    )
+
+
+def window(asked: WindowLike) -> drift_pb2.Window | None:
+    """Return the message for a span: a timedelta, seconds, or words such as "90s", "15m", "1h", "7d" or "5000 rows".
+
+    None is the server's default. Raises InvalidArgument for others.
+    """
+    match asked:
+        case None:
+            return None
+        case timedelta():
+            return drift_pb2.Window(seconds=asked.total_seconds())
+        case str():
+            found = _SPAN.fullmatch(asked.strip())
+            if found is None:
+                raise InvalidArgument(f"window: {asked[:40]!r}; wanted such as 90s, 15m, 1h, 7d or '5000 rows'")
+            if found["unit"] == "rows":
+                return drift_pb2.Window(rows=int(float(found["number"])))
+            return drift_pb2.Window(seconds=float(found["number"]) * _UNITS[found["unit"]])
+    return drift_pb2.Window(seconds=float(asked))
 
 
 def _feature_drift(message: drift_pb2.FeatureDrift) -> FeatureDrift:

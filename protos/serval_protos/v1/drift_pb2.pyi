@@ -175,3 +175,77 @@ class FeatureDrift(_message.Message):
     total_variation: float
     unseen: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Window(_message.Message):
+    __slots__ = ("seconds", "rows")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    rows: int
+    def __init__(self, seconds: _Optional[float] = ..., rows: _Optional[int] = ...) -> None: ...
+
+class GetDriftRequest(_message.Message):
+    __slots__ = ("model", "window", "alpha", "tolerance", "include_distributions")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_DISTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    window: Window
+    alpha: float
+    tolerance: float
+    include_distributions: bool
+    def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ...) -> None: ...
+
+class LiveDrift(_message.Message):
+    __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs")
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    UNOBSERVED_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    report: DriftReport
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    rows: int
+    unobserved: int
+    other_rows: int
+    reference: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
+    current: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
+    outputs: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
+    def __init__(self, report: _Optional[_Union[DriftReport, _Mapping]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., unobserved: _Optional[int] = ..., other_rows: _Optional[int] = ..., reference: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., current: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ...) -> None: ...
+
+class WatchDriftRequest(_message.Message):
+    __slots__ = ("drift", "interval")
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    drift: GetDriftRequest
+    interval: float
+    def __init__(self, drift: _Optional[_Union[GetDriftRequest, _Mapping]] = ..., interval: _Optional[float] = ...) -> None: ...
+
+class ListReportsRequest(_message.Message):
+    __slots__ = ("model", "since", "until", "page_size", "page_token")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, model: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListReportsReply(_message.Message):
+    __slots__ = ("reports", "next_page_token")
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[LiveDrift]
+    next_page_token: str
+    def __init__(self, reports: _Optional[_Iterable[_Union[LiveDrift, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

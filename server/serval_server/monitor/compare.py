@@ -60,6 +60,34 @@ def compare_with_baseline(current: Table, baseline: Baseline, rule: Rule | None 
     )
 
 
+def compare_counts(
+    current: Sequence[FeatureBaseline], outside: Sequence[int], rows: int, baseline: Baseline, rule: Rule | None = None
+) -> DriftReport:
+    """Compare what was counted of `rows` rows with the baseline: the same features, numbers between the same edges.
+
+    outside: of each feature, how many values lie outside the baseline's range.
+    """
+    pairs = list(zip(baseline.features, current, strict=True))
+    measured = [
+        _numeric_drift(*pair, beyond)
+        if pair[0].kind is FeatureKind.NUMERIC
+        else _category_drift(*pair, *(_listed(side) for side in pair))
+        for pair, beyond in zip(pairs, outside, strict=True)
+    ]
+    return judge(
+        measured,
+        reference_rows=baseline.rows,
+        current_rows=rows,
+        rule=rule or Rule(),
+        mean_cosine=_mean_cosine(pairs),
+        against_baseline=True,
+    )
+
+
+def _listed(side: FeatureBaseline) -> _Categories:
+    return _Categories(dict(zip(side.categories, side.category_counts, strict=True)), side.other_count)
+
+
 def compare_tables(
     current: Table, reference: Table, features: Sequence[Feature], rule: Rule | None = None
 ) -> DriftReport:
@@ -86,10 +114,9 @@ def _against_baseline(
     feature: Feature, reference: FeatureBaseline, current: FeatureBaseline, column: Array
 ) -> FeatureDrift:
     if feature.kind is FeatureKind.NUMERIC:
-        return _numeric_drift(reference, current, cast("Floats", column))
-    listed = dict(zip(reference.categories, reference.category_counts, strict=True))
+        return _numeric_drift(reference, current, _outside(cast("Floats", column), reference))
     counts, _ = baselines.count_categories(feature, column)
-    return _category_drift(reference, current, _Categories(listed, reference.other_count), _Categories(counts))
+    return _category_drift(reference, current, _listed(reference), _Categories(counts))
 
 
 def _against_rows(
@@ -97,7 +124,7 @@ def _against_rows(
 ) -> FeatureDrift:
     if feature.kind is FeatureKind.NUMERIC:
         old, new = cast("Floats", before), cast("Floats", now)
-        return _exact(_numeric_drift(reference, current, new), reference, old, new)
+        return _exact(_numeric_drift(reference, current, _outside(new, reference)), reference, old, new)
     sides = [_Categories(baselines.count_categories(feature, column)[0]) for column in (before, now)]
     return _category_drift(reference, current, *sides)
 
@@ -115,8 +142,8 @@ def _common(reference: FeatureBaseline, current: FeatureBaseline) -> FeatureDrif
     )
 
 
-def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, column: Floats) -> FeatureDrift:
-    """Return what counts in shared bins, moments and the current column tell."""
+def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, outside: int) -> FeatureDrift:
+    """Return what counts in shared bins, moments and the number of values outside the reference's range tell."""
     drift = _with_moments(_common(reference, current), reference, current)
     if not (reference.present and current.present):
         return drift
@@ -134,7 +161,7 @@ def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, column:
         return drift
     ranges = (reference.minimum, reference.maximum, current.minimum, current.maximum)
     area = two_sample.wasserstein_binned(edges, before, now, ranges)
-    return replace(_with_area(drift, reference, area), outside_range=_outside(column, reference) / current.present)
+    return replace(_with_area(drift, reference, area), outside_range=outside / current.present)
 
 
 def _exact(drift: FeatureDrift, reference: FeatureBaseline, before: Floats, now: Floats) -> FeatureDrift:
@@ -194,7 +221,7 @@ def _category_drift(
         return drift
     unlisted = [name for name, _ in baselines.most_frequent(now.counts) if name not in before.counts]
     apart = [] if before.other else unlisted
-    rest = (before.other, sum(now.counts[name] for name in unlisted) if before.other else 0)
+    rest = (before.other, now.other + (sum(now.counts[name] for name in unlisted) if before.other else 0))
     names = [*before.counts, *apart]
     old, new = (np.array([side.counts.get(name, 0) for name in names], np.int64) for side in (before, now))
     test = categorical.chi_square(old, new, rest)
