@@ -279,11 +279,6 @@ class Table:
         with _storage():
             self._table.add(pa.Table.from_pylist(list(rows), schema=self._schema))
 
-    def delete(self, where: Expr) -> None:
-        """Remove the rows found, in one commit."""
-        with _storage():
-            self._table.delete(where.to_sql())
-
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
         self._storage.check_writer()

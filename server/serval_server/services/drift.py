@@ -21,7 +21,7 @@ from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
 from serval_server.monitor.live import live_drift
 from serval_server.monitor.monitor import Monitor
-from serval_server.monitor.verdict import Rule
+from serval_server.monitor.verdict import DriftReport, Rule, Verdict
 from serval_server.monitor.windows import Window
 
 WATCH_SECONDS = 5.0
