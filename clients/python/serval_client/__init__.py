@@ -6,7 +6,7 @@ come with `pip install 'serval-inference[train]'` and are imported when they are
 
 from serval_client.aio import AsyncClient
 from serval_client.client import Client
-from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Verdict
+from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Severity, Verdict
 from serval_client.errors import ServalError
 from serval_client.prediction import Prediction
 from serval_client.records import (
@@ -37,6 +37,7 @@ __all__ = [
     "SearchHit",
     "SearchResult",
     "ServalError",
+    "Severity",
     "Stage",
     "StageChange",
     "Verdict",

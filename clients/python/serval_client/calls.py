@@ -233,7 +233,7 @@ def detect_drift(
         current=forms.to_message(current, "current"),
         reference=None if reference is None else forms.to_message(reference, "reference"),
         alpha=_share(alpha, "alpha"),
-        tolerance=_share(tolerance, "tolerance"),
+        tolerance=_tolerance(tolerance),
     )
     return Call("/serval.v1.DriftService/DetectDrift", request, drift.report)
 
@@ -312,6 +312,13 @@ def _share(value: float | None, field: str) -> float:
         return 0.0
     if not 0 < value < 1:
         raise errors.InvalidArgument(f"{field}: got {value}, wanted more than 0 and less than 1")
+    return value
+
+
+def _tolerance(value: float | None) -> float | None:
+    """Return None, unset, for the server's default."""
+    if value is not None and not 0 <= value < 1:
+        raise errors.InvalidArgument(f"tolerance: got {value}, wanted 0 or more and less than 1")
     return value
 
 

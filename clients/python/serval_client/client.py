@@ -322,7 +322,7 @@ class Client:
         """Compare a current sample with the version's baseline, or with `reference`; both as for `predict`.
 
         alpha: share of false alarms allowed over all columns together; None means 0.01.
-        tolerance: smallest effect that counts, between 0 and 1; None means 0.1.
+        tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
 

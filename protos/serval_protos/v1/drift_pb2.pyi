@@ -17,10 +17,23 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NO_DRIFT: _ClassVar[Verdict]
     DRIFT: _ClassVar[Verdict]
     INSUFFICIENT_DATA: _ClassVar[Verdict]
+
+class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEVERITY_UNSPECIFIED: _ClassVar[Severity]
+    SEVERITY_NONE: _ClassVar[Severity]
+    SEVERITY_INFO: _ClassVar[Severity]
+    SEVERITY_WARNING: _ClassVar[Severity]
+    SEVERITY_CRITICAL: _ClassVar[Severity]
 VERDICT_UNSPECIFIED: Verdict
 NO_DRIFT: Verdict
 DRIFT: Verdict
 INSUFFICIENT_DATA: Verdict
+SEVERITY_UNSPECIFIED: Severity
+SEVERITY_NONE: Severity
+SEVERITY_INFO: Severity
+SEVERITY_WARNING: Severity
+SEVERITY_CRITICAL: Severity
 
 class SetBaselineRequest(_message.Message):
     __slots__ = ("model", "sample")
@@ -97,7 +110,7 @@ class DetectDriftRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ...) -> None: ...
 
 class DriftReport(_message.Message):
-    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule")
+    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule", "severity", "summary")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +123,8 @@ class DriftReport(_message.Message):
     MEAN_COSINE_FIELD_NUMBER: _ClassVar[int]
     AGAINST_BASELINE_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     verdict: Verdict
@@ -122,10 +137,12 @@ class DriftReport(_message.Message):
     mean_cosine: float
     against_baseline: bool
     rule: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ...) -> None: ...
+    severity: Severity
+    summary: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., summary: _Optional[str] = ...) -> None: ...
 
 class FeatureDrift(_message.Message):
-    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen")
+    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen", "effect_lower", "effect_upper", "missing_adjusted_p_value", "severity", "weight", "summary", "effect_noise", "effect_hidden")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +167,14 @@ class FeatureDrift(_message.Message):
     CHI_SQUARE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_VARIATION_FIELD_NUMBER: _ClassVar[int]
     UNSEEN_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_LOWER_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_UPPER_FIELD_NUMBER: _ClassVar[int]
+    MISSING_ADJUSTED_P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_NOISE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     feature: str
     kind: _common_pb2.FeatureKind
     verdict: Verdict
@@ -174,4 +199,12 @@ class FeatureDrift(_message.Message):
     chi_square: float
     total_variation: float
     unseen: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ...) -> None: ...
+    effect_lower: float
+    effect_upper: float
+    missing_adjusted_p_value: float
+    severity: Severity
+    weight: float
+    summary: str
+    effect_noise: float
+    effect_hidden: float
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ...) -> None: ...

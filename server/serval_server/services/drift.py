@@ -16,7 +16,9 @@ from serval_server.codec.columns import Columns
 from serval_server.codec.records import kind_number, timestamp
 from serval_server.errors import unary
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
-from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
+from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Verdict
+from serval_server.monitor.severity import weights_of
+from serval_server.monitor.verdict import Rule
 
 
 class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
@@ -49,18 +51,18 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     ) -> drift_pb2.DriftReport:
         """Compare a sample with the baseline or with a reference."""
         version = self._registry.resolve(Ref.parse(request.model))
-        rule = Rule.asked(request.alpha, request.tolerance)
-        columns = _columns(version)
+        rule = Rule.asked(request.alpha, request.tolerance if request.HasField("tolerance") else None)
+        columns, weights = _columns(version), weights_of(version.metrics)
         current = columns.table(request.current, "current")
         if request.HasField("reference"):
             reference = columns.table(request.reference, "reference")
-            return _report_message(version, compare_tables(current, reference, version.features, rule))
+            return _report_message(version, compare_tables(current, reference, version.features, rule, weights))
         baseline = self._baseline(version)
         if baseline is None:
             raise FailedPrecondition(
                 f"{version.ref} has no baseline: register it with a sample, call SetBaseline, or send a reference"
             )
-        return _report_message(version, compare_with_baseline(current, baseline, rule))
+        return _report_message(version, compare_with_baseline(current, baseline, rule, weights))
 
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)
@@ -88,16 +90,32 @@ def _report_message(version: Version, report: DriftReport) -> drift_pb2.DriftRep
     return drift_pb2.DriftReport(
         name=version.name,
         version=version.version,
-        **_fields(report, verdict=_number(report.verdict), features=[_feature(feature) for feature in report.features]),
+        **_fields(
+            report,
+            verdict=_number(report.verdict),
+            severity=_severity(report.severity),
+            features=[_feature(feature) for feature in report.features],
+        ),
     )
 
 
 def _feature(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
-    return drift_pb2.FeatureDrift(**_fields(feature, kind=kind_number(feature.kind), verdict=_number(feature.verdict)))
+    return drift_pb2.FeatureDrift(
+        **_fields(
+            feature,
+            kind=kind_number(feature.kind),
+            verdict=_number(feature.verdict),
+            severity=_severity(feature.severity),
+        )
+    )
 
 
 def _number(verdict: Verdict) -> drift_pb2.Verdict:
     return drift_pb2.Verdict.Value(verdict.name)  # type: ignore[no-any-return]
+
+
+def _severity(severity: Severity) -> drift_pb2.Severity:
+    return drift_pb2.Severity.Value(f"SEVERITY_{severity.name}")  # type: ignore[no-any-return]
 
 
 def _fields(record: Any, **override: object) -> dict[str, Any]:

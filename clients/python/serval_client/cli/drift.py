@@ -9,7 +9,7 @@ from serval_client.cli.command import Command
 from serval_client.cli.files import ENDINGS
 from serval_client.cli.progress import Progress
 from serval_client.cli.samples import read_for
-from serval_client.drift import DriftReport, Verdict
+from serval_client.drift import DriftReport, Severity, Verdict
 
 RULE_WIDTH = 100
 
@@ -30,7 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--data", required=True, metavar="FILE", help=f"the rows of now: {ENDINGS}")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
-    add("--tolerance", type=float, metavar="X", help="smallest effect that counts, 0 to 1 (0.1)")
+    add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
     output.add_json(parser)
     connection.add_arguments(parser)
 
@@ -76,7 +76,9 @@ def _told(report: DriftReport) -> str:
         (
             feature.feature,
             feature.verdict.replace("_", " "),
+            feature.severity if feature.severity is not Severity.NONE else None,
             output.figure(feature.effect, ".3f"),
+            f"{feature.effect_lower:.3f}-{feature.effect_upper:.3f}",
             output.figure(feature.adjusted_p_value, ".2g"),
             output.figure(feature.psi, ".3f"),
             output.figure(feature.mean_shift, "+.2f"),
@@ -85,9 +87,13 @@ def _told(report: DriftReport) -> str:
         )
         for feature in sorted(report.features, key=lambda feature: -feature.effect)
     )
-    table = output.table(("FEATURE", "VERDICT", "EFFECT", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN"), rows)
+    names = ("FEATURE", "VERDICT", "SEVERITY", "EFFECT", "BOUNDS", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN")
+    table = output.table(names, rows)
+    summary = f"\n{report.summary}" if report.summary else ""
     rule = textwrap.fill(f"alpha {report.alpha:g}, tolerance {report.tolerance:g}: {report.rule}", RULE_WIDTH)
-    return f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}\n\n{table}\n\n{rule}"
+    return (
+        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
+    )
 
 
 DRIFT = Command("drift", "tell whether rows differ from those a model was trained on", configure, run, EXAMPLES)
