@@ -69,20 +69,28 @@ def margin(level: Any, reference: Any, current: Any, *, sides: float = NUMERIC_S
         return np.where(size > 0, np.sqrt(np.log(sides / np.asarray(level)) / 2.0 / size), np.inf)
 
 
-def ks_distance(reference: Counts, current: Counts) -> Floats:
-    """Return the largest |F - G| at the bins' edges, float64[...]; 0 where a side is empty."""
-    f, g = (_shares(side).cumsum(axis=-1) for side in (reference, current))
-    return np.where(_both(reference, current), np.abs(f - g).max(axis=-1, initial=0.0), 0.0)
+def distribution(counts: Counts) -> Floats:
+    """Return the empirical distribution function at the bins' upper edges, float64[..., bins]; 0 where none is counted."""
+    return np.asarray(counts.cumsum(axis=-1) / np.maximum(counts.sum(axis=-1, keepdims=True), 1))
 
 
-def rank_shift(reference: Counts, current: Counts) -> Floats:
-    """Return |P(X < Y) + P(X = Y)/2 - 1/2| for x of the reference and y of the current, 0 to 1/2; a bin is one tie.
+def ks_distance(f: Floats, g: Floats) -> Floats:
+    """Return the largest |F - G|, float64[...], of two distribution functions at the same edges."""
+    gap = g - f
+    return np.asarray(np.abs(gap, out=gap).max(axis=-1))
 
-    Never above the KS distance. It is Mann and Whitney's U (1947), divided by n m, from the middle.
+
+def rank_shift(f: Floats, g: Floats) -> Floats:
+    """Return |P(X < Y) + P(X = Y)/2 - 1/2|, 0 to 1/2, for x by F and y by G at the same edges; a bin is one tie.
+
+    Never above the KS distance. It is Mann and Whitney's U (1947), divided by n m, from the middle: the sum of a bin's
+    share of G times the middle of F there, by parts.
     """
-    p, q = _shares(reference), _shares(current)
-    middle = p.cumsum(axis=-1) - p / 2.0
-    return np.where(_both(reference, current), np.abs((q * middle).sum(axis=-1) - 0.5), 0.0)
+    middle = f.copy()
+    middle[..., 1:] += f[..., :-1]
+    middle /= 2.0
+    inner = np.einsum("...i,...i->...", g[..., :-1], np.diff(middle, axis=-1))
+    return np.asarray(np.abs(middle[..., -1] * g[..., -1] - inner - 0.5))
 
 
 def rank_p_value(shift: Any, reference: Any, current: Any) -> Floats:
@@ -110,7 +118,7 @@ def variation(reference: Counts, current: Counts, rest: tuple[Any, Any] = (0, 0)
     n, m = (side.sum(axis=-1, keepdims=True) for side in (reference, current))
     with np.errstate(divide="ignore", invalid="ignore"):
         deviation = np.sqrt(p * (1.0 - p) / n + q * (1.0 - q) / m)
-    some = _both(reference, current)
+    some = _both(reference.sum(axis=-1), current.sum(axis=-1))
     parts = (
         np.abs(p - q).sum(axis=-1) / 2.0,
         deviation.sum(axis=-1) / 2.0,
@@ -172,5 +180,5 @@ def _shares(counts: Counts) -> Floats:
     return np.asarray(counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1))
 
 
-def _both(reference: Counts, current: Counts) -> npt.NDArray[np.bool_]:
-    return np.asarray((reference.sum(axis=-1) > 0) & (current.sum(axis=-1) > 0))
+def _both(reference: Any, current: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray((reference > 0) & (current > 0))
