@@ -32,8 +32,7 @@ NUMERIC_SIDES = 2.0
 CATEGORY_SIDES = 1.0
 EXPECTED_LEAST = 5.0
 
-_SEARCH_STEPS = 60
-_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_SEARCH_STEPS = 34  # to 6e-11 of the range, where the sum is flat
 
 
 class Variation(NamedTuple):
@@ -51,7 +50,7 @@ def effective_size(reference: Any, current: Any) -> Floats:
 
 
 def exceeds_p_value(
-    effect: Any, tolerance: float, reference: Any, current: Any, *, noise: Any = 0.0, sides: float = NUMERIC_SIDES
+    effect: Any, tolerance: float, reference: Any, current: Any, *, noise: Any = 0.0, sides: Any = NUMERIC_SIDES
 ) -> Floats:
     """Return the p value of "the true effect is at most the tolerance": min(1, sides exp(-2 e (effect - noise - t)^2)).
 
@@ -62,7 +61,7 @@ def exceeds_p_value(
     return np.asarray(np.minimum(sides * np.exp(-2.0 * effective_size(reference, current) * gap * gap), 1.0))
 
 
-def margin(level: Any, reference: Any, current: Any, *, sides: float = NUMERIC_SIDES) -> Floats:
+def margin(level: Any, reference: Any, current: Any, *, sides: Any = NUMERIC_SIDES) -> Floats:
     """Return the half width c of the bound that fails for at most the share `level` of samples; inf for no sample."""
     size = effective_size(reference, current)
     with np.errstate(divide="ignore"):
@@ -70,7 +69,7 @@ def margin(level: Any, reference: Any, current: Any, *, sides: float = NUMERIC_S
 
 
 def distribution(counts: Counts) -> Floats:
-    """Return the empirical distribution function at the bins' upper edges, float64[..., bins]; 0 where none is counted."""
+    """Return the empirical distribution function at the bins' upper edges, float64[..., bins]; 0 of no counts."""
     return np.asarray(counts.cumsum(axis=-1) / np.maximum(counts.sum(axis=-1, keepdims=True), 1))
 
 
@@ -134,6 +133,8 @@ def shares_p_value(hits: Any, rows: Any, current_hits: Any, current_rows: Any, t
     # Which side is larger makes no difference, so the smaller share stands first.
     swap = p > q
     p, q, n, m = np.where(swap, q, p), np.where(swap, p, q), np.where(swap, m, n), np.where(swap, n, m)
+    if not (q - p > tolerance).any():
+        return np.ones(p.shape)
     least = np.where(q - p > tolerance, _least_divergence(p, n, q, m, tolerance), 0.0)
     return np.where(np.minimum(n, m) > 0, np.minimum(2.0 * np.exp(-least), 1.0), 1.0)
 
@@ -147,16 +148,17 @@ def bernoulli_divergence(p: Floats, at: Floats) -> Floats:
 
 
 def _least_divergence(p: Floats, n: Floats, q: Floats, m: Floats, tolerance: float) -> Floats:
-    """Return the smallest n kl(p, P) + m kl(q, P + tolerance), by golden sections of P from p to q - tolerance."""
+    """Return the smallest n kl(p, P) + m kl(q, P + tolerance), by halving the range p to q - tolerance of P.
+
+    It is convex in P; its slope is n (P - p) / (P (1 - P)) and the like for q.
+    """
     low, high = p, np.maximum(q - tolerance, p)
     for _ in range(_SEARCH_STEPS):
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        falls = _divergence(p, n, q, m, left, tolerance) > _divergence(p, n, q, m, right, tolerance)
-        low, high = np.where(falls, left, low), np.where(falls, high, right)
-    return _divergence(p, n, q, m, (low + high) / 2.0, tolerance)
-
-
-def _divergence(p: Floats, n: Floats, q: Floats, m: Floats, at: Floats, tolerance: float) -> Floats:
+        at = (low + high) / 2.0
+        beside = at + tolerance
+        rises = n * (at - p) * beside * (1.0 - beside) > m * (q - beside) * at * (1.0 - at)
+        low, high = np.where(rises, low, at), np.where(rises, at, high)
+    at = (low + high) / 2.0
     return n * bernoulli_divergence(p, at) + m * bernoulli_divergence(q, np.minimum(at + tolerance, 1.0))
 
 

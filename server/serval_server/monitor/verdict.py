@@ -9,7 +9,10 @@ that nothing drifted; but rows enough, from which the values went missing, are e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import FeatureKind
 
@@ -18,6 +21,8 @@ from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Ve
 from serval_server.monitor.severity import describe, severity_of, summarise, worst
 
 __all__ = ["DriftReport", "FeatureDrift", "Rule", "Severity", "Verdict", "holm", "judge", "overall"]
+
+Numbers = npt.NDArray[Any]
 
 ALPHA = 0.01
 # The KS distance of a normal that moves by a tenth of its standard deviation.
@@ -85,20 +90,19 @@ def judge(
     of_missing = [
         place for place, f in enumerate(features) if rows_enough and f.reference_missing + f.current_missing > 0
     ]
-    sizes = (reference_rows, current_rows)
     adjusted = holm(
-        [_value_p(features[i], rule.tolerance) for i in of_values]
-        + [_missing_p(features[i], sizes, rule.tolerance) for i in of_missing]
+        _value_p([features[i] for i in of_values], rule.tolerance)
+        + _missing_p([features[i] for i in of_missing], (reference_rows, current_rows), rule.tolerance)
     )
     by_value = dict(zip(of_values, adjusted, strict=False))
     by_missing = dict(zip(of_missing, adjusted[len(of_values) :], strict=True))
-    level = rule.alpha / max(len(adjusted), 1)
+    margins = _margins(features, rule.alpha / max(len(adjusted), 1))
     judged = tuple(
         _judged(
-            _bounded(feature, level) if place in by_value else replace(feature, p_value=1.0),
-            (by_value.get(place, 1.0), by_missing.get(place, 1.0)),
+            feature,
+            (by_value.get(place), by_missing.get(place)),
             rule,
-            level,
+            margins[place],
             1.0 if not weights else weights.get(feature.feature, 0.0),
         )
         for place, feature in enumerate(features)
@@ -147,66 +151,68 @@ def explain(rule: Rule, against_baseline: bool, tests: int) -> str:
         f"confidence: the p value of an effect of at most that, after Holm's correction over the {tests} tests of this "
         f"report, is below {rule.alpha:g}; so all columns together give a false alarm for at most {rule.alpha:g} of "
         f"samples. Effect of numbers: {ks}; of categories: total variation. {how} Missing values: Chernoff's bound on "
-        f"two shares. effect_lower and effect_upper hold for all columns at once. With fewer than {VALUES_LEAST} values on either side, or where the bound is wider "
-        f"than {MARGIN_MOST:g} to each side and holds the tolerance, there is not enough data. PSI, JS and Wasserstein "
-        "distances decide nothing."
+        "two shares. effect_lower and effect_upper hold for all columns at once. With fewer than "
+        f"{VALUES_LEAST} values on either side, or where the bound is wider than {MARGIN_MOST:g} to each side "
+        "and holds the tolerance, there is not enough data. PSI, JS and Wasserstein distances decide nothing."
     )
 
 
-def _sides(kind: FeatureKind) -> float:
-    return bounds.NUMERIC_SIDES if kind is FeatureKind.NUMERIC else bounds.CATEGORY_SIDES
+def _sizes(features: Sequence[FeatureDrift]) -> tuple[Numbers, Numbers, Numbers]:
+    """Return both sizes of each column, and the sides of its bound."""
+    sides = [bounds.NUMERIC_SIDES if f.kind is FeatureKind.NUMERIC else bounds.CATEGORY_SIDES for f in features]
+    return np.array([f.reference_rows for f in features]), np.array([f.current_rows for f in features]), np.array(sides)
 
 
-def _value_p(feature: FeatureDrift, tolerance: float) -> float:
-    """Return the p value of an effect of at most the tolerance."""
+def _value_p(features: Sequence[FeatureDrift], tolerance: float) -> list[float]:
+    """Return the p values of effects of at most the tolerance."""
     if tolerance == 0:
-        return feature.p_value
-    sizes = (feature.reference_rows, feature.current_rows)
-    sides = _sides(feature.kind)
-    return float(bounds.exceeds_p_value(feature.effect, tolerance, *sizes, noise=feature.effect_noise, sides=sides))
+        return [feature.p_value for feature in features]
+    n, m, sides = _sizes(features)
+    effects, noise = np.array([f.effect for f in features]), np.array([f.effect_noise for f in features])
+    p_values: list[float] = bounds.exceeds_p_value(effects, tolerance, n, m, noise=noise, sides=sides).tolist()
+    return p_values
 
 
-def _missing_p(feature: FeatureDrift, sizes: tuple[int, int], tolerance: float) -> float:
-    """Return the p value of a change of the missing share by at most the tolerance."""
+def _missing_p(features: Sequence[FeatureDrift], sizes: tuple[int, int], tolerance: float) -> list[float]:
+    """Return the p values of a change of the missing share by at most the tolerance."""
     n, m = sizes
-    hits = round(feature.reference_missing * n), round(feature.current_missing * m)
-    return float(bounds.shares_p_value(hits[0], n, hits[1], m, tolerance))
+    before, now = (np.array([getattr(f, name) for f in features]) for name in ("reference_missing", "current_missing"))
+    p_values: list[float] = bounds.shares_p_value(np.rint(before * n), n, np.rint(now * m), m, tolerance).tolist()
+    return p_values
 
 
-def _bounded(feature: FeatureDrift, level: float) -> FeatureDrift:
-    """Return a column with the ends between which its true effect lies, but for the share `level` of samples."""
-    wide = float(bounds.margin(level, feature.reference_rows, feature.current_rows, sides=_sides(feature.kind)))
-    wide += feature.effect_noise
-    return replace(
-        feature,
-        effect_lower=max(feature.effect - wide, 0.0),
-        effect_upper=min(feature.effect + feature.effect_hidden + wide, 1.0),
-    )
+def _margins(features: Sequence[FeatureDrift], level: float) -> list[float]:
+    """Return by how much each effect may be off, its expected noise aside, but for the share `level` of samples."""
+    n, m, sides = _sizes(features)
+    margins: list[float] = bounds.margin(level, n, m, sides=sides).tolist()
+    return margins
 
 
 def _judged(
-    feature: FeatureDrift, adjusted: tuple[float, float], rule: Rule, level: float, weight: float
+    feature: FeatureDrift, adjusted: tuple[float | None, float | None], rule: Rule, margin: float, weight: float
 ) -> FeatureDrift:
-    drifted = min(adjusted) < rule.alpha
+    """Return a column with its bounds and verdict; None among the adjusted p values is what was not tested."""
+    of_value, of_missing = (1.0 if p_value is None else p_value for p_value in adjusted)
+    tested = adjusted[0] is not None
+    wide = margin + feature.effect_noise
+    upper = min(feature.effect + feature.effect_hidden + wide, 1.0) if tested else 1.0
+    # Holm's later steps are wider than the common bound: what they reject is above the tolerance all the same.
+    lower = max(feature.effect - wide if tested else 0.0, rule.tolerance if of_value < rule.alpha else 0.0)
+    drifted = min(of_value, of_missing) < rule.alpha
+    enough = tested and (margin <= MARGIN_MOST or upper <= rule.tolerance)
+    quiet = Verdict.NO_DRIFT if enough else Verdict.INSUFFICIENT_DATA
     feature = replace(
         feature,
-        verdict=Verdict.DRIFT if drifted else _quiet(feature, level, rule.tolerance),
-        adjusted_p_value=adjusted[0],
-        missing_adjusted_p_value=adjusted[1],
+        verdict=Verdict.DRIFT if drifted else quiet,
+        p_value=feature.p_value if tested else 1.0,
+        adjusted_p_value=of_value,
+        missing_adjusted_p_value=of_missing,
+        effect_lower=lower,
+        effect_upper=upper,
         weight=weight,
         severity=severity_of(_size(feature), weight) if drifted else Severity.NONE,
-        # Holm's later steps are wider than the common bound: what they reject is above the tolerance all the same.
-        effect_lower=max(feature.effect_lower, rule.tolerance if adjusted[0] < rule.alpha else 0.0),
     )
     return replace(feature, summary=describe(feature))
-
-
-def _quiet(feature: FeatureDrift, level: float, tolerance: float) -> Verdict:
-    """Return what is said of a column that was not found to drift; `level` is that of its bound."""
-    sizes = (feature.reference_rows, feature.current_rows)
-    narrow = float(bounds.margin(level, *sizes, sides=_sides(feature.kind))) <= MARGIN_MOST
-    enough = min(sizes) >= VALUES_LEAST and (narrow or feature.effect_upper <= tolerance)
-    return Verdict.NO_DRIFT if enough else Verdict.INSUFFICIENT_DATA
 
 
 def _size(feature: FeatureDrift) -> float:
