@@ -9,6 +9,7 @@ from serval_client.client import Client
 from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Severity, Verdict
 from serval_client.errors import ServalError
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import (
     Artifact,
     Feature,
@@ -34,6 +35,7 @@ __all__ = [
     "ModelDetail",
     "ModelInfo",
     "Prediction",
+    "QualityReport",
     "SearchHit",
     "SearchResult",
     "ServalError",

@@ -16,6 +16,7 @@ from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Poo
 from serval_client.client import TRANSFER_TIMEOUT
 from serval_client.drift import Baseline, DriftReport
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
@@ -215,6 +216,21 @@ class AsyncClient:
     ) -> DriftReport:
         """Compare a current sample with the version's baseline, or with `reference`; see `Client.drift`."""
         return await self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    async def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return await self._send(calls.check_quality(model, sample, reference, label), timeout)
 
     async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows and return it."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from serval_protos.v1 import common_pb2, drift_pb2, prediction_pb2, registry_pb2
 
-from serval_client import arrow, channel, drift, errors, forms, prediction, records, tensors
+from serval_client import arrow, channel, drift, errors, forms, prediction, quality, records, tensors
 from serval_client.prediction import Prediction
 from serval_client.records import Artifact, ModelInfo, Stage
 
@@ -236,6 +236,19 @@ def detect_drift(
         tolerance=_tolerance(tolerance),
     )
     return Call("/serval.v1.DriftService/DetectDrift", request, drift.report)
+
+
+def check_quality(
+    model: str, sample: forms.RowsLike, reference: forms.RowsLike, label: str
+) -> Call[quality.QualityReport]:
+    """Return the CheckQuality call."""
+    request = drift_pb2.CheckQualityRequest(
+        model=model,
+        sample=None if sample is None else forms.to_message(sample, "sample"),
+        reference=None if reference is None else forms.to_message(reference, "reference"),
+        label=label,
+    )
+    return Call("/serval.v1.DriftService/CheckQuality", request, quality.report)
 
 
 def set_baseline(model: str, sample: forms.RowsLike) -> Call[drift.Baseline]:

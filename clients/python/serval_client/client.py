@@ -13,6 +13,7 @@ from serval_client import calls, errors, extras, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.drift import Baseline, DriftReport
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
@@ -325,6 +326,21 @@ class Client:
         tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return self._send(calls.check_quality(model, sample, reference, label), timeout)
 
     def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""

@@ -208,3 +208,97 @@ class FeatureDrift(_message.Message):
     effect_noise: float
     effect_hidden: float
     def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ...) -> None: ...
+
+class CheckQualityRequest(_message.Message):
+    __slots__ = ("model", "sample", "reference", "label")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    sample: _common_pb2.Rows
+    reference: _common_pb2.Rows
+    label: str
+    def __init__(self, model: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., label: _Optional[str] = ...) -> None: ...
+
+class QualityReport(_message.Message):
+    __slots__ = ("name", "version", "rows", "score", "parts", "columns", "issues")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ISSUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    rows: int
+    score: float
+    parts: _containers.RepeatedCompositeFieldContainer[QualityPart]
+    columns: _containers.RepeatedCompositeFieldContainer[ColumnProfile]
+    issues: _containers.RepeatedCompositeFieldContainer[QualityIssue]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[QualityPart, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[ColumnProfile, _Mapping]]] = ..., issues: _Optional[_Iterable[_Union[QualityIssue, _Mapping]]] = ...) -> None: ...
+
+class QualityPart(_message.Message):
+    __slots__ = ("name", "share", "weight")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    share: float
+    weight: float
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...
+
+class QualityIssue(_message.Message):
+    __slots__ = ("check", "column", "count", "share", "row", "detail")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    column: str
+    count: int
+    share: float
+    row: int
+    detail: str
+    def __init__(self, check: _Optional[str] = ..., column: _Optional[str] = ..., count: _Optional[int] = ..., share: _Optional[float] = ..., row: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class ColumnProfile(_message.Message):
+    __slots__ = ("name", "kind", "rows", "missing", "infinite", "distinct", "outliers", "mean", "deviation", "minimum", "maximum", "quantiles", "frequent")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    INFINITE_FIELD_NUMBER: _ClassVar[int]
+    DISTINCT_FIELD_NUMBER: _ClassVar[int]
+    OUTLIERS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    DEVIATION_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    FREQUENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: _common_pb2.FeatureKind
+    rows: int
+    missing: int
+    infinite: int
+    distinct: int
+    outliers: int
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+    quantiles: _containers.RepeatedScalarFieldContainer[float]
+    frequent: _containers.RepeatedCompositeFieldContainer[ValueCount]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., distinct: _Optional[int] = ..., outliers: _Optional[int] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., quantiles: _Optional[_Iterable[float]] = ..., frequent: _Optional[_Iterable[_Union[ValueCount, _Mapping]]] = ...) -> None: ...
+
+class ValueCount(_message.Message):
+    __slots__ = ("value", "count")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    count: int
+    def __init__(self, value: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...

@@ -49,6 +49,11 @@ class DriftServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_drift__pb2.DriftReport.FromString,
                 _registered_method=True)
+        self.CheckQuality = channel.unary_unary(
+                '/serval.v1.DriftService/CheckQuality',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
+                _registered_method=True)
 
 
 class DriftServiceServicer:
@@ -75,6 +80,13 @@ class DriftServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckQuality(self, request, context):
+        """Tells what is wrong with a sample: missing, repeated and outlying values, wrong types, what the baseline has not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DriftServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +104,11 @@ def add_DriftServiceServicer_to_server(servicer, server):
                     servicer.DetectDrift,
                     request_deserializer=serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_drift__pb2.DriftReport.SerializeToString,
+            ),
+            'CheckQuality': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckQuality,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +192,33 @@ class DriftService:
             '/serval.v1.DriftService/DetectDrift',
             serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.SerializeToString,
             serval__protos_dot_v1_dot_drift__pb2.DriftReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckQuality(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/CheckQuality',
+            serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
             options,
             channel_credentials,
             insecure,

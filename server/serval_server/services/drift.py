@@ -9,13 +9,16 @@ from serval_protos.v1 import drift_pb2, drift_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
 from serval_registry.errors import FailedPrecondition, NotFound
-from serval_registry.model import Ref, Version
+from serval_registry.model import Ref, Table, Version
 from serval_registry.registry import Registry
 
+from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
 from serval_server.codec.records import kind_number, timestamp
 from serval_server.errors import unary
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
+from serval_server.monitor.profile import ColumnProfile
+from serval_server.monitor.quality import WEIGHTS, QualityReport, check_quality
 from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Verdict
 from serval_server.monitor.severity import weights_of
 from serval_server.monitor.verdict import Rule
@@ -64,6 +67,32 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
             )
         return _report_message(version, compare_with_baseline(current, baseline, rule, weights))
 
+    @unary
+    def CheckQuality(
+        self, request: drift_pb2.CheckQualityRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.QualityReport:
+        """Check a sample, or the one that the version was registered with."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        reference = None
+        if request.HasField("reference"):
+            reference = _columns(version).any_table(request.reference, "reference")
+        report = check_quality(
+            self._sample(version, request),
+            features=version.features,
+            baseline=self._baseline(version),
+            label=request.label,
+            reference=reference,
+        )
+        return _quality_message(version, report)
+
+    def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
+        if request.HasField("sample"):
+            return _columns(version).any_table(request.sample, "sample")
+        kept = self._registry.sample(version)
+        if kept is None:
+            raise FailedPrecondition(f"{version.ref} was registered without a sample; send one")
+        return arrow.read_table(kept, "sample")
+
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)
         return baselines.from_bytes(stored) if stored is not None else None
@@ -108,6 +137,25 @@ def _feature(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
             severity=_severity(feature.severity),
         )
     )
+
+
+def _quality_message(version: Version, report: QualityReport) -> drift_pb2.QualityReport:
+    return drift_pb2.QualityReport(
+        name=version.name,
+        version=version.version,
+        rows=report.rows,
+        score=report.score,
+        parts=[
+            drift_pb2.QualityPart(name=name, share=part, weight=WEIGHTS[name]) for name, part in report.parts.items()
+        ],
+        columns=[_profile(column) for column in report.columns],
+        issues=[drift_pb2.QualityIssue(**_fields(issue)) for issue in report.issues],
+    )
+
+
+def _profile(column: ColumnProfile) -> drift_pb2.ColumnProfile:
+    frequent = [drift_pb2.ValueCount(value=value, count=count) for value, count in column.frequent]
+    return drift_pb2.ColumnProfile(**_fields(column, kind=kind_number(column.kind), frequent=frequent))
 
 
 def _number(verdict: Verdict) -> drift_pb2.Verdict:

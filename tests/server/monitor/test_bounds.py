@@ -62,7 +62,9 @@ def test_the_distance_clears_a_tolerance_that_holds_no_more_often_than_said(name
     f, g = HARD[name]
     tolerance = float(np.abs(f.cumsum() - g.cumsum()).max())
     before, now = rng.multinomial(n, f / f.sum(), 40_000), rng.multinomial(m, g / g.sum(), 40_000)
-    p_values = bounds.exceeds_p_value(bounds.ks_distance(bounds.distribution(before), bounds.distribution(now)), tolerance, n, m)
+    p_values = bounds.exceeds_p_value(
+        bounds.ks_distance(bounds.distribution(before), bounds.distribution(now)), tolerance, n, m
+    )
     for level in (0.1, 0.01, 1e-3):
         assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 40_000)
 
@@ -98,7 +100,10 @@ def test_ranks_never_shift_by_more_than_the_distance(pairs):
     before, now = np.array(pairs).T
     if not (before.any() and now.any()):
         return
-    shift, distance = bounds.rank_shift(bounds.distribution(before), bounds.distribution(now)), bounds.ks_distance(bounds.distribution(before), bounds.distribution(now))
+    shift, distance = (
+        bounds.rank_shift(bounds.distribution(before), bounds.distribution(now)),
+        bounds.ks_distance(bounds.distribution(before), bounds.distribution(now)),
+    )
     assert 0 <= shift <= distance + 1e-12
     x, y = (np.repeat(np.arange(len(pairs)), side) for side in (before, now))
     assert distance == pytest.approx(stats.ks_2samp(x, y).statistic, abs=1e-12)

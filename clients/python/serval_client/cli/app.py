@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from serval_client import errors
-from serval_client.cli import demo, drift, external, lifecycle, models, predict, register, search
+from serval_client.cli import demo, drift, external, lifecycle, models, predict, quality, register, search
 from serval_client.cli.command import ERROR, Command
 from serval_client.cli.external import External
 
@@ -20,6 +20,7 @@ OWN: dict[str, Command] = {
         search.SEARCH,
         predict.PREDICT,
         drift.DRIFT,
+        quality.QUALITY,
         lifecycle.STAGE,
         lifecycle.DELETE,
         lifecycle.DOWNLOAD,

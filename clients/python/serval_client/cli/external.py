@@ -30,6 +30,7 @@ KNOWN = {
         "serve the models of a registry over gRPC",
         ("grpc_health", "grpc_reflection", "lancedb", "numba", "onnxruntime"),
     ),
+    "profile": Known("tell what is in a file of rows, and what is wrong with it", ("numba", "pyarrow")),
     "bench": Known("load a server and measure it", ()),
 }
 
