@@ -143,7 +143,7 @@ def test_drift_says_it_by_its_exit_code(serval, rows, tmp_path):
     code, out, _ = serval("drift", "area", "--data", far, "--reference", rows)
     assert code == 3
     assert out.startswith("DRIFT in width: area@1, 20 rows against 30 of the reference\n")
-    assert out.splitlines()[3].split()[:3] == ["width", "drift", "0.900"]
+    assert out.splitlines()[3].split()[:4] == ["width", "drift", "-", "0.900"]
     few = tmp_path / "few.csv"
     few.write_text("width,height\n1,2\n")
     assert serval("drift", "area", "--data", few)[0] == 4

@@ -327,7 +327,7 @@ def test_live_drift_reports_and_windows(client, servicer):
 def test_drift_without_anything_to_compare_with(client):
     with pytest.raises(errors.FailedPrecondition, match="no baseline"):
         client.drift("area", np.zeros((5, 2)))
-    for wrong in (0, 1, -0.1):
+    for wrong in (1, -0.1):
         with pytest.raises(errors.InvalidArgument, match="tolerance: got"):
             client.drift("area", np.zeros((5, 2)), tolerance=wrong)
 

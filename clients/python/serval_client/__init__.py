@@ -6,10 +6,19 @@ come with `pip install 'serval-inference[train]'` and are imported when they are
 
 from serval_client.aio import AsyncClient
 from serval_client.client import Client
-from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict
+from serval_client.drift import (
+    Baseline,
+    DriftReport,
+    FeatureBaseline,
+    FeatureDrift,
+    LiveDrift,
+    Severity,
+    Verdict,
+)
 from serval_client.errors import ServalError
 from serval_client.lifecycle.records import Gates, Threshold
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import (
     Artifact,
     DatasetUse,
@@ -43,9 +52,11 @@ __all__ = [
     "ModelInfo",
     "Parent",
     "Prediction",
+    "QualityReport",
     "SearchHit",
     "SearchResult",
     "ServalError",
+    "Severity",
     "Stage",
     "StageChange",
     "Threshold",

@@ -18,6 +18,7 @@ from serval_client.client import TRANSFER_TIMEOUT
 from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
 from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
@@ -284,6 +285,21 @@ class AsyncClient(AsyncLifecycleMethods):
                 yield entry
             if not token:
                 return
+
+    async def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return await self._send(calls.check_quality(model, sample, reference, label), timeout)
 
     async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows and return it."""

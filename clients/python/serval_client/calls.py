@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from serval_protos.v1 import common_pb2, drift_pb2, prediction_pb2, registry_pb2
 
-from serval_client import arrow, channel, drift, errors, forms, prediction, records, tensors
+from serval_client import arrow, channel, drift, errors, forms, prediction, quality, records, tensors
 from serval_client.prediction import Prediction
 from serval_client.records import Artifact, ModelInfo, Stage
 
@@ -236,7 +236,7 @@ def detect_drift(
         current=forms.to_message(current, "current"),
         reference=None if reference is None else forms.to_message(reference, "reference"),
         alpha=_share(alpha, "alpha"),
-        tolerance=_share(tolerance, "tolerance"),
+        tolerance=_tolerance(tolerance),
     )
     return Call("/serval.v1.DriftService/DetectDrift", request, drift.report)
 
@@ -249,7 +249,7 @@ def drift_request(
         model=model,
         window=drift.window(window),
         alpha=_share(alpha, "alpha"),
-        tolerance=_share(tolerance, "tolerance"),
+        tolerance=_tolerance(tolerance),
         include_distributions=distributions,
     )
 
@@ -274,6 +274,19 @@ def list_reports(
     if until is not None:
         request.until.FromDatetime(until.astimezone(UTC))
     return Call(LIST_REPORTS, request, lambda r: ([*map(drift.live, r.reports)], r.next_page_token))
+
+
+def check_quality(
+    model: str, sample: forms.RowsLike, reference: forms.RowsLike, label: str
+) -> Call[quality.QualityReport]:
+    """Return the CheckQuality call."""
+    request = drift_pb2.CheckQualityRequest(
+        model=model,
+        sample=None if sample is None else forms.to_message(sample, "sample"),
+        reference=None if reference is None else forms.to_message(reference, "reference"),
+        label=label,
+    )
+    return Call("/serval.v1.DriftService/CheckQuality", request, quality.report)
 
 
 def set_baseline(model: str, sample: forms.RowsLike) -> Call[drift.Baseline]:
@@ -350,6 +363,13 @@ def _share(value: float | None, field: str) -> float:
         return 0.0
     if not 0 < value < 1:
         raise errors.InvalidArgument(f"{field}: got {value}, wanted more than 0 and less than 1")
+    return value
+
+
+def _tolerance(value: float | None) -> float | None:
+    """Return None, unset, for the server's default."""
+    if value is not None and not 0 <= value < 1:
+        raise errors.InvalidArgument(f"tolerance: got {value}, wanted 0 or more and less than 1")
     return value
 
 

@@ -15,6 +15,7 @@ from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Poo
 from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
 from serval_client.lifecycle.methods import LifecycleMethods
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
@@ -349,7 +350,7 @@ class Client(LifecycleMethods):
         """Compare a current sample with the version's baseline, or with `reference`; both as for `predict`.
 
         alpha: share of false alarms allowed over all columns together; None means 0.01.
-        tolerance: smallest effect that counts, between 0 and 1; None means 0.1.
+        tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
 
@@ -405,6 +406,21 @@ class Client(LifecycleMethods):
             yield from page
             if not token:
                 return
+
+    def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return self._send(calls.check_quality(model, sample, reference, label), timeout)
 
     def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""

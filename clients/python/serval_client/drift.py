@@ -27,12 +27,25 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
 
 
+class Severity(StrEnum):
+    """How much a drift matters, by its effect and the column's weight; NONE where nothing drifted."""
+
+    NONE = "none"
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
     """How one column differs; a statistic that does not apply to its kind is None.
 
-    effect: 0 to 1, the Kolmogorov-Smirnov distance (numeric) or the total variation (categories).
-    p_value: of no difference; adjusted_p_value: after Holm's correction over all columns.
+    effect: 0 to 1, the Kolmogorov-Smirnov distance, or the total variation with rare categories taken together.
+    effect_lower, effect_upper: the true effect lies between them, for all columns at once, but for alpha of samples.
+    p_value: of no difference; adjusted_p_value: of a true effect of at most the tolerance, after Holm's correction.
+    missing_adjusted_p_value: the same of the change of the missing share.
+    effect_noise: what of the effect chance alone makes (categories); effect_hidden: by how much it may be too small.
+    weight: the column's importance, 1 for the most important. summary: the column in plain words.
     reference_rows, current_rows: rows that are not missing; reference_missing, current_missing: shares of rows, 0 to 1.
     missing_p_value: of an equal missing share.
     psi: population stability index, natural logarithm, ten bins. ks may be too small by at most ks_error.
@@ -66,6 +79,14 @@ class FeatureDrift:
     chi_square: float | None
     total_variation: float | None
     unseen: tuple[str, ...]
+    effect_lower: float
+    effect_upper: float
+    effect_noise: float
+    effect_hidden: float
+    missing_adjusted_p_value: float
+    severity: Severity
+    weight: float
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +94,9 @@ class DriftReport:
     """How a current sample differs from a version's baseline, or from a reference that was sent along.
 
     verdict: DRIFT when any column drifted; drifted: those columns, largest effect first.
-    alpha: share of false alarms allowed over all columns together; tolerance: the smallest effect that counts.
+    alpha: share of false alarms allowed over all columns together; tolerance: the largest effect that does not.
     mean_cosine: cosine between the mean vectors of the numeric columns, -1 to 1; 0 where either is zero.
-    rule: how the verdicts were reached, in words.
+    rule: how the verdicts were reached, in words. summary: the columns that matter most, in plain words.
     """
 
     name: str
@@ -90,6 +111,8 @@ class DriftReport:
     mean_cosine: float
     against_baseline: bool
     rule: str
+    severity: Severity
+    summary: str
 
     @property
     def ref(self) -> str:
@@ -163,7 +186,7 @@ class LiveDrift:
 _OPTIONAL = tuple(
     name for name, entry in drift_pb2.FeatureDrift.DESCRIPTOR.fields_by_name.items() if entry.has_presence
 )
-_READ = frozenset({"kind", "verdict", "unseen", *_OPTIONAL})
+_READ = frozenset({"kind", "verdict", "severity", "unseen", *_OPTIONAL})
 _PLAIN = tuple(entry.name for entry in fields(FeatureDrift) if entry.name not in _READ)
 
 
@@ -182,6 +205,8 @@ def report(message: drift_pb2.DriftReport) -> DriftReport:
         mean_cosine=message.mean_cosine,
         against_baseline=message.against_baseline,
         rule=message.rule,
+        severity=_severity(message.severity),
+        summary=message.summary,
     )
 
 
@@ -237,6 +262,7 @@ def _feature_drift(message: drift_pb2.FeatureDrift) -> FeatureDrift:
     return FeatureDrift(
         kind=kind_of(message.kind),
         verdict=_verdict(message.verdict),
+        severity=_severity(message.severity),
         unseen=tuple(message.unseen),
         **plain,
         **optional,
@@ -266,3 +292,8 @@ def _verdict(number: int) -> Verdict:
     """Return a verdict by its number; one that says nothing is a lack of data, not a lack of drift."""
     verdicts: dict[int, Verdict] = {drift_pb2.NO_DRIFT: Verdict.NO_DRIFT, drift_pb2.DRIFT: Verdict.DRIFT}
     return verdicts.get(number, Verdict.INSUFFICIENT_DATA)
+
+
+def _severity(number: int) -> Severity:
+    name = drift_pb2.Severity.Name(number) if number in drift_pb2.Severity.values() else "SEVERITY_NONE"
+    return Severity.__members__.get(name.removeprefix("SEVERITY_"), Severity.NONE)

@@ -64,6 +64,11 @@ class DriftServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
                 _registered_method=True)
+        self.CheckQuality = channel.unary_unary(
+                '/serval.v1.DriftService/CheckQuality',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
+                _registered_method=True)
 
 
 class DriftServiceServicer:
@@ -112,6 +117,13 @@ class DriftServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckQuality(self, request, context):
+        """Tells what is wrong with a sample: missing, repeated and outlying values, wrong types, what the baseline has not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DriftServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -144,6 +156,11 @@ def add_DriftServiceServicer_to_server(servicer, server):
                     servicer.ListReports,
                     request_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.SerializeToString,
+            ),
+            'CheckQuality': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckQuality,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -308,6 +325,33 @@ class DriftService:
             '/serval.v1.DriftService/ListReports',
             serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
             serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckQuality(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/CheckQuality',
+            serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
             options,
             channel_credentials,
             insecure,

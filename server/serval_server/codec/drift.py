@@ -10,7 +10,7 @@ from serval_registry.model import Version
 
 from serval_server.codec.records import kind_number, timestamp
 from serval_server.monitor.live import LiveDrift
-from serval_server.monitor.verdict import DriftReport, FeatureDrift, Verdict
+from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Verdict
 
 
 def baseline_message(version: Version, baseline: Baseline) -> drift_pb2.Baseline:
@@ -29,8 +29,11 @@ def report_message(version: Version, report: DriftReport) -> drift_pb2.DriftRepo
     return drift_pb2.DriftReport(
         name=version.name,
         version=version.version,
-        **_fields(
-            report, verdict=_number(report.verdict), features=[_drift_of(feature) for feature in report.features]
+        **fields(
+            report,
+            verdict=_number(report.verdict),
+            severity=_severity(report.severity),
+            features=map(_drift_of, report.features),
         ),
     )
 
@@ -55,17 +58,28 @@ def live_message(
 
 
 def _column(feature: FeatureBaseline) -> drift_pb2.FeatureBaseline:
-    return drift_pb2.FeatureBaseline(**_fields(feature, kind=kind_number(feature.kind)))
+    return drift_pb2.FeatureBaseline(**fields(feature, kind=kind_number(feature.kind)))
 
 
 def _drift_of(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
-    return drift_pb2.FeatureDrift(**_fields(feature, kind=kind_number(feature.kind), verdict=_number(feature.verdict)))
+    return drift_pb2.FeatureDrift(
+        **fields(
+            feature,
+            kind=kind_number(feature.kind),
+            verdict=_number(feature.verdict),
+            severity=_severity(feature.severity),
+        )
+    )
 
 
 def _number(verdict: Verdict) -> drift_pb2.Verdict:
     return drift_pb2.Verdict.Value(verdict.name)  # type: ignore[no-any-return]
 
 
-def _fields(record: Any, **override: object) -> dict[str, Any]:
+def _severity(severity: Severity) -> drift_pb2.Severity:
+    return drift_pb2.Severity.Value(f"SEVERITY_{severity.name}")  # type: ignore[no-any-return]
+
+
+def fields(record: Any, **override: object) -> dict[str, Any]:
     """Return a record's fields by name, as the message of the same name has them; None is absent."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)} | override

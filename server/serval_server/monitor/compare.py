@@ -20,7 +20,9 @@ from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.model import Array, Feature, FeatureKind, Table
 
-from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, judge
+from serval_server.monitor import bounds
+from serval_server.monitor.report import DriftReport, FeatureDrift
+from serval_server.monitor.verdict import Rule, judge
 
 GROUPS = 10
 UNSEEN = 20
@@ -36,8 +38,10 @@ class _Categories:
     other: int = 0
 
 
-def compare_with_baseline(current: Table, baseline: Baseline, rule: Rule | None = None) -> DriftReport:
-    """Compare the columns that the baseline has; no row of the reference is needed.
+def compare_with_baseline(
+    current: Table, baseline: Baseline, rule: Rule | None = None, weights: Mapping[str, float] | None = None
+) -> DriftReport:
+    """Compare the columns that the baseline has; no row of the reference is needed. `weights`: see `judge`.
 
     Raises InvalidArgument for a missing column, or one of another type or length; see `baseline.check_table`.
     """
@@ -57,11 +61,17 @@ def compare_with_baseline(current: Table, baseline: Baseline, rule: Rule | None 
         rule=rule or Rule(),
         mean_cosine=_mean_cosine(pairs),
         against_baseline=True,
+        weights=weights,
     )
 
 
 def compare_counts(
-    current: Sequence[FeatureBaseline], outside: Sequence[int], rows: int, baseline: Baseline, rule: Rule | None = None
+    current: Sequence[FeatureBaseline],
+    outside: Sequence[int],
+    rows: int,
+    baseline: Baseline,
+    rule: Rule | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> DriftReport:
     """Compare what was counted of `rows` rows with the baseline: the same features, numbers between the same edges.
 
@@ -81,6 +91,7 @@ def compare_counts(
         rule=rule or Rule(),
         mean_cosine=_mean_cosine(pairs),
         against_baseline=True,
+        weights=weights,
     )
 
 
@@ -89,7 +100,11 @@ def _listed(side: FeatureBaseline) -> _Categories:
 
 
 def compare_tables(
-    current: Table, reference: Table, features: Sequence[Feature], rule: Rule | None = None
+    current: Table,
+    reference: Table,
+    features: Sequence[Feature],
+    rule: Rule | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> DriftReport:
     """Compare the features' columns of two tables, value by value. Raises as `compare_with_baseline` does."""
     current_rows = baselines.check_table(current, features)
@@ -107,6 +122,7 @@ def compare_tables(
         rule=rule or Rule(),
         mean_cosine=_mean_cosine(pairs),
         against_baseline=False,
+        weights=weights,
     )
 
 
@@ -178,7 +194,7 @@ def _exact(drift: FeatureDrift, reference: FeatureBaseline, before: Floats, now:
 
 def _with_ks(drift: FeatureDrift, distance: float, error: float) -> FeatureDrift:
     p_value = two_sample.ks_p_value(distance, drift.reference_rows, drift.current_rows)
-    return replace(drift, effect=distance, p_value=p_value, ks=distance, ks_error=error)
+    return replace(drift, effect=distance, effect_hidden=error, p_value=p_value, ks=distance, ks_error=error)
 
 
 def _with_area(drift: FeatureDrift, reference: FeatureBaseline, area: float) -> FeatureDrift:
@@ -226,14 +242,16 @@ def _category_drift(
     old, new = (np.array([side.counts.get(name, 0) for name in names], np.int64) for side in (before, now))
     test = categorical.chi_square(old, new, rest)
     whole = np.append(old, rest[0]), np.append(new, rest[1])
-    variation = divergence.total_variation(*whole)
+    found = bounds.variation(old, new, rest)
     return replace(
         drift,
-        effect=variation,
+        effect=float(found.distance),
+        effect_noise=float(found.noise),
+        effect_hidden=float(found.hidden),
         p_value=test.p_value,
         js_distance=divergence.js_distance(*whole),
         chi_square=test.statistic,
-        total_variation=variation,
+        total_variation=divergence.total_variation(*whole),
         unseen=tuple(apart[:UNSEEN]),
     )
 

@@ -12,7 +12,8 @@ from serval_registry.model import FeatureKind
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.compare import compare_counts
 from serval_server.monitor.layout import Column, How, Layout, Tensor, ends_of
-from serval_server.monitor.verdict import DriftReport, Rule, Verdict
+from serval_server.monitor.report import DriftReport, Verdict
+from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen
 
 NO_BASELINE = (
@@ -35,8 +36,8 @@ class LiveDrift:
     outputs: tuple[FeatureBaseline, ...]
 
 
-def live_drift(seen: Seen, rule: Rule | None = None) -> LiveDrift:
-    """Compare a window with the baseline that its layout is from."""
+def live_drift(seen: Seen, rule: Rule | None = None, weights: Mapping[str, float] | None = None) -> LiveDrift:
+    """Compare a window with the baseline that its layout is from. `weights`: see `judge`."""
     layout, total = seen.layout, seen.total
     current = tuple(_column_of(total, column) for column in layout.features)
     outputs = tuple(_column_of(total, column) for column in layout.answers)
@@ -47,7 +48,7 @@ def live_drift(seen: Seen, rule: Rule | None = None) -> LiveDrift:
             _in_bins_of(base, total, layout, layout.features[known[base.feature]]) for base in layout.baseline.features
         ]
         current = tuple(pair[0] for pair in pairs)
-        report = compare_counts(current, [pair[1] for pair in pairs], total.rows, layout.baseline, rule)
+        report = compare_counts(current, [pair[1] for pair in pairs], total.rows, layout.baseline, rule, weights)
     return LiveDrift(report, seen.start, seen.end, total.rows, total.unobserved, seen.other_rows, current, outputs)
 
 

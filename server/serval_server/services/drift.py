@@ -11,17 +11,22 @@ from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
 from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound, ServalError
 from serval_registry.lifecycle.entries import Actor
-from serval_registry.model import Ref, Version
+from serval_registry.model import Ref, Table, Version
 from serval_registry.registry import Registry
 
+from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
 from serval_server.codec.drift import baseline_message, live_message, report_message
+from serval_server.codec.quality import quality_message
 from serval_server.errors import streaming, unary
 from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
 from serval_server.monitor.live import live_drift
 from serval_server.monitor.monitor import Monitor
-from serval_server.monitor.verdict import DriftReport, Rule, Verdict
+from serval_server.monitor.quality import check_quality
+from serval_server.monitor.report import DriftReport, Verdict
+from serval_server.monitor.severity import weights_of
+from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Window
 
 WATCH_SECONDS = 5.0
@@ -63,18 +68,18 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     ) -> drift_pb2.DriftReport:
         """Compare a sample with the baseline or with a reference."""
         version = self._registry.resolve(Ref.parse(request.model))
-        rule = Rule.asked(request.alpha, request.tolerance)
-        columns = _columns(version)
+        rule = Rule.asked(request.alpha, request.tolerance if request.HasField("tolerance") else None)
+        columns, weights = _columns(version), weights_of(version.metrics)
         current = columns.table(request.current, "current")
         if request.HasField("reference"):
             reference = columns.table(request.reference, "reference")
-            return report_message(version, compare_tables(current, reference, version.features, rule))
+            return report_message(version, compare_tables(current, reference, version.features, rule, weights))
         baseline = self._baseline(version)
         if baseline is None:
             raise FailedPrecondition(
                 f"{version.ref} has no baseline: register it with a sample, call SetBaseline, or send a reference"
             )
-        report = compare_with_baseline(current, baseline, rule)
+        report = compare_with_baseline(current, baseline, rule, weights)
         self._note(version, report, actor_of(context))
         return report_message(version, report)
 
@@ -129,13 +134,42 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         return drift_pb2.ListReportsReply(reports=reports, next_page_token=token)
 
     def _live(self, request: drift_pb2.GetDriftRequest) -> drift_pb2.LiveDrift:
-        rule, window = Rule.asked(request.alpha, request.tolerance), _window(request)
+        tolerance = request.tolerance if request.HasField("tolerance") else None
+        rule, window = Rule.asked(request.alpha, tolerance), _window(request)
         version = self._registry.resolve(Ref.parse(request.model))
         if self._monitor is None:
             raise FailedPrecondition("this server does not monitor what it predicts; it was started with --no-monitor")
         seen = self._monitor.seen(version, window)
         baseline = seen.layout.baseline
-        return live_message(version, live_drift(seen, rule), baseline, whole=request.include_distributions)
+        return live_message(
+            version, live_drift(seen, rule, weights_of(version.metrics)), baseline, whole=request.include_distributions
+        )
+
+    @unary
+    def CheckQuality(
+        self, request: drift_pb2.CheckQualityRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.QualityReport:
+        """Check a sample, or the one that the version was registered with."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        reference = None
+        if request.HasField("reference"):
+            reference = _columns(version).any_table(request.reference, "reference")
+        report = check_quality(
+            self._sample(version, request),
+            features=version.features,
+            baseline=self._baseline(version),
+            label=request.label,
+            reference=reference,
+        )
+        return quality_message(version, report)
+
+    def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
+        if request.HasField("sample"):
+            return _columns(version).any_table(request.sample, "sample")
+        kept = self._registry.sample(version)
+        if kept is None:
+            raise FailedPrecondition(f"{version.ref} was registered without a sample; send one")
+        return arrow.read_table(kept, "sample")
 
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)

@@ -38,7 +38,7 @@ def configure(parser: ArgumentParser) -> None:
     source.add_argument("--watch", action="store_true", help="as --live, again and again, until interrupted")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
-    add("--tolerance", type=float, metavar="X", help="smallest effect that counts, 0 to 1 (0.1)")
+    add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
     add("--window", metavar="SPAN", help="with --live: 15m, 1h, 7d, or '5000 rows' (1h)")
     add("--every", type=float, default=5.0, metavar="S", help="with --watch: seconds between two looks (%(default)g)")
     add("--html", metavar="FILE", help="with --live: write a page with the distributions of each column")

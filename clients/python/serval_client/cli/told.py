@@ -3,7 +3,7 @@
 import textwrap
 
 from serval_client.cli import output
-from serval_client.drift import DriftReport, Verdict
+from serval_client.drift import DriftReport, Severity, Verdict
 
 RULE_WIDTH = 100
 
@@ -20,7 +20,9 @@ def told(report: DriftReport) -> str:
         (
             feature.feature,
             feature.verdict.replace("_", " "),
+            feature.severity if feature.severity is not Severity.NONE else None,
             output.figure(feature.effect, ".3f"),
+            f"{feature.effect_lower:.3f}-{feature.effect_upper:.3f}",
             output.figure(feature.adjusted_p_value, ".2g"),
             output.figure(feature.psi, ".3f"),
             output.figure(feature.mean_shift, "+.2f"),
@@ -29,6 +31,10 @@ def told(report: DriftReport) -> str:
         )
         for feature in sorted(report.features, key=lambda feature: -feature.effect)
     )
-    table = output.table(("FEATURE", "VERDICT", "EFFECT", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN"), rows)
+    names = ("FEATURE", "VERDICT", "SEVERITY", "EFFECT", "BOUNDS", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN")
+    table = output.table(names, rows)
+    summary = f"\n{report.summary}" if report.summary else ""
     rule = textwrap.fill(f"alpha {report.alpha:g}, tolerance {report.tolerance:g}: {report.rule}", RULE_WIDTH)
-    return f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}\n\n{table}\n\n{rule}"
+    return (
+        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
+    )
