@@ -12,10 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import kernel
-from serval_kernels.drift.sorting import Floats, sort_present
+from serval_kernels.drift import unsorted
+from serval_kernels.drift.cells import present
+from serval_kernels.drift.sorting import Floats, sort
+from serval_kernels.drift.walks import ks_sorted as ks_sorted
+from serval_kernels.drift.walks import strip
+from serval_kernels.drift.walks import wasserstein_sorted as wasserstein_sorted
 
 Edges = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+
+# Below, sorting is as quick; above, a cell's counter or the product of both sizes might overflow.
+_LEAST_OF_CELLS, _MOST_OF_CELLS = 4096, 1 << 31
 
 
 class BinnedDistance(NamedTuple):
@@ -28,79 +36,33 @@ class BinnedDistance(NamedTuple):
 def ks_statistic(x: Floats, y: Floats) -> float:
     """Return the Kolmogorov-Smirnov distance, max |F - G|, 0 to 1, of two samples in any order; NaN when one is empty.
 
-    Raises as `sorting.sort` does.
+    Exact. Samples are sorted only where cells of counts leave open where the largest distance lies. Raises as
+    `cells.present` does.
     """
-    return ks_sorted(sort_present(x), sort_present(y))
+    x, y = _of_one_dtype(x, y)
+    if _LEAST_OF_CELLS <= min(x.size, y.size) and max(x.size, y.size) <= _MOST_OF_CELLS:
+        return unsorted.ks(x, y)
+    return ks_sorted(sort(x), sort(y))
 
 
 def wasserstein(x: Floats, y: Floats) -> float:
     """Return Wasserstein-1, the area between F and G, in the units of the samples; NaN when one is empty.
 
     Equals the integral of |F - G| (Vallender, 1974). An infinite value that moved a share of the whole gives inf.
+    Where F and G surely do not cross within a cell, the cell's part follows from the sums of its values.
     """
-    return wasserstein_sorted(sort_present(x), sort_present(y))
+    x, y = _of_one_dtype(x, y)
+    if _LEAST_OF_CELLS <= min(x.size, y.size) and max(x.size, y.size) <= _MOST_OF_CELLS:
+        area = unsorted.area(x, y)
+        if area is not None:
+            return area
+    return wasserstein_sorted(sort(x), sort(y))
 
 
-@kernel
-def ks_sorted(x: Floats, y: Floats) -> float:
-    """Return max |F - G| of two samples sorted by rising value and without NaN.
-
-    The walk counts in whole numbers, n m (F - G), so the result is rounded once. Tied values are one step.
-    """
-    n, m = x.size, y.size
-    if n == 0 or m == 0:
-        return np.nan
-    i = j = gap = largest = 0
-    last = min(x[0], y[0])
-    while i < n and j < m:
-        a, b = x[i], y[j]
-        value = min(a, b)
-        # Only a finished group of ties is a point of the curve.
-        if value != last:
-            largest = max(largest, abs(gap))
-        last = value
-        gap += m * (a <= b) - n * (b <= a)
-        i += a <= b
-        j += b <= a
-    while i < n and x[i] == last:
-        gap += m
-        i += 1
-    while j < m and y[j] == last:
-        gap -= n
-        j += 1
-    return max(largest, abs(gap)) / n / m
-
-
-@kernel
-def wasserstein_sorted(x: Floats, y: Floats) -> float:
-    """Return the area between F and G of two samples sorted by rising value and without NaN."""
-    n, m = x.size, y.size
-    if n == 0 or m == 0:
-        return np.nan
-    i = j = gap = 0
-    area = 0.0
-    last = float(min(x[0], y[0]))
-    while i < n or j < m:
-        a = float(x[i]) if i < n else np.inf
-        b = float(y[j]) if j < m else np.inf
-        value = min(a, b)
-        if value != last and gap != 0:
-            area += _strip(abs(gap) / n / m, last, value)
-        last = value
-        step_x, step_y = i < n and a <= b, j < m and b <= a
-        gap += m * step_x - n * step_y
-        i += step_x
-        j += step_y
-    return area
-
-
-@kernel
-def _strip(height: float, left: float, right: float) -> float:
-    """Return height (right - left); the difference of two finite numbers may overflow where the product does not."""
-    width = right - left
-    if np.isinf(width) and np.isfinite(left) and np.isfinite(right):
-        return height * right - height * left
-    return height * width
+def _of_one_dtype(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return what is present of both, as float64 unless both are float32."""
+    x, y = present(x), present(y)
+    return (x, y) if x.dtype == y.dtype else (x.astype(np.float64), y.astype(np.float64))
 
 
 @kernel
@@ -224,7 +186,7 @@ def _area_of_counts(
                 before -= share_g * _filled(start, start, b_left, b_right)
                 after = f - g + share_f * _filled(stop, start, a_left, a_right)
                 after -= share_g * _filled(stop, start, b_left, b_right)
-                area += _strip(_mean_height(before, after), start, stop)
+                area += strip(_mean_height(before, after), start, stop)
         f += share_f
         g += share_g
     return area
