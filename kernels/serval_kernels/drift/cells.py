@@ -24,7 +24,8 @@ Flags = npt.NDArray[np.uint8]
 
 _SAMPLE = 1024
 _BLOCK = 512
-_LEAST, _MOST = 1 << 8, 1 << 14  # cells; twice as many no longer stay in the second-level cache
+_LEAST = 1 << 8
+MOST = 1 << 14  # cells: the counters of those that are met often stay in the first-level cache
 
 
 class Cells(NamedTuple):
@@ -45,25 +46,28 @@ def present(x: Floats) -> Floats:
     check_floats(x)
     x = np.ascontiguousarray(x)
     bits = bits_of(x)
-    infinity = bits_of(np.array([np.inf], x.dtype))[0]
-    return x if _largest_magnitude(bits, bits.dtype.type(np.iinfo(bits.dtype).max)) <= infinity else x[x == x]
+    return x if _largest_magnitude(bits, _mask(bits)) <= _infinity(bits) else x[x == x]
 
 
-def partition(*samples: Floats) -> Cells:
-    """Choose cells for contiguous samples of one dtype without NaN, none empty, after a look at some values of each."""
+def partition(*samples: Floats, most: int = MOST) -> Cells:
+    """Choose cells for contiguous samples of one dtype, none empty, after a look at some values of each.
+
+    There are about `most`, fewer for small samples.
+    """
     size = max(sample.size for sample in samples)
     some = np.concatenate([sample[:: max(1, sample.size // _SAMPLE)] for sample in samples])
-    magnitudes = np.sort(np.abs(some))
-    bits = bits_of(magnitudes)
+    magnitudes = np.abs(some[some == some])
+    magnitudes.sort()
+    bits = bits_of(magnitudes if magnitudes.size else np.zeros(1, some.dtype))
     integer = bits.dtype.type
     # What lies beyond shares a cell; the cell of the largest finite numbers must have a finite width.
     small = int(bits[bits.size // 128])
-    large = min(int(bits[-1 - bits.size // 1024]), int(bits_of(np.array([np.finfo(some.dtype).max / 4]))[0]))
-    wanted = min(max(size // 16, _LEAST), _MOST) // 2
+    large = min(int(bits[-1 - bits.size // 1024]), _infinity(bits) // 255 * 253)
+    wanted = min(max(size // 16, _LEAST), most) // 2
     shift = max(0, (max(large - small, 0) // wanted).bit_length())
     floor = min(small, large) >> shift << shift
     top = max((large - floor >> shift) + 1, 1)
-    return Cells(integer(floor), integer(shift), integer(top), integer(np.iinfo(integer).max))
+    return Cells(integer(floor), integer(shift), integer(top), _mask(bits))
 
 
 def bits_of(x: Floats) -> Bits:
@@ -80,14 +84,18 @@ def magnitudes(cells: Cells) -> Reals:
     return values
 
 
-def count(x: Floats, cells: Cells) -> Counters:
-    """Return how many values of `x`, contiguous and without NaN, lie in each cell: uint32[2 top + 1]."""
-    return _count(bits_of(x), cells)
+def count(x: Floats, cells: Cells) -> Counters | None:
+    """Return how many values of `x`, contiguous, lie in each cell: uint32[2 top + 1]; None where there is a NaN."""
+    bits = bits_of(x)
+    counts, largest = _count(bits, cells)
+    return counts if largest <= _infinity(bits) else None
 
 
-def count_and_place(x: Floats, cells: Cells) -> tuple[Counters, Reals]:
+def count_and_place(x: Floats, cells: Cells) -> tuple[Counters | None, Reals]:
     """Return `count`, and for each cell the sum of its values' places: 0 at its lower end, 1 at its upper."""
-    return _count_and_place(bits_of(x), cells)
+    bits = bits_of(x)
+    counts, places, largest = _count_and_place(bits, cells)
+    return counts if largest <= _infinity(bits) else None, places
 
 
 def count_sorted(x: Floats, cells: Cells) -> Counters:
@@ -103,23 +111,33 @@ def select(x: Floats, cells: Cells, wanted: Flags, number: int) -> Floats:
 
 
 def select_range(x: Floats, number: int, bounds: Floats) -> Floats:
-    """Return, in their order, the `number` values of `x` with bounds[0] <= x < bounds[1]."""
+    """Return, in their order, the `number` values of `x` with bounds[0] <= x < bounds[1]; above a NaN there lies nothing."""
     found = np.empty(number + _BLOCK, x.dtype)
     _select_range(x, bounds, found)
     return found[:number]
 
 
-def lowest(cells: Cells, cell: Counts) -> Floats:
-    """Return the lowest value of each given cell, in the samples' dtype; -inf for the first cell, and inf past the last."""
-    top, shift, floor = int(cells.top), int(cells.shift), int(cells.floor)
-    infinity = int(bits_of(np.array([np.inf], np.float32 if type(cells.mask) is np.int32 else np.float64))[0])
-    bits = []
-    for steps in (cell - top).tolist():
-        magnitude = floor + (steps << shift) if steps > 0 else floor + ((1 - steps) << shift) - 1
-        bits.append(magnitude if steps > 0 else magnitude - int(cells.mask) - 1)
-        if abs(steps) >= top + (steps > 0):
-            bits[-1] = infinity if steps > 0 else infinity - int(cells.mask) - 1
-    return np.array(bits, type(cells.mask)).view(np.float32 if type(cells.mask) is np.int32 else np.float64)
+def lowest(cells: Cells, chosen: Counts) -> Floats:
+    """Return the lowest value of each chosen cell, in the samples' dtype; -inf for the first, NaN past the last."""
+    top, shift, floor, mask = (int(part) for part in (cells.top, cells.shift, cells.floor, cells.mask))
+    bits = np.empty(len(chosen), type(cells.floor))
+    for place, cell in enumerate(chosen.tolist()):
+        steps = cell - top
+        if steps > 0:
+            bits[place] = floor + (steps << shift) if steps <= top else mask
+        else:
+            bits[place] = (floor + ((1 - steps) << shift) - 1 if steps > -top else _infinity(bits)) - mask - 1
+    return bits.view(np.float32 if bits.dtype == np.int32 else np.float64)
+
+
+def _infinity(bits: Bits) -> int:
+    """Return the bits of inf, above which are those of NaN."""
+    return 0x7F80_0000 if bits.dtype == np.int32 else 0x7FF0_0000_0000_0000
+
+
+def _mask(bits: Bits) -> Any:
+    """Return all bits but the sign, as a number of the bits' dtype."""
+    return bits.dtype.type(np.iinfo(bits.dtype).max)
 
 
 @inlined
@@ -132,13 +150,18 @@ def cell_of(bits: Any, cells: Cells, like: Bits) -> Any:
     return like.dtype.type(like.dtype.type(steps ^ sign) - sign + cells.top)
 
 
+@inlined
+def _larger(bits: Bits, start: int, size: int, mask: Any, largest: Any) -> Any:
+    """Return the largest magnitude of a block, or `largest`."""
+    for i in range(size):
+        magnitude = bits.dtype.type(bits[start + i] & mask)
+        largest = magnitude if magnitude > largest else largest
+    return largest
+
+
 @kernel
 def _largest_magnitude(bits: Bits, mask: Any) -> int:
-    largest = bits.dtype.type(0)
-    for i in range(bits.size):
-        magnitude = bits.dtype.type(bits[i] & mask)
-        largest = magnitude if magnitude > largest else largest
-    return int(largest)
+    return int(_larger(bits, 0, bits.size, mask, bits.dtype.type(0)))
 
 
 @inlined
@@ -149,13 +172,16 @@ def _cells_of(bits: Bits, start: int, size: int, cells: Cells, found: Counters) 
 
 
 @kernel
-def _count(bits: Bits, cells: Cells) -> Counters:
+def _count(bits: Bits, cells: Cells) -> tuple[Counters, int]:
+    """Return the counts and the largest magnitude."""
     # Two tables in turn: a counter that is met again at once must else wait for its last writing.
     first, second = np.zeros(2 * cells.top + 1, np.uint32), np.zeros(2 * cells.top + 1, np.uint32)
     found = np.empty(_BLOCK, np.uint32)
+    largest = bits.dtype.type(0)
     whole = bits.size // _BLOCK * _BLOCK
     for start in range(0, whole, _BLOCK):
         _cells_of(bits, start, _BLOCK, cells, found)
+        largest = _larger(bits, start, _BLOCK, cells.mask, largest)
         for i in range(0, _BLOCK, 4):
             a, b, c, d = found[i], found[i + 1], found[i + 2], found[i + 3]
             first[a] += np.uint32(1)
@@ -164,26 +190,29 @@ def _count(bits: Bits, cells: Cells) -> Counters:
             second[d] += np.uint32(1)
     for i in range(whole, bits.size):
         first[cell_of(bits[i], cells, bits)] += np.uint32(1)
+    largest = _larger(bits, whole, bits.size - whole, cells.mask, largest)
     for cell in range(first.size):
         first[cell] += second[cell]
-    return first
+    return first, int(largest)
 
 
 @kernel
-def _count_and_place(bits: Bits, cells: Cells) -> tuple[Counters, Reals]:
+def _count_and_place(bits: Bits, cells: Cells) -> tuple[Counters, Reals, int]:
     counts, places = np.zeros(2 * cells.top + 1, np.uint32), np.zeros(2 * cells.top + 1)
     found, inside = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK)
     low, unit = (bits.dtype.type(1) << cells.shift) - 1, 1.0 / (1 << cells.shift)
+    largest = bits.dtype.type(0)
     for start in range(0, bits.size, _BLOCK):
         size = min(_BLOCK, bits.size - start)
         _cells_of(bits, start, size, cells, found)
+        largest = _larger(bits, start, size, cells.mask, largest)
         for i in range(size):
             place = np.float64(bits.dtype.type((bits[start + i] & cells.mask) - cells.floor & low)) * unit
             inside[i] = 1.0 - place if bits[start + i] < 0 else place
         for i in range(size):
             counts[found[i]] += np.uint32(1)
             places[found[i]] += inside[i]
-    return counts, places
+    return counts, places, int(largest)
 
 
 @kernel
@@ -221,7 +250,7 @@ def _select_range(x: Floats, bounds: Floats, out: Floats) -> None:
     whole = x.size // _BLOCK * _BLOCK
     for start in range(0, whole, _BLOCK):
         for i in range(_BLOCK):
-            marks[i] = (x[start + i] >= low) & (x[start + i] < high)
+            marks[i] = (x[start + i] >= low) ^ (x[start + i] >= high)
         # Few are wanted: eight marks at a time are found empty.
         for word in range(_BLOCK // 8):
             if words[word] != np.uint64(0):
@@ -229,6 +258,6 @@ def _select_range(x: Floats, bounds: Floats, out: Floats) -> None:
                     out[place] = x[start + i]
                     place += np.uint64(marks[i])
     for i in range(whole, x.size):
-        if low <= x[i] < high:
+        if x[i] >= low and not x[i] >= high:
             out[place] = x[i]
             place += np.uint64(1)

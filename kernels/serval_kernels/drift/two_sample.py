@@ -6,6 +6,7 @@ sorted samples, the binned forms see only counts in shared bins edges[i-1] < x <
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,7 @@ import numpy.typing as npt
 
 from serval_kernels.compile import kernel
 from serval_kernels.drift import unsorted
-from serval_kernels.drift.cells import present
-from serval_kernels.drift.sorting import Floats, sort
+from serval_kernels.drift.sorting import Floats, check_floats, sort_present
 from serval_kernels.drift.walks import ks_sorted as ks_sorted
 from serval_kernels.drift.walks import strip
 from serval_kernels.drift.walks import wasserstein_sorted as wasserstein_sorted
@@ -37,12 +37,9 @@ def ks_statistic(x: Floats, y: Floats) -> float:
     """Return the Kolmogorov-Smirnov distance, max |F - G|, 0 to 1, of two samples in any order; NaN when one is empty.
 
     Exact. Samples are sorted only where cells of counts leave open where the largest distance lies. Raises as
-    `cells.present` does.
+    `sorting.sort` does.
     """
-    x, y = _of_one_dtype(x, y)
-    if _LEAST_OF_CELLS <= min(x.size, y.size) and max(x.size, y.size) <= _MOST_OF_CELLS:
-        return unsorted.ks(x, y)
-    return ks_sorted(sort(x), sort(y))
+    return _measured(x, y, unsorted.ks, ks_sorted)
 
 
 def wasserstein(x: Floats, y: Floats) -> float:
@@ -51,17 +48,27 @@ def wasserstein(x: Floats, y: Floats) -> float:
     Equals the integral of |F - G| (Vallender, 1974). An infinite value that moved a share of the whole gives inf.
     Where F and G surely do not cross within a cell, the cell's part follows from the sums of its values.
     """
-    x, y = _of_one_dtype(x, y)
+    return _measured(x, y, unsorted.area, wasserstein_sorted)
+
+
+def _measured(
+    x: Floats,
+    y: Floats,
+    by_cells: Callable[[Floats, Floats], float | None],
+    by_sorting: Callable[[Floats, Floats], float],
+) -> float:
+    """Return a distance in whichever way is quicker for samples of this size."""
+    check_floats(x)
+    check_floats(y)
+    x, y = _alike(np.ascontiguousarray(x), np.ascontiguousarray(y))
     if _LEAST_OF_CELLS <= min(x.size, y.size) and max(x.size, y.size) <= _MOST_OF_CELLS:
-        area = unsorted.area(x, y)
-        if area is not None:
-            return area
-    return wasserstein_sorted(sort(x), sort(y))
+        distance = by_cells(x, y)
+        if distance is not None:
+            return distance
+    return by_sorting(sort_present(x), sort_present(y))
 
 
-def _of_one_dtype(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return what is present of both, as float64 unless both are float32."""
-    x, y = present(x), present(y)
+def _alike(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return (x, y) if x.dtype == y.dtype else (x.astype(np.float64), y.astype(np.float64))
 
 

@@ -1,6 +1,6 @@
 """Two large samples: exact distances without sorting all of them.
 
-Rules. Samples are contiguous, of one dtype, without NaN and not empty. Each is counted into the same cells; at the
+Rules. Samples are contiguous, of one dtype, without NaN, or tell that there is one, and not empty. Each is counted into the same cells; at the
 ends of cells F - G is known, and inside one it lies between (before - the second's share) and (before + the first's).
 Only cells that this leaves open are sorted. Where that would be most of the sample there is no gain: None, and the
 caller sorts. `gap` is n m (F - G), a whole number.
@@ -16,41 +16,53 @@ from serval_kernels.drift.cells import Cells, Counters, Counts, Flags, Reals
 from serval_kernels.drift.sorting import Floats
 from serval_kernels.drift.walks import area_between, largest_gap
 
-_FEW = 4096  # values: fewer are sorted at once
-_RANGES = 2  # of cells that may hold the largest distance: each costs a comparison of all values
+_FEW = 1 << 14  # values: fewer are sorted at once
+_WORTH = 64  # the part of both samples that pays for another pass
+_FINE = 1 << 16  # cells, where the usual number leaves too much open
 _OPEN_SHARE = 0.5  # of both samples: from there on sorting all is as quick
 
 
-def ks(x: Floats, y: Floats) -> float:
-    """Return max |F - G|."""
-    return _largest(x, y, 0, 0, (x.size, y.size)) / x.size / y.size
+def ks(x: Floats, y: Floats) -> float | None:
+    """Return max |F - G|; None where there is a NaN."""
+    largest = _largest(x, y, 0, 0, (x.size, y.size))
+    return None if largest is None else largest / x.size / y.size
 
 
-def _largest(x: Floats, y: Floats, gap: int, known: int, sizes: tuple[int, int]) -> int:
-    """Return the largest |gap| of a stretch that begins at `gap`, or `known` if that is larger.
+def _largest(
+    x: Floats, y: Floats, gap: int, known: int, sizes: tuple[int, int], most: int = partitions.MOST
+) -> int | None:
+    """Return the largest |gap| of a stretch that begins at `gap`, or `known` if that is larger; None for a NaN.
 
     x and y are the stretch's values, `sizes` how many the whole samples have. Cells that may hold more than the
     largest found at their ends are looked into in the same way, until there are so few values that sorting is quicker.
     """
     if min(x.size, y.size) < _FEW:
         return max(known, largest_gap(np.sort(x), np.sort(y), gap, *sizes))
-    cells = partitions.partition(x, y)
+    cells = partitions.partition(x, y, most=most)
     first, second = partitions.count(x, cells), partitions.count(y, cells)
-    known, wanted, before = open_to_ks(first, second, gap, known, *sizes)
-    for start, stop in _ranges(wanted, first, second):
+    if first is None or second is None:
+        return None
+    known, before, ranges = open_to_ks(first, second, gap, known, *sizes)
+    bounds = partitions.lowest(cells, ranges)
+    for k in range(0, ranges.size, 2):
+        start, stop = ranges[k], ranges[k + 1]
         inside = int(first[start:stop].sum()), int(second[start:stop].sum())
         if sum(inside) > _OPEN_SHARE * (x.size + y.size):
+            if most < _FINE:
+                return _largest(x, y, gap, known, sizes, _FINE)
             return max(known, largest_gap(np.sort(x), np.sort(y), gap, *sizes))
-        bounds = partitions.lowest(cells, np.array([start, stop]))
-        parts = [partitions.select_range(*each, bounds) for each in ((x, inside[0]), (y, inside[1]))]
-        known = _largest(parts[0], parts[1], int(before[start]), known, sizes)
+        part_x = partitions.select_range(x, inside[0], bounds[k : k + 2])
+        part_y = partitions.select_range(y, inside[1], bounds[k : k + 2])
+        known = _largest(part_x, part_y, int(before[start]), known, sizes) or 0
     return known
 
 
 def area(x: Floats, y: Floats) -> float | None:
-    """Return the area between F and G."""
-    cells = partitions.partition(x, y)
+    """Return the area between F and G; None where there is a NaN, or most would have to be sorted."""
+    cells = partitions.partition(x, y, most=_FINE)
     (first, places), (second, others) = partitions.count_and_place(x, cells), partitions.count_and_place(y, cells)
+    if first is None or second is None:
+        return None
     wanted = open_to_area(first, second)
     sorted_parts = sort_open(x, y, cells, wanted, first, second)
     if sorted_parts is None:
@@ -77,35 +89,42 @@ def _sizes(x: Floats, y: Floats, wanted: Flags, first: Counters, second: Counter
     return sizes if sum(sizes) <= _OPEN_SHARE * (x.size + y.size) else None
 
 
-def _ranges(wanted: Flags, first: Counters, second: Counters) -> Counts:
-    """Return at most _RANGES stretches [start, stop) of cells that cover the flagged, leaving out the fullest gaps."""
-    edges = np.flatnonzero(np.diff(wanted, prepend=0, append=0))
-    starts, stops = edges[::2], edges[1::2]
-    if starts.size > _RANGES:
-        upto = np.concatenate([[0], np.cumsum(first + second, dtype=np.int64)])
-        left_out = upto[starts[1:]] - upto[stops[:-1]]
-        kept = np.sort(np.argsort(left_out)[1 - _RANGES :])
-        starts, stops = starts[np.concatenate([[0], kept + 1])], stops[np.concatenate([kept, [-1]])]
-    return np.column_stack([starts, stops])
-
-
 @kernel
-def open_to_ks(first: Counters, second: Counters, gap: int, largest: int, n: int, m: int) -> tuple[int, Flags, Counts]:
-    """Return the largest |gap| at the ends of cells, flags for cells that may hold a larger, and the gap before each.
+def open_to_ks(first: Counters, second: Counters, gap: int, largest: int, n: int, m: int) -> tuple[int, Counts, Counts]:
+    """Return the largest |gap| at the ends of cells, the gap before each, and where a larger may be.
 
-    `gap` is that before the first cell, `largest` what is known already.
+    `gap` is that before the first cell, `largest` what is known already. Where: no, one or two stretches of cells,
+    [start, stop) and so int64[0, 2 or 4], that leave out the fullest gap between cells that may hold a larger, if that
+    holds enough to pay for comparing all values once more.
     """
     before = np.empty(first.size, np.int64)
     for cell in range(first.size):
         before[cell] = gap
         gap += m * np.int64(first[cell]) - n * np.int64(second[cell])
         largest = max(largest, abs(gap))
-    wanted = np.zeros(first.size, np.uint8)
+    start = stop = left = right = -1
+    fullest = held = 0
     for cell in range(first.size):
         rise, fall = m * np.int64(first[cell]), n * np.int64(second[cell])
-        # Without a fall or a rise the gap goes one way, and is largest at an end.
-        wanted[cell] = rise > 0 and fall > 0 and max(before[cell] + rise, fall - before[cell]) > largest
-    return largest, wanted, before
+        if may_exceed(before[cell], rise, fall, largest):
+            if start < 0:
+                start = cell
+            elif held > fullest:
+                fullest, left, right = held, stop, cell
+            stop, held = cell + 1, 0
+        else:
+            held += np.int64(first[cell]) + np.int64(second[cell])
+    ranges = np.array([start, left, right, stop]) if fullest > (n + m) // _WORTH else np.array([start, stop])
+    return largest, before, ranges if start >= 0 else ranges[:0]
+
+
+@kernel
+def may_exceed(gap: int, rise: int, fall: int, largest: int) -> bool:
+    """Return whether |gap| may exceed `largest` inside a cell that begins at `gap`.
+
+    Without a fall or a rise it goes one way, and is largest at an end.
+    """
+    return rise > 0 and fall > 0 and max(gap + rise, fall - gap) > largest
 
 
 @kernel
@@ -164,7 +183,7 @@ def area_within(
         if wanted[cell]:
             area += area_between(x[i : i + in_x], y[j : j + in_y], gap, n, m, low, high)
             i, j = i + in_x, j + in_y
-        elif gap != 0:
+        elif gap != 0 or in_x or in_y:
             area += abs(_height(gap, in_x - places[cell], in_y - others[cell], n, m)) * (high - low)
         gap += m * in_x - n * in_y
     return area
