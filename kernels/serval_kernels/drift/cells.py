@@ -49,10 +49,10 @@ def present(x: Floats) -> Floats:
     return x if _largest_magnitude(bits, _mask(bits)) <= _infinity(bits) else x[x == x]
 
 
-def partition(*samples: Floats, most: int = MOST) -> Cells:
+def partition(*samples: Floats, most: int = MOST, each: int = 16) -> Cells:
     """Choose cells for contiguous samples of one dtype, none empty, after a look at some values of each.
 
-    There are about `most`, fewer for small samples.
+    There are about `most`, or fewer, so that about `each` values share one.
     """
     size = max(sample.size for sample in samples)
     some = np.concatenate([sample[:: max(1, sample.size // _SAMPLE)] for sample in samples])
@@ -63,7 +63,7 @@ def partition(*samples: Floats, most: int = MOST) -> Cells:
     # What lies beyond shares a cell; the cell of the largest finite numbers must have a finite width.
     small = int(bits[bits.size // 128])
     large = min(int(bits[-1 - bits.size // 1024]), _infinity(bits) // 255 * 253)
-    wanted = min(max(size // 16, _LEAST), most) // 2
+    wanted = min(max(size // each, _LEAST), most) // 2
     shift = max(0, (max(large - small, 0) // wanted).bit_length())
     floor = min(small, large) >> shift << shift
     top = max((large - floor >> shift) + 1, 1)

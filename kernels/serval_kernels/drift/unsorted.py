@@ -128,18 +128,33 @@ def may_exceed(gap: int, rise: int, fall: int, largest: int) -> bool:
 
 
 @kernel
-def ks_within(
-    x: Floats, y: Floats, first: Counters, second: Counters, wanted: Flags, largest: int
-) -> int:
-    """Return the largest |gap|, `largest` or one inside a flagged cell; x and y are the sorted values of those."""
+def ks_within(x: Floats, y: Floats, first: Counters, second: Counters, wanted: Flags, largest: int) -> int:
+    """Return the largest |gap|, `largest` or one inside a flagged cell; x and y as in `area_within`."""
     n, m = _total(first), _total(second)
     gap = i = j = 0
     for cell in range(first.size):
         in_x, in_y = np.int64(first[cell]), np.int64(second[cell])
         if wanted[cell]:
             largest = max(largest, largest_gap(x[i : i + in_x], y[j : j + in_y], gap, n, m))
-            i, j = i + in_x, j + in_y
         gap += m * in_x - n * in_y
+        i += in_x if wanted[cell] or x.size == n else 0
+        j += in_y if wanted[cell] or y.size == m else 0
+    return largest
+
+
+@kernel
+def flag_ks(first: Counters, second: Counters, wanted: Flags) -> int:
+    """Flag the cells inside which |gap| may exceed that at the ends of cells, whose largest is returned."""
+    n, m = _total(first), _total(second)
+    largest = gap = 0
+    for cell in range(first.size):
+        gap += m * np.int64(first[cell]) - n * np.int64(second[cell])
+        largest = max(largest, abs(gap))
+    gap = 0
+    for cell in range(first.size):
+        rise, fall = m * np.int64(first[cell]), n * np.int64(second[cell])
+        wanted[cell] |= may_exceed(gap, rise, fall, largest)
+        gap += rise - fall
     return largest
 
 
@@ -173,7 +188,10 @@ def area_within(
     wanted: Flags,
     magnitudes: Reals,
 ) -> float:
-    """Add up the cells' areas: by the sorted x and y in flagged cells, by sums of places in all others."""
+    """Add up the cells' areas: by sorted values in flagged cells, by sums of places in all others.
+
+    x and y are sorted, each either the values in flagged cells or the whole sample.
+    """
     n, m = _total(first), _total(second)
     gap = i = j = 0
     area = 0.0
@@ -182,10 +200,11 @@ def area_within(
         in_x, in_y = np.int64(first[cell]), np.int64(second[cell])
         if wanted[cell]:
             area += area_between(x[i : i + in_x], y[j : j + in_y], gap, n, m, low, high)
-            i, j = i + in_x, j + in_y
         elif gap != 0 or in_x or in_y:
             area += abs(_height(gap, in_x - places[cell], in_y - others[cell], n, m)) * (high - low)
         gap += m * in_x - n * in_y
+        i += in_x if wanted[cell] or x.size == n else 0
+        j += in_y if wanted[cell] or y.size == m else 0
     return area
 
 

@@ -5,6 +5,8 @@ Rules. Samples are sorted by rising value and hold no NaN; infinities are values
 inner walks begin at a given gap, somewhere on the way: so a stretch can be walked alone.
 """
 
+import math
+
 import numpy as np
 
 from serval_kernels.compile import kernel
@@ -83,3 +85,51 @@ def strip(height: float, left: float, right: float) -> float:
     if np.isinf(width) and np.isfinite(left) and np.isfinite(right):
         return height * right - height * left
     return height * width
+
+
+@kernel
+def energy_sorted(x: Floats, y: Floats) -> float:
+    """Return sqrt(2 integral (F - G)^2) (Székely and Rizzo, 2013); NaN when a sample is empty, inf for an inf moved."""
+    if x.size == 0 or y.size == 0:
+        return np.nan
+    n, m = x.size, y.size
+    i = j = gap = 0
+    area, last = 0.0, -np.inf
+    while i < n or j < m:
+        a = float(x[i]) if i < n else np.inf
+        b = float(y[j]) if j < m else np.inf
+        value = min(a, b)
+        if value != last and gap != 0:
+            area += strip((gap / n / m) ** 2, last, value)
+        last = value
+        step_x, step_y = i < n and a <= b, j < m and b <= a
+        gap += m * step_x - n * step_y
+        i += step_x
+        j += step_y
+    return math.sqrt(2.0) * math.sqrt(area)
+
+
+@kernel
+def rank_deviations(x: Floats, y: Floats) -> float:
+    """Return n sum (r_i - i)^2 + m sum (s_j - j)^2, with r and s the mid-ranks of x and y among both together."""
+    i = j = 0
+    of_x = of_y = 0.0
+    while i < x.size or j < y.size:
+        value = x[i] if j == y.size or (i < x.size and x[i] <= y[j]) else y[j]
+        ties_x = ties_y = 0
+        while i + ties_x < x.size and x[i + ties_x] == value:
+            ties_x += 1
+        while j + ties_y < y.size and y[j + ties_y] == value:
+            ties_y += 1
+        half = (ties_x + ties_y + 1) / 2
+        of_x += _sum_of_squares(j + half, ties_x)
+        of_y += _sum_of_squares(i + half, ties_y)
+        i += ties_x
+        j += ties_y
+    return x.size * of_x + y.size * of_y
+
+
+@kernel
+def _sum_of_squares(c: float, count: int) -> float:
+    """Return sum (c - k)^2 over k = 1 .. count."""
+    return count * c * c - c * count * (count + 1) + count * (count + 1) * (2 * count + 1) / 6

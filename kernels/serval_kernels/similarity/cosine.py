@@ -18,6 +18,7 @@ Scores = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 _LEAST_SQUARE = 1e-20  # of float32: its products are far from the smallest numbers, where digits are lost
+_ROWS = 64  # of a block: 96 kB at 384 numbers of float32, within the second-level cache
 _SMALL, _LARGE = 1e-280, 1e280  # a sum of squares outside of these may have lost digits
 
 
@@ -177,3 +178,40 @@ def _insert(score: float, row: int, places: Places, best: Scores, found: int) ->
         at -= 1
     best[at], places[at] = score, row
     return min(found + 1, best.size)
+
+
+def pairwise(queries: Vector, rows: Vector) -> Scores:
+    """Return the cosine of each of `queries` [m, width] with each of `rows` [n, width] (else ValueError): float64[m, n].
+
+    By blocks of rows, each of which is used for all queries while it is near. No norm is computed twice.
+    """
+    if queries.ndim != 2 or rows.ndim != 2 or queries.shape[1] != rows.shape[1]:
+        raise ValueError(f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]")
+    result = np.empty((len(queries), len(rows)), np.float64)
+    _pairwise(queries, rows, result)
+    return result
+
+
+@reduction
+def _dot(a: Vector, b: Vector) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
+@kernel
+def _pairwise(queries: Vector, rows: Vector, result: Scores) -> None:
+    of_queries, of_rows = np.empty(queries.shape[0]), np.empty(rows.shape[0])
+    for i in range(queries.shape[0]):
+        of_queries[i] = _dot(queries[i], queries[i])
+    for i in range(rows.shape[0]):
+        of_rows[i] = _dot(rows[i], rows[i])
+    for start in range(0, rows.shape[0], _ROWS):
+        for i in range(queries.shape[0]):
+            for row in range(start, min(start + _ROWS, rows.shape[0])):
+                if _SMALL < of_queries[i] < _LARGE and _SMALL < of_rows[row] < _LARGE:
+                    cosine = _dot(queries[i], rows[row]) / math.sqrt(of_queries[i]) / math.sqrt(of_rows[row])
+                    result[i, row] = min(max(cosine, -1.0), 1.0)
+                else:
+                    result[i, row] = _cosine_scaled(queries[i], rows[row])
