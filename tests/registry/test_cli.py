@@ -14,7 +14,7 @@ Add = Callable[..., Version]
 
 
 @pytest.fixture
-def data(registry: Registry, add: Add, tmp_path: Path) -> Path:
+def data(add: Add, tmp_path: Path) -> Path:
     add("m", artifact=b"one")
     add("m", artifact=b"two")
     return tmp_path / "data"
