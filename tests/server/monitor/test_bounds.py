@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from serval_server.monitor import bounds
@@ -30,6 +30,7 @@ def test_two_shares_are_never_told_apart_too_often(n, m, tolerance):
     assert (exceeds(n, m, levels, p_values, truths, tolerance) <= levels).all()
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40), st.floats(0, 0.9))
 def test_shares_p_value_follows_its_definition(a, more, b, other, tolerance):
     n, m = a + more, b + other
@@ -61,12 +62,12 @@ def test_the_distance_clears_a_tolerance_that_holds_no_more_often_than_said(name
     rng = np.random.default_rng(1)
     f, g = HARD[name]
     tolerance = float(np.abs(f.cumsum() - g.cumsum()).max())
-    before, now = rng.multinomial(n, f / f.sum(), 40_000), rng.multinomial(m, g / g.sum(), 40_000)
+    before, now = rng.multinomial(n, f / f.sum(), 20_000), rng.multinomial(m, g / g.sum(), 20_000)
     p_values = bounds.exceeds_p_value(
         bounds.ks_distance(bounds.distribution(before), bounds.distribution(now)), tolerance, n, m
     )
     for level in (0.1, 0.01, 1e-3):
-        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 40_000)
+        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
 
 
 @pytest.mark.parametrize(("n", "m"), [(40, 40), (1000, 100), (200, 5000)])
@@ -115,10 +116,10 @@ def test_ranks_never_shift_by_more_than_the_distance(pairs):
 def test_ranks_of_equal_samples_shift_no_more_often_than_said(n, m):
     rng = np.random.default_rng(3)
     shares = np.full(64, 1 / 64)
-    shift = bounds.rank_shift(*(bounds.distribution(rng.multinomial(size, shares, 40_000)) for size in (n, m)))
+    shift = bounds.rank_shift(*(bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m)))
     p_values = bounds.rank_p_value(shift, n, m)
     for level in (0.1, 0.01, 1e-3):
-        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 40_000)
+        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
 
 
 def test_margin_is_where_the_p_value_meets_the_level():

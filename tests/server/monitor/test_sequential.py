@@ -15,9 +15,9 @@ def shifted(by):
 
 def test_all_that_is_ever_spent_is_at_most_alpha():
     spent = 0.0
-    for block in range(1, 60_000):
+    for block in range(1, 10_000):
         spent += sum(test.share * len(test.blocks) for test in schedule(block))
-    assert 0.7 < spent < 1
+    assert 0.6 < spent < 1
 
 
 def test_windows_end_now_and_are_never_longer_than_the_stream():
@@ -30,12 +30,12 @@ def test_windows_end_now_and_are_never_longer_than_the_stream():
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.04])
 def test_streams_that_stay_as_they_are_rarely_alarm(tolerance):
-    """400 lives of 150 looks: 4 alarms are promised at most, 11 or more would come by chance once in 350."""
+    """200 lives of 80 looks: 2 alarms are promised at most, 8 or more would come by chance once in 900."""
     rng = np.random.default_rng(0)
-    watch = Sequential(rng.multinomial(5000, FLAT, 400), alpha=0.01, tolerance=tolerance, columns=1)
-    for _ in range(150):
-        look = watch.look(rng.multinomial(100, FLAT, 400))
-    assert look.detected.sum() <= (10 if tolerance == 0 else 0)
+    watch = Sequential(rng.multinomial(5000, FLAT, 200), alpha=0.01, tolerance=tolerance, columns=1)
+    for _ in range(80):
+        look = watch.look(rng.multinomial(100, FLAT, 200))
+    assert look.detected.sum() <= (7 if tolerance == 0 else 0)
     assert ((look.lower <= tolerance) | look.detected).all()
 
 
