@@ -64,7 +64,8 @@ def partition(*samples: Floats, most: int = MOST, each: int = 16) -> Cells:
     small = int(bits[bits.size // 128])
     large = min(int(bits[-1 - bits.size // 1024]), _infinity(bits) // 255 * 253)
     wanted = min(max(size // each, _LEAST), most) // 2
-    shift = max(0, (max(large - small, 0) // wanted).bit_length())
+    # No coarser than an exponent.
+    shift = min((max(large - small, 0) // wanted).bit_length(), np.finfo(some.dtype).nmant)
     floor = min(small, large) >> shift << shift
     top = max((large - floor >> shift) + 1, 1)
     return Cells(integer(floor), integer(shift), integer(top), _mask(bits))
