@@ -132,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rounds < 1 or options.rows < 100:
         parser.error(f"--rounds {options.rounds} --rows {options.rows}: wanted at least 1 round and 100 rows")
     try:
-        timings = [run(one, options.rounds) for one in contests(options.rows) if options.only in f"{one.name} {one.peer}"]
+        timings = [
+            run(one, options.rounds) for one in contests(options.rows) if options.only in f"{one.name} {one.peer}"
+        ]
     except BenchmarkError as error:
         print(f"serval_benchmarks.kernels: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """Contests with other drift and search libraries, where they are installed: Evidently, alibi-detect, faiss.
 
-They get what is fairest to them: their own kind of input, made beforehand, the same statistic, and no plots. A peer that
-is not installed has no contest; `missing` says so. None is a dependency of serval.
+They get what is fairest to them: their own kind of input, made beforehand, the same statistic, and no plots. A peer
+that is not installed has no contest; `missing` says so. None is a dependency of serval.
 """
 
 import importlib
@@ -54,9 +54,7 @@ def drift(rows: int, random: np.random.Generator) -> Iterator[Contest]:
             agrees=False,
         )
     if _module("alibi_detect") is not None:
-        yield Contest(
-            "reference.ks", data, "alibi-detect KSDrift", lambda: _ks(stored, columns), _alibi(before, after)
-        )
+        yield Contest("reference.ks", data, "alibi-detect KSDrift", lambda: _ks(stored, columns), _alibi(before, after))
 
 
 def search(query: Array, rows: Array) -> Iterator[Contest]:

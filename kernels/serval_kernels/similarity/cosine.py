@@ -186,7 +186,9 @@ def pairwise(queries: Vector, rows: Vector) -> Scores:
     By blocks of rows, each of which is used for all queries while it is near. No norm is computed twice.
     """
     if queries.ndim != 2 or rows.ndim != 2 or queries.shape[1] != rows.shape[1]:
-        raise ValueError(f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]")
+        raise ValueError(
+            f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]"
+        )
     result = np.empty((len(queries), len(rows)), np.float64)
     _pairwise(queries, rows, result)
     return result

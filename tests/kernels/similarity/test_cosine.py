@@ -72,7 +72,9 @@ def test_shapes_are_named():
 
 
 @COMPILES
-@given(npst.arrays(np.float32, (13, 3), elements=st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0**-140, 2.0**127])))
+@given(
+    npst.arrays(np.float32, (13, 3), elements=st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0**-140, 2.0**127]))
+)
 def test_weighing_in_float32_loses_no_row(rows):
     every = scores(rows[0], rows)
     order = [place for place in np.argsort(-every, kind="stable").tolist() if not math.isnan(every[place])]
