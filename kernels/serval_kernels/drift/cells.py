@@ -1,11 +1,12 @@
 """Cells: a partition of the floats in their order, fine where a sample lies, found from a float's bits alone.
 
 Rules. With mag the bits of |x|, the cell of x is top + sign(x) min(max(mag - floor, 0) >> shift, top): 2 top + 1
-cells, rising with x. Between the middle cell, of all that is small, and the outer two, of all that is large, the values
-of a cell lie evenly in their bits: floor is a multiple of 2^shift, so no cell holds two exponents. NaN must not come in.
+cells, rising with x. Between the middle cell, of all that is small, and the outer two, of all that is large, the
+values of a cell lie evenly in their bits: floor is a multiple of 2^shift, and 2^shift no more than an exponent, so no
+cell holds two exponents. A NaN has no cell; those who count tell that there is one.
 
 Counting into cells costs a tenth of sorting, and tells where two samples can differ most: only there must they be
-sorted. Inside, every number keeps the width of the bits (numba widens each sum to 64), for the sake of vector registers.
+sorted. Inside, every number keeps the width of the bits, for the sake of vector registers (numba widens sums to 64).
 """
 
 from typing import Any, NamedTuple
@@ -64,7 +65,8 @@ def partition(*samples: Floats, most: int = MOST, each: int = 16) -> Cells:
     small = int(bits[bits.size // 128])
     large = min(int(bits[-1 - bits.size // 1024]), _infinity(bits) // 255 * 253)
     wanted = min(max(size // each, _LEAST), most) // 2
-    shift = max(0, (max(large - small, 0) // wanted).bit_length())
+    # No coarser than an exponent.
+    shift = min((max(large - small, 0) // wanted).bit_length(), np.finfo(some.dtype).nmant)
     floor = min(small, large) >> shift << shift
     top = max((large - floor >> shift) + 1, 1)
     return Cells(integer(floor), integer(shift), integer(top), _mask(bits))
@@ -118,7 +120,7 @@ def select_range(x: Floats, number: int, bounds: Floats) -> Floats:
 
 
 def lowest(cells: Cells, chosen: Counts) -> Floats:
-    """Return the lowest value of each chosen cell, in the samples' dtype; -inf for the first, NaN past the last."""
+    """Return the lowest value of each chosen cell, in the samples' dtype: -inf for the first, NaN past the last."""
     top, shift, floor, mask = (int(part) for part in (cells.top, cells.shift, cells.floor, cells.mask))
     bits = np.empty(len(chosen), type(cells.floor))
     for place, cell in enumerate(chosen.tolist()):

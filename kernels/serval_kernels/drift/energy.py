@@ -7,7 +7,6 @@ the energy distance is in roots of them, the Cramér-von Mises statistic has non
 import math
 from typing import NamedTuple
 
-
 from serval_kernels.compile import kernel
 from serval_kernels.drift.sorting import Floats, sort_present
 from serval_kernels.drift.walks import energy_sorted, rank_deviations

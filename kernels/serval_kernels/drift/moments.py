@@ -14,7 +14,6 @@ import numpy.typing as npt
 from serval_kernels.compile import extremes, kernel, kernel_for, reduction
 from serval_kernels.drift.sorting import Floats, check_floats
 
-
 Reals = npt.NDArray[np.float64]
 
 _BLOCK = 1024

@@ -61,7 +61,7 @@ def _measured(
     check_floats(x)
     check_floats(y)
     x, y = _alike(np.ascontiguousarray(x), np.ascontiguousarray(y))
-    if _LEAST_OF_CELLS <= min(x.size, y.size) and max(x.size, y.size) <= _MOST_OF_CELLS:
+    if min(x.size, y.size) >= _LEAST_OF_CELLS and max(x.size, y.size) <= _MOST_OF_CELLS:
         distance = by_cells(x, y)
         if distance is not None:
             return distance

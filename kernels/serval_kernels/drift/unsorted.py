@@ -1,9 +1,9 @@
 """Two large samples: exact distances without sorting all of them.
 
-Rules. Samples are contiguous, of one dtype, without NaN, or tell that there is one, and not empty. Each is counted into the same cells; at the
-ends of cells F - G is known, and inside one it lies between (before - the second's share) and (before + the first's).
-Only cells that this leaves open are sorted. Where that would be most of the sample there is no gain: None, and the
-caller sorts. `gap` is n m (F - G), a whole number.
+Rules. Samples are contiguous, of one dtype, and not empty; a NaN gives None. Both are counted into the same cells: at
+the ends of cells F - G is known, and inside one it lies between (before - the second's share) and (before + the
+first's). Only cells that this leaves open are sorted. Where that would be most of the sample there is no gain: then
+all are sorted, or None is returned for the caller to do so. `gap` is n m (F - G), a whole number.
 """
 
 from typing import Any

@@ -56,9 +56,9 @@ def largest_gap(x: Floats, y: Floats, gap: int, n: int, m: int) -> int:
 
 @kernel
 def area_between(x: Floats, y: Floats, gap: int, n: int, m: int, low: float, high: float) -> float:
-    """Return the area between F and G from `low` to `high` where all of x and y lie, and before it n m (F - G) is `gap`.
+    """Return the area between F and G from `low` to `high`, where all of x and y lie.
 
-    A bound may be infinite where nothing lies between F and G there.
+    Before it n m (F - G) is `gap`. A bound may be infinite where nothing lies between F and G there.
     """
     i = j = 0
     area, last = 0.0, low

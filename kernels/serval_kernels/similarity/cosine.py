@@ -181,12 +181,14 @@ def _insert(score: float, row: int, places: Places, best: Scores, found: int) ->
 
 
 def pairwise(queries: Vector, rows: Vector) -> Scores:
-    """Return the cosine of each of `queries` [m, width] with each of `rows` [n, width] (else ValueError): float64[m, n].
+    """Return the cosine of each of `queries` [m, width] with each of `rows` [n, width]: float64[m, n].
 
-    By blocks of rows, each of which is used for all queries while it is near. No norm is computed twice.
+    ValueError for other shapes. By blocks of rows, each of which is used for all queries while it is near. No norm is computed twice.
     """
     if queries.ndim != 2 or rows.ndim != 2 or queries.shape[1] != rows.shape[1]:
-        raise ValueError(f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]")
+        raise ValueError(
+            f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]"
+        )
     result = np.empty((len(queries), len(rows)), np.float64)
     _pairwise(queries, rows, result)
     return result
