@@ -103,6 +103,19 @@ def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store)
     other.close()
 
 
+def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store) -> None:
+    one = Lease(store, "lock", seconds=0.5)
+    assert one.acquire(time.monotonic())
+    store.put("lock", b"another's")
+    time.sleep(0.3)  # its next sign of life finds the other's
+    with pytest.raises(Unavailable, match="the lease on lock has run out"):
+        one.check()
+    one.release()
+    assert bytes(store.get("lock").bytes()) == b"another's"
+    one.check()
+    one.close()
+
+
 def test_a_writer_whose_lease_ran_out_writes_nothing(url: str, store: S3Store, signature: Signature) -> None:
     with Registry.open(url) as registry:
         registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None)

@@ -16,8 +16,8 @@ from serval_registry.registry import Registry
 from serval_registry.sweeping import sweep
 from serval_registry.verifying import verify
 
-WRITES = int(os.environ.get("SERVAL_SOAK_WRITES", "80"))
-KEPT = 15  # versions that live at a time
+WRITES = int(os.environ.get("SERVAL_SOAK_WRITES", "48"))
+KEPT = 10  # versions that live at a time
 
 
 def size(folder: Path) -> int:

@@ -30,7 +30,7 @@ SIGNATURE = Signature(
 NAME = "stormy"
 PROMOTE_EVERY = 4
 Done = TypeVar("Done")
-LEASE = 2.0  # a writer that was killed holds the others up for so many seconds
+LEASE = 1.5  # a writer that was killed holds the others up for so many seconds
 
 
 @dataclass
