@@ -24,16 +24,31 @@ BLOCK_ROWS: Final = (16, 4096)  # least and most
 BLOCKS_MAX: Final = 8
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
+CALLS_MAX: Final = 256
 # So many calls, or octets, that wait wake the thread; fewer wait for its next round.
 LEFT_MANY: Final = 1024
 LEFT_MANY_OCTETS: Final = 2 << 20
 
 
-class _Left(NamedTuple):
+class _Call(NamedTuple):
+    """Which tensors of a call are observed: inputs by name, outputs by their place among those asked for."""
+
     tensors: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[int, ...]
+    row_octets: int  # texts are taken for short
+
+    @classmethod
+    def of(cls, inputs: Sequence[Tensor], outputs: Sequence[Tensor], places: Sequence[int]) -> "_Call":
+        tensors = (*inputs, *outputs)
+        octets = sum(tensor.width * tensor.dtype.itemsize for tensor in tensors)
+        return cls(tensors, tuple(tensor.name for tensor in inputs), tuple(places), max(1, octets))
+
+
+class _Left(NamedTuple):
+    call: _Call
     arrays: list[Array]
     rows: int
-    octets: int
 
 
 class _Block:
@@ -55,8 +70,8 @@ class Observer:
         self._wake = wake
         self._tensors = (*layout.inputs, *layout.outputs)
         self._places = [tensor.place for tensor in self._tensors]
-        octets = max(1, sum(tensor.width * tensor.dtype.itemsize for tensor in self._tensors))
-        self._block_rows = min(max(BLOCK_OCTETS // octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+        self._whole = _Call.of(layout.inputs, layout.outputs, range(len(layout.outputs)))
+        self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
         self._filling = threading.Lock()
         self._block: _Block | None = None
         self._full: deque[_Block] = deque()
@@ -64,7 +79,7 @@ class Observer:
         self._blocks = 0
         self._left: deque[_Left] = deque()
         self._left_octets = 0
-        self._left_tensors: dict[tuple[str, ...], tuple[Tensor, ...]] = {}
+        self._calls: dict[tuple[str, ...], _Call] = {}  # by the outputs that were asked for
         self._missed = 0
         self._looking = threading.Lock()
         self._seen: Accumulator | None = None
@@ -95,30 +110,36 @@ class Observer:
 
     def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
         """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
-        given = dict(inputs)
-        given.update(zip(names, outputs, strict=True))
-        key = tuple(given)
-        tensors = self._left_tensors.get(key)
-        if tensors is None:
-            tensors = self._left_tensors[key] = tuple(tensor for tensor in self._tensors if tensor.name in given)
-        arrays = [given[tensor.name] for tensor in tensors]
-        self._leave(tensors, arrays, count)
+        key = tuple(names)
+        call = self._calls.get(key) or self._new_call(key)
+        arrays = [inputs[name] for name in call.inputs]
+        arrays += [outputs[place] for place in call.outputs]
+        self._leave(call, arrays, count)
 
     def leave_in_order(self, arrays: Sequence[Array], count: int) -> None:
         """As `leave`, for the arrays of all inputs and then all outputs of the signature."""
-        self._leave(self._tensors, [arrays[place] for place in self._places], count)
+        self._leave(self._whole, [arrays[place] for place in self._places], count)
 
-    def _leave(self, tensors: tuple[Tensor, ...], arrays: list[Array], count: int) -> None:
-        octets = sum(array.nbytes for array in arrays)
-        if self._left_octets + octets > LEFT_OCTETS_MAX or len(self._left) >= LEFT_MAX:
-            with self._filling:
-                self._missed += count
-            return
+    def _leave(self, call: _Call, arrays: list[Array], count: int) -> None:
+        octets = count * call.row_octets
         with self._filling:
-            self._left.append(_Left(tensors, arrays, count, octets))
+            waiting = len(self._left)
+            if waiting and (waiting >= LEFT_MAX or self._left_octets + octets > LEFT_OCTETS_MAX):
+                self._missed += count
+                return
+            self._left.append(_Left(call, arrays, count))
             self._left_octets += octets
-        if len(self._left) == LEFT_MANY or self._left_octets > LEFT_MANY_OCTETS:
+        if waiting == LEFT_MANY or self._left_octets > LEFT_MANY_OCTETS:
             self._wake()
+
+    def _new_call(self, names: tuple[str, ...]) -> _Call:
+        """Return what is observed of calls that ask for these outputs."""
+        if len(self._calls) >= CALLS_MAX:
+            self._calls.clear()
+        asked = [tensor for tensor in self.layout.outputs if tensor.name in names]
+        call = _Call.of(self.layout.inputs, asked, [names.index(tensor.name) for tensor in asked])
+        self._calls[names] = call
+        return call
 
     def _next_block(self) -> _Block | None:
         """Return a block to fill, None where all of them wait."""
@@ -181,7 +202,7 @@ class Observer:
         """Look at the first call, and at those behind it that have the same tensors, together."""
         first = left.popleft()
         together, rows = [first.arrays], first.rows
-        while left and left[0].tensors == first.tensors and rows + left[0].rows <= BLOCK_ROWS[1]:
+        while left and left[0].call is first.call and rows + left[0].rows <= BLOCK_ROWS[1]:
             following = left.popleft()
             together.append(following.arrays)
             rows += following.rows
@@ -189,5 +210,5 @@ class Observer:
             first.arrays if len(together) == 1 else [np.concatenate(parts) for parts in zip(*together, strict=True)]
         )
         seen = self._sum()
-        seen.observe(self.layout, first.tensors, arrays)
+        seen.observe(self.layout, first.call.tensors, arrays)
         seen.rows += rows
