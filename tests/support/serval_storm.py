@@ -116,6 +116,7 @@ def storm(data: str, logs: Path, *, writers: int, kills: int, pause: float, envi
 def check(data: str, outcome: Outcome) -> int:
     """Assert that what was acknowledged is there, whole and once, and nothing half; return how many versions are."""
     with Registry.open(data) as registry:
+        registry.optimize()  # every piece is another request
         versions = {version.version: version for version in registry.versions(NAME)}
         assert len(versions) == len(registry.versions(NAME))
         for number, (seed, sha256) in outcome.acknowledged.items():
