@@ -12,7 +12,7 @@ DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -353,13 +353,9 @@ class Registry:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
         # One flush for both tables
-        with self._versions.settled(), self.storage.writers.held(), self._change() as change:
+        with self._versions.settled(), self.storage.writers.held(), self.journal.change() as change:
             yield change
         self._housekeeper.wrote()
-
-    def _change(self) -> AbstractContextManager[Change]:
-        # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
-        return self.journal.change(self._versions.commit() + 1)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
