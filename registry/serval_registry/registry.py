@@ -12,7 +12,7 @@ DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
