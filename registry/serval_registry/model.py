@@ -226,6 +226,7 @@ class Draft:
     label: str = ""  # a semantic version
     bump: str = ""  # or which number of the name's highest label is to grow: major, minor, patch
     lineage: Lineage = Lineage()
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

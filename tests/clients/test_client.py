@@ -341,12 +341,16 @@ def test_unavailable_is_tried_again_where_that_is_safe(client, servicer):
     assert client.predict("area", [1, 2]).version == 1
     assert len(servicer.seen["Predict"]) == 3
     for call in (
-        lambda: client.register(b"2", "area"),
         lambda: client.set_stage("area@1", "staging"),
         lambda: client.delete("area@1"),
     ):
         with pytest.raises(errors.Unavailable, match="draining"):
             call()
+    # One request id for all tries of a registration, another for the next.
+    assert client.register(b"2", "area").version == 2
+    client.register(b"3", "area")
+    ids = [header.request_id for header, *_ in servicer.seen["RegisterModel"][-3:]]
+    assert (ids[0] == ids[1], ids[1] == ids[2], all(ids)) == (True, False, True)
 
 
 @pytest.mark.usefixtures("registered")

@@ -123,6 +123,7 @@ class AsyncClient(AsyncLifecycleMethods):
         label: str = "",
         bump: str = "",
         lineage: Lineage | None = None,
+        request_id: str = "",
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -145,8 +146,19 @@ class AsyncClient(AsyncLifecycleMethods):
             label=label,
             bump=bump,
             lineage=lineage,
+            request_id=request_id,
         )
         ready = await asyncio.to_thread(registration.prepare, model, draft)
+        for pause in registration.PAUSES:
+            try:
+                return await self._register(ready, timeout, progress)
+            except errors.Unavailable:
+                await asyncio.sleep(pause)
+        return await self._register(ready, timeout, progress)
+
+    async def _register(
+        self, ready: registration.Registration, timeout: float | None, progress: Progress | None
+    ) -> ModelInfo:
         with self._errors():
             method = self._pool.method(calls.REGISTER)
             return records.model_info(await method(ready.messages(progress), timeout=self._transfer(timeout)))

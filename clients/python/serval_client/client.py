@@ -206,6 +206,7 @@ class Client(LifecycleMethods):
         label: str = "",
         bump: str = "",
         lineage: Lineage | None = None,
+        request_id: str = "",
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -223,6 +224,8 @@ class Client(LifecycleMethods):
         label: a semantic version, unique per name; or bump: which part of the name's highest label is to grow, "major",
         "minor" or "patch".
         lineage: parents, datasets, run and experiment.
+        request_id: names this registration: sent again, by this process or a later one, it makes no second version.
+            "": one is made up, for the tries that this call makes where the server is not reachable.
         progress: called with the bytes sent and the bytes in all.
         """
         ready = registration.prepare(
@@ -245,8 +248,19 @@ class Client(LifecycleMethods):
                 label=label,
                 bump=bump,
                 lineage=lineage,
+                request_id=request_id,
             ),
         )
+        for pause in registration.PAUSES:
+            try:
+                return self._register(ready, timeout, progress)
+            except errors.Unavailable:
+                time.sleep(pause)
+        return self._register(ready, timeout, progress)
+
+    def _register(
+        self, ready: registration.Registration, timeout: float | None, progress: Progress | None
+    ) -> ModelInfo:
         with self._errors():
             method = self._pool.method(calls.REGISTER)
             return records.model_info(method(ready.messages(progress), timeout=self._transfer(timeout)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -16,6 +17,10 @@ from serval_client.errors import InvalidArgument
 from serval_client.records import Lineage, lineage_message
 
 CHUNK_BYTES = 1 << 20
+
+# Seconds before each further try to register where the server was not reachable, or went away under the call: the
+# request id makes one version of all of them.
+PAUSES = (0.2, 0.6, 2.0)
 
 # Called with the bytes or rows that are done, and how many there are.
 Progress = Callable[[int, int], None]
@@ -59,6 +64,7 @@ class Draft:
     label: str = ""
     bump: str = ""
     lineage: Lineage | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,7 @@ def _header(draft: Draft) -> registry_pb2.RegisterHeader:
         label=draft.label,
         bump=draft.bump,
         lineage=lineage_message(draft.lineage),
+        request_id=draft.request_id or uuid.uuid4().hex,
     )
 
 

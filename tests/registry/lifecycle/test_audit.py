@@ -78,7 +78,7 @@ def test_a_meddled_log_does_not_hold(log, meddle, where, values, fault):
     whole = verify(log)
     assert whole.holds
     meddle("journal", where, values)
-    proof = audit.verify(type(log.journal)(log._database.journal, log._versions), log._versions, {5: whole.head_sha256})
+    proof = audit.verify(type(log.journal)(log.database.journal, log._versions), log._versions, {5: whole.head_sha256})
     assert fault in " ".join(proof.faults)
 
 

@@ -15,6 +15,7 @@ from serval_client.cli import (
     drift,
     external,
     gates,
+    interchange,
     lifecycle,
     lineage,
     models,
@@ -53,6 +54,8 @@ OWN: dict[str, Command] = {
         audit.AUDIT,
         lifecycle.DELETE,
         lifecycle.DOWNLOAD,
+        interchange.IMPORT,
+        interchange.EXPORT,
         demo.DEMO,
     )
 }

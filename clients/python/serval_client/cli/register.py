@@ -30,7 +30,11 @@ BUMPS = ("major", "minor", "patch")
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("file", metavar="FILE", help=".onnx, or a model: .joblib, .pkl, .json and .ubj (XGBoost), .txt (LightGBM)")
+    add(
+        "file",
+        metavar="FILE",
+        help=".onnx, or a model: .joblib, .pkl, .skops, .json, .ubj (XGBoost), .txt (LightGBM)",
+    )
     add("--name", required=True, help="the model's name; it gets the next version")
     add("--sample", metavar="FILE", help=f"rows the model was trained on, for drift: {ENDINGS}")
     add(
