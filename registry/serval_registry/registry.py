@@ -349,13 +349,14 @@ class Registry:
     def _writing(self) -> Iterator[Change]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        with self.journal.settled(), self._versions.settled(), self.storage.writers.held(), self._change() as change:
+        with (
+            self.journal.settled(),
+            self._versions.settled(),
+            self.storage.writers.held(),
+            self.journal.change() as change,
+        ):
             yield change
         self._housekeeper.wrote()
-
-    def _change(self) -> AbstractContextManager[Change]:
-        # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
-        return self.journal.change(self._versions.commit() + 1)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

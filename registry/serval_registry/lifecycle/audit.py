@@ -83,7 +83,7 @@ def verify(journal: Journal, versions: Table, known: Mapping[int, str]) -> Proof
     if journal.highest_revision() > told.revision:
         faults.append(f"entries: none tells of the newest versions; the log ends with entry {chain.length}")
     if not faults:
-        faults = _strangers(versions, told.stages)
+        faults = _strangers(versions, told)
     return Proof(entries=chain.length, head=chain.length, head_sha256=chain.previous, faults=tuple(faults[:FAULTS_MAX]))
 
 
@@ -132,6 +132,7 @@ class _Told:
     def __init__(self) -> None:
         self.stages: dict[tuple[str, int], str] = {}
         self.revision = 0
+        self.begin = 0  # what is not newer was there before the log
         self._before: dict[tuple[str, int], str] = {}
         self._last = 0
 
@@ -144,6 +145,10 @@ class _Told:
             self._before = {key: before for key, (before, _) in moved.items()}
             self._last = entry.number
             self.stages.update((key, after) for key, (_, after) in moved.items())
+        if entry.action is Action.BEGIN:
+            self.begin = entry.details["revision"]
+        if entry.action is Action.RECOVERED:
+            self.stages[entry.name, entry.version] = entry.details["stage"]
         told = entry.details["revision"] if entry.action in (Action.BEGIN, Action.RECOVERED) else entry.revision
         self.revision = max(self.revision, told)
 
@@ -168,16 +173,16 @@ def _rows(journal: Journal, horizon: int) -> Iterator[Row]:
         yield from journal.rows(first, min(first + _BATCH - 1, horizon))
 
 
-def _strangers(versions: Table, told: Mapping[tuple[str, int], str]) -> list[str]:
+def _strangers(versions: Table, told: _Told) -> list[str]:
     """Return where the table of versions is not what the log tells."""
     staged = filters.all_of(filters.alive(), filters.staged([s for s in Stage if s is not Stage.NONE]))
-    found = {
-        (row["name"], row["version"]): row["stage"] for row in versions.select(staged, ["name", "version", "stage"])
-    }
+    rows = versions.select(staged, ["name", "version", "stage", "revision"])
+    found = {(row["name"], row["version"]): row["stage"] for row in rows}
+    known = {(row["name"], row["version"]): row["stage"] for row in rows if row["revision"] <= told.begin} | told.stages
     faults = [
-        f"{name}@{version} is in stage {stage}; the log tells {told.get((name, version), 'of no move')}"
+        f"{name}@{version} is in stage {stage}; the log tells {known.get((name, version), 'of no move')}"
         for (name, version), stage in sorted(found.items())
-        if told.get((name, version)) != stage
+        if known.get((name, version)) != stage
     ]
     counts = Counter(name for (name, _), stage in found.items() if stage == Stage.PRODUCTION)
     return faults + [f"{name} has {count} versions in production" for name, count in counts.items() if count > 1]

@@ -61,24 +61,31 @@ class Journal:
         self._table = table
         self._versions = versions
         self._head = _Head(-1, 0, NOTHING_BEFORE, 0, True)
+        self._offset = 0
 
     def open(self) -> None:
         """Begin the journal where there is none, and settle what a crash has left. The lock is held."""
         head = self._newest()
         if not head.number:
             self.append(REGISTRY, Action.BEGIN, Ref(""), {"revision": self.highest_revision()})
-            return
         self.heal()
         announced = self._highest_announced()
-        for row in self._versions.select(col("revision") > lit(announced), ["name", "version", "revision"]):
+        for row in self._versions.select(col("revision") > lit(announced), ["name", "version", "revision", "stage"]):
             ref = Ref(row["name"], version=row["version"])
-            self.append(REGISTRY, Action.RECOVERED, ref, {"revision": row["revision"]})
+            said = {"revision": row["revision"], "stage": row["stage"]}
+            self.append(REGISTRY, Action.RECOVERED, ref, said)
+        found = self._read(col("action").isin([str(Action.BEGIN), str(Action.RECOVERED)]))
+        self._offset = max([0, *(entry.details["revision"] - entry.number for entry in found)])
 
     @contextmanager
-    def change(self, revision: int) -> Iterator[Change]:
-        """Surround the commit of a change. The lock is held."""
+    def change(self) -> Iterator[Change]:
+        """Surround the commit of a change. The lock is held.
+
+        Its revision is above every one given before, by any process: it grows with the number of the entry, which a
+        restored copy keeps (numbers of LanceDB's commits begin anew in one), and which a `void` uses up.
+        """
         self.heal()
-        change = Change(self, revision, datetime.now(UTC))
+        change = Change(self, self._offset + self._newest().number + 1, datetime.now(UTC))
         try:
             yield change
         except BaseException:

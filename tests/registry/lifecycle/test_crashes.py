@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lancedb
 import pytest
+from serval_registry import backup
 from serval_registry.lifecycle.entries import ANONYMOUS
 from serval_registry.model import Draft, Ref, Stage
 from serval_registry.registry import Registry
@@ -36,4 +38,37 @@ def test_a_change_killed_at_a_step_is_whole_or_void(tmp_path, signature, when, s
     with Registry.open(tmp_path) as registry:
         entries = registry.journal.select()
         assert [str(entry.action) for entry in entries[before:]] == [*told, "tags"]
+        assert registry.verify_journal().faults == ()
+
+
+def test_rows_of_which_no_entry_tells_are_recovered_and_revisions_go_on_growing(tmp_path, signature):
+    """As a power cut leaves it: the rows of three changes are on disk, the entries of them are not."""
+    with Registry.open(tmp_path) as registry:
+        registry.register(Draft(name="wine"), signature, b"onnx", baseline=None, sample=None)
+        whole = registry.journal.horizon()
+        for stage in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED):
+            registry.set_stage("wine", 1, stage)
+    lancedb.connect(tmp_path / "tables").open_table("journal").delete(f"number > {whole}")
+    with Registry.open(tmp_path) as registry:
+        (found,) = registry.journal.select()[whole:]
+        assert registry.verify_journal().faults == ()
+        assert (str(found.action), found.object) == ("recovered", "wine@1")
+        before = registry.changes(None).cursor
+        registry.set_stage("wine", 1, Stage.STAGING)
+        assert registry.changes(before).names == {"wine"}
+        assert registry.verify_journal().faults == ()
+
+
+def test_a_restored_copy_goes_on_with_its_log(tmp_path, signature):
+    with Registry.open(tmp_path / "data") as registry:
+        for _ in range(3):
+            registry.register(Draft(name="wine"), signature, b"onnx", baseline=None, sample=None)
+        for number in (1, 2, 3):
+            registry.set_stage("wine", number, Stage.PRODUCTION)
+        backup.backup(registry, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "again")
+    with Registry.open(tmp_path / "again") as registry:
+        before = registry.changes(None).cursor
+        assert registry.governance.rollback("wine", ANONYMOUS).version.version == 2
+        assert registry.changes(before).names == {"wine"}
         assert registry.verify_journal().faults == ()
