@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lancedb
 import pytest
+from serval_registry import backup
 from serval_registry.lifecycle.entries import ANONYMOUS
 from serval_registry.model import Draft, Ref, Stage
 from serval_registry.registry import Registry
@@ -54,5 +55,20 @@ def test_rows_of_which_no_entry_tells_are_recovered_and_revisions_go_on_growing(
         assert (str(found.action), found.object) == ("recovered", "wine@1")
         before = registry.changes(None).cursor
         registry.set_stage("wine", 1, Stage.STAGING)
+        assert registry.changes(before).names == {"wine"}
+        assert registry.verify_journal().faults == ()
+
+
+def test_a_restored_copy_goes_on_with_its_log(tmp_path, signature):
+    with Registry.open(tmp_path / "data") as registry:
+        for _ in range(3):
+            registry.register(Draft(name="wine"), signature, b"onnx", baseline=None, sample=None)
+        for number in (1, 2, 3):
+            registry.set_stage("wine", number, Stage.PRODUCTION)
+        backup.backup(registry, tmp_path / "copy")
+    backup.restore(tmp_path / "copy", tmp_path / "again")
+    with Registry.open(tmp_path / "again") as registry:
+        before = registry.changes(None).cursor
+        assert registry.governance.rollback("wine", ANONYMOUS).version.version == 2
         assert registry.changes(before).names == {"wine"}
         assert registry.verify_journal().faults == ()
