@@ -113,7 +113,7 @@ def select(x: Floats, cells: Cells, wanted: Flags, number: int) -> Floats:
 
 
 def select_range(x: Floats, number: int, bounds: Floats) -> Floats:
-    """Return, in their order, the `number` values of `x` with bounds[0] <= x < bounds[1]; above a NaN there lies nothing."""
+    """Return, in their order, the `number` values of `x` in [bounds[0], bounds[1]); NaN is no upper bound."""
     found = np.empty(number + _BLOCK, x.dtype)
     _select_range(x, bounds, found)
     return found[:number]
