@@ -81,7 +81,7 @@ def magnitudes(cells: Cells) -> Reals:
     """Return where the cells of positive numbers begin, float64[top + 1]: 0 for the middle cell, then those above."""
     starts = np.arange(int(cells.top) + 1, dtype=type(cells.floor)) << cells.shift
     starts += cells.floor
-    values = starts.view(np.float32 if starts.dtype == np.int32 else np.float64).astype(np.float64)
+    values: Reals = starts.view(np.float32 if starts.dtype == np.int32 else np.float64).astype(np.float64)
     values[0] = 0.0
     return values
 
