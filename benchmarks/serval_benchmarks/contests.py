@@ -193,7 +193,7 @@ def read(values: Array) -> float:
         b += values[quarter + i]
         c += values[2 * quarter + i]
         d += values[3 * quarter + i]
-    return a + b + c + d
+    return float(a + b + c + d)
 
 
 def _numpy_ks(x: Array, y: Array) -> float:

@@ -137,7 +137,7 @@ def _count(x: Floats, edges: Edges, counts: Counts) -> None:
                 counts[bases[i]] += 1
 
 
-def _grid(x: Floats, edges: Edges) -> tuple[Any, Any, Any, npt.NDArray[np.unsignedinteger[Any]]] | None:
+def _grid(x: Floats, edges: Edges) -> tuple[Any, Any, Any, npt.NDArray[Any]] | None:
     """Return low, scale, last and table of even cells over the edges; None where too many values would meet an edge.
 
     The cell of x is (x - low) scale, cut to 0..last and without its fraction, in the arithmetic of x's dtype: rounding

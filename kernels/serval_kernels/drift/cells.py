@@ -81,7 +81,7 @@ def magnitudes(cells: Cells) -> Reals:
     """Return where the cells of positive numbers begin, float64[top + 1]: 0 for the middle cell, then those above."""
     starts = np.arange(int(cells.top) + 1, dtype=type(cells.floor)) << cells.shift
     starts += cells.floor
-    values = starts.view(np.float32 if starts.dtype == np.int32 else np.float64).astype(np.float64)
+    values: Reals = starts.view(np.float32 if starts.dtype == np.int32 else np.float64).astype(np.float64)
     values[0] = 0.0
     return values
 
@@ -113,7 +113,7 @@ def select(x: Floats, cells: Cells, wanted: Flags, number: int) -> Floats:
 
 
 def select_range(x: Floats, number: int, bounds: Floats) -> Floats:
-    """Return, in their order, the `number` values of `x` with bounds[0] <= x < bounds[1]; above a NaN there lies nothing."""
+    """Return, in their order, the `number` values of `x` in [bounds[0], bounds[1]); NaN is no upper bound."""
     found = np.empty(number + _BLOCK, x.dtype)
     _select_range(x, bounds, found)
     return found[:number]

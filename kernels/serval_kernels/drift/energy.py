@@ -31,7 +31,7 @@ def cramer_von_mises(x: Floats, y: Floats) -> CramerVonMises:
 
     T = U / (n m N) - (4 n m - 1) / (6 N) with N = n + m and U of `walks.rank_deviations`. The p value is that of the
     limit after T is brought to the limit's mean and variance, as scipy.stats.cramervonmises_2samp(method="asymptotic");
-    within 1e-9 of it, absolute. Raises as `sorting.sort`.
+    within 1e-7 of it, absolute, where it ends its series. Raises as `sorting.sort`.
     """
     x, y = sort_present(x), sort_present(y)
     n, m = x.size, y.size

@@ -35,4 +35,4 @@ def ks_exact_p_value(statistic: float, n: int, m: int) -> float:
             elif i + j > 0:
                 before = share[j - 1] if j > 0 else 0.0
                 share[j] = (i * share[j] + j * before) / (i + j)
-    return share[m]
+    return float(share[m])

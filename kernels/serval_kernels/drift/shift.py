@@ -49,7 +49,7 @@ def variance_shift(reference: Floats, current: Floats) -> Shift:
     """Return ln(variance of current / of reference) and the p value of Brown and Forsythe (1974).
 
     The test compares the mean distances from the medians, and so holds for tails of any weight, as
-    scipy.stats.levene(center="median"). NaN is missing; infinities take no part. A constant sample has ln 0: -inf or inf.
+    scipy.stats.levene(center="median"). NaN is missing; infinities take no part. Of a constant, ln 0.
     """
     a, b = moments(reference), moments(current)
     n, m = a.finite, b.finite

@@ -16,6 +16,8 @@ from serval_kernels.drift.cells import Cells, Counters, Counts, Flags, Reals
 from serval_kernels.drift.sorting import Floats
 from serval_kernels.drift.walks import area_between, largest_gap
 
+_whole: Any = np.int64  # of a counter, so that products and differences are signed
+
 _FEW = 1 << 14  # values: fewer are sorted at once
 _WORTH = 64  # the part of both samples that pays for another pass
 _FINE = 1 << 16  # cells, where the usual number leaves too much open
@@ -100,12 +102,12 @@ def open_to_ks(first: Counters, second: Counters, gap: int, largest: int, n: int
     before = np.empty(first.size, np.int64)
     for cell in range(first.size):
         before[cell] = gap
-        gap += m * np.int64(first[cell]) - n * np.int64(second[cell])
+        gap += m * _whole(first[cell]) - n * _whole(second[cell])
         largest = max(largest, abs(gap))
     start = stop = left = right = -1
     fullest = held = 0
     for cell in range(first.size):
-        rise, fall = m * np.int64(first[cell]), n * np.int64(second[cell])
+        rise, fall = m * _whole(first[cell]), n * _whole(second[cell])
         if may_exceed(before[cell], rise, fall, largest):
             if start < 0:
                 start = cell
@@ -113,7 +115,7 @@ def open_to_ks(first: Counters, second: Counters, gap: int, largest: int, n: int
                 fullest, left, right = held, stop, cell
             stop, held = cell + 1, 0
         else:
-            held += np.int64(first[cell]) + np.int64(second[cell])
+            held += _whole(first[cell]) + _whole(second[cell])
     ranges = np.array([start, left, right, stop]) if fullest > (n + m) // _WORTH else np.array([start, stop])
     return largest, before, ranges if start >= 0 else ranges[:0]
 
@@ -133,7 +135,7 @@ def ks_within(x: Floats, y: Floats, first: Counters, second: Counters, wanted: F
     n, m = _total(first), _total(second)
     gap = i = j = 0
     for cell in range(first.size):
-        in_x, in_y = np.int64(first[cell]), np.int64(second[cell])
+        in_x, in_y = _whole(first[cell]), _whole(second[cell])
         if wanted[cell]:
             largest = max(largest, largest_gap(x[i : i + in_x], y[j : j + in_y], gap, n, m))
         gap += m * in_x - n * in_y
@@ -148,11 +150,11 @@ def flag_ks(first: Counters, second: Counters, wanted: Flags) -> int:
     n, m = _total(first), _total(second)
     largest = gap = 0
     for cell in range(first.size):
-        gap += m * np.int64(first[cell]) - n * np.int64(second[cell])
+        gap += m * _whole(first[cell]) - n * _whole(second[cell])
         largest = max(largest, abs(gap))
     gap = 0
     for cell in range(first.size):
-        rise, fall = m * np.int64(first[cell]), n * np.int64(second[cell])
+        rise, fall = m * _whole(first[cell]), n * _whole(second[cell])
         wanted[cell] |= may_exceed(gap, rise, fall, largest)
         gap += rise - fall
     return largest
@@ -168,7 +170,7 @@ def open_to_area(first: Counters, second: Counters) -> Flags:
     wanted = np.zeros(first.size, np.uint8)
     gap = 0
     for cell in range(first.size):
-        rise, fall = m * np.int64(first[cell]), n * np.int64(second[cell])
+        rise, fall = m * _whole(first[cell]), n * _whole(second[cell])
         sure = gap >= 2 * fall or gap <= -2 * rise
         wanted[cell] = (rise > 0 or fall > 0) and not sure
         gap += rise - fall
@@ -197,7 +199,7 @@ def area_within(
     area = 0.0
     for cell in range(first.size):
         low, high = _bounds(cell, magnitudes)
-        in_x, in_y = np.int64(first[cell]), np.int64(second[cell])
+        in_x, in_y = _whole(first[cell]), _whole(second[cell])
         if wanted[cell]:
             area += area_between(x[i : i + in_x], y[j : j + in_y], gap, n, m, low, high)
         elif gap != 0 or in_x or in_y:
@@ -228,5 +230,5 @@ def _bounds(cell: int, magnitudes: Reals) -> Any:
 def _total(counts: Counters) -> int:
     total = 0
     for cell in range(counts.size):
-        total += np.int64(counts[cell])
+        total += _whole(counts[cell])
     return total

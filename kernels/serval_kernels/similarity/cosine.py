@@ -183,7 +183,8 @@ def _insert(score: float, row: int, places: Places, best: Scores, found: int) ->
 def pairwise(queries: Vector, rows: Vector) -> Scores:
     """Return the cosine of each of `queries` [m, width] with each of `rows` [n, width]: float64[m, n].
 
-    ValueError for other shapes. By blocks of rows, each of which is used for all queries while it is near. No norm is computed twice.
+    ValueError for other shapes. By blocks of rows, each of which is used for all queries while it is near; no norm is
+    computed twice.
     """
     if queries.ndim != 2 or rows.ndim != 2 or queries.shape[1] != rows.shape[1]:
         raise ValueError(

@@ -98,7 +98,7 @@ def _pairs(a: Scores, b: Scores) -> float:
 
 
 def _finite(rows: Vector) -> Vector:
-    whole: npt.NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+    whole: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
     return rows if whole.all() else rows[whole]
 
 
