@@ -3,16 +3,16 @@
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
-from serval_client import calls, drift, errors, extras, forms, records, registration
+from serval_client import calls, errors, extras, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
-from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.drift import Baseline, DriftReport
+from serval_client.live_drift import LiveDriftCalls
 from serval_client.prediction import Prediction
 from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
@@ -26,7 +26,7 @@ Reply = TypeVar("Reply")
 TRANSFER_TIMEOUT = 300.0
 
 
-class Client:
+class Client(LiveDriftCalls):
     """A client of one server. Threads may share it; `close` it, or use it in a `with` statement.
 
     A model is named "churn" (the production version where there is one, else the newest), "churn@3" or
@@ -326,59 +326,6 @@ class Client:
         tolerance: smallest effect that counts, between 0 and 1; None means 0.1.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
-
-    def live_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> LiveDrift:
-        """Compare the rows that a version was asked for lately with its baseline.
-
-        window: a timedelta, seconds, or words: "15m", "1h" (the default), "7d", "5000 rows" (the last ones).
-        alpha, tolerance: as for `drift`. distributions: fill in `reference`, `current` and `outputs`.
-        """
-        request = calls.drift_request(model, window, alpha, tolerance, distributions)
-        return self._send(calls.live_drift(request), timeout)
-
-    def watch_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        interval: float = 5.0,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> Iterator[LiveDrift]:
-        """Yield `live_drift` now and every `interval` seconds, until the iterator is closed or `timeout` is over."""
-        request = calls.drift_request(model, window, alpha, tolerance, distributions)
-        with self._errors():
-            stream = self._pool.method(calls.WATCH_DRIFT)(calls.watch_drift(request, interval), timeout=timeout)
-            try:
-                for message in stream:
-                    yield drift.live(message)
-            finally:
-                stream.cancel()
-
-    def drift_reports(
-        self, model: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
-    ) -> Iterator[LiveDrift]:
-        """Yield the reports that the server has kept, one an hour for each version that was asked, newest first.
-
-        A bare name means all of its versions. since, until: only windows that end from then on, or before.
-        """
-        token = ""
-        while True:
-            page, token = self._send(calls.list_reports(model, since, until, page_size, token), None)
-            yield from page
-            if not token:
-                return
 
     def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""
