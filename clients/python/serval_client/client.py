@@ -3,17 +3,17 @@
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import grpc
 
-from serval_client import calls, drift, errors, extras, forms, records, registration
+from serval_client import calls, errors, extras, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
-from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.drift import Baseline, DriftReport
 from serval_client.lifecycle.methods import LifecycleMethods
+from serval_client.live_drift import LiveDriftCalls
 from serval_client.prediction import Prediction
 from serval_client.quality import QualityReport
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
@@ -28,7 +28,7 @@ Reply = TypeVar("Reply")
 TRANSFER_TIMEOUT = 300.0
 
 
-class Client(LifecycleMethods):
+class Client(LifecycleMethods, LiveDriftCalls):
     """A client of one server. Threads may share it; `close` it, or use it in a `with` statement.
 
     A model is named "churn" (the production version where there is one, else the newest), "churn@3" or
@@ -353,59 +353,6 @@ class Client(LifecycleMethods):
         tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
-
-    def live_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> LiveDrift:
-        """Compare the rows that a version was asked for lately with its baseline.
-
-        window: a timedelta, seconds, or words: "15m", "1h" (the default), "7d", "5000 rows" (the last ones).
-        alpha, tolerance: as for `drift`. distributions: fill in `reference`, `current` and `outputs`.
-        """
-        request = calls.drift_request(model, window, alpha, tolerance, distributions)
-        return self._send(calls.live_drift(request), timeout)
-
-    def watch_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        interval: float = 5.0,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> Iterator[LiveDrift]:
-        """Yield `live_drift` now and every `interval` seconds, until the iterator is closed or `timeout` is over."""
-        request = calls.drift_request(model, window, alpha, tolerance, distributions)
-        with self._errors():
-            stream = self._pool.method(calls.WATCH_DRIFT)(calls.watch_drift(request, interval), timeout=timeout)
-            try:
-                for message in stream:
-                    yield drift.live(message)
-            finally:
-                stream.cancel()
-
-    def drift_reports(
-        self, model: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
-    ) -> Iterator[LiveDrift]:
-        """Yield the reports that the server has kept, one an hour for each version that was asked, newest first.
-
-        A bare name means all of its versions. since, until: only windows that end from then on, or before.
-        """
-        token = ""
-        while True:
-            page, token = self._send(calls.list_reports(model, since, until, page_size, token), None)
-            yield from page
-            if not token:
-                return
 
     def check_quality(
         self,
