@@ -54,7 +54,7 @@ def mmd(reference: Vector, current: Vector, width: float, features: int = FEATUR
     `seed`: z(a) = (cos(w a), sin(w a)) / sqrt(features), MMD^2 = |mean z - mean z'|^2 (Gretton et al., 2012), less what
     the spread of the samples adds to it. Linear in rows. With S = C/n + C'/m, C the covariance of z, the standard error
     is the root of 4 d'S d + 2 tr(S S), d the true difference: the first for samples that differ, the second for all;
-    tr(C C') is estimated from disjoint pairs of rows. ValueError for widths that differ or a kernel width that is not positive.
+    tr(C C') is estimated from disjoint pairs of rows. ValueError for shapes that differ, or a width not positive.
     """
     if reference.ndim != 2 or current.ndim != 2 or reference.shape[1] != current.shape[1]:
         raise ValueError(f"rows: shapes {reference.shape} and {current.shape}; wanted [n, width] and [m, width]")
