@@ -53,8 +53,8 @@ def mmd(reference: Vector, current: Vector, width: float, features: int = FEATUR
     By random Fourier features (Rahimi and Recht, 2007) of `features` frequencies from N(0, 1 / width^2), drawn from
     `seed`: z(a) = (cos(w a), sin(w a)) / sqrt(features), MMD^2 = |mean z - mean z'|^2 (Gretton et al., 2012), less what
     the spread of the samples adds to it. Linear in rows. With S = C/n + C'/m, C the covariance of z, the standard error
-    is the root of 4 d'S d + 2 tr(S S), the first for samples that differ, the second for those that do not; tr(C C') is
-    estimated from disjoint pairs of rows. ValueError for widths that differ or a kernel width that is not positive.
+    is the root of 4 d'S d + 2 tr(S S), d the true difference: the first for samples that differ, the second for all;
+    tr(C C') is estimated from disjoint pairs of rows. ValueError for shapes that differ, or a width not positive.
     """
     if reference.ndim != 2 or current.ndim != 2 or reference.shape[1] != current.shape[1]:
         raise ValueError(f"rows: shapes {reference.shape} and {current.shape}; wanted [n, width] and [m, width]")
@@ -71,9 +71,12 @@ def mmd(reference: Vector, current: Vector, width: float, features: int = FEATUR
     spread = (centered**2).sum(axis=0) / (n * (n - 1)) + (other_centered**2).sum(axis=0) / (m * (m - 1))
     each = (difference**2 - spread).reshape(2, features).sum(axis=0) * features
     moved = 4 * ((centered @ difference).var() / n + (other_centered @ difference).var() / m)
+    # d is off by its own error, which adds tr(S S) to d'S d.
     still = 2 * (_pairs(centered, centered) / n**2 + _pairs(other_centered, other_centered) / m**2)
     still += 4 * _pairs(centered, other_centered) / (n * m)
-    return Discrepancy(float(each.mean()), math.sqrt(moved + still), float(each.std(ddof=1) / math.sqrt(features)))
+    return Discrepancy(
+        float(each.mean()), math.sqrt(max(moved - still, still)), float(each.std(ddof=1) / math.sqrt(features))
+    )
 
 
 def _features(rows: Vector, frequencies: Scores) -> Scores:
