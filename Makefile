@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= serval-data
+# A file's tests stay together, as they share what was set up for them.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 SESSIONS ?= 1000000
 TRIALS ?= 5000
 SEED ?= $(shell date +%j)
@@ -26,11 +28,11 @@ demo: $(READY) ## register, serve, promote, search and watch real models; exits 
 
 test: $(READY) ## all tests
 	@$(BIN)/serval warmup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(READY) ## the tests that take no time
 	@$(BIN)/serval warmup
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 bounds: $(READY) ## the engine's tests with every index held against its array; compiles everything once more
 	@SERVAL_BOUNDS=1 $(BIN)/python -m pytest tests/kernels/wire/test_bounds.py --timeout 0

@@ -162,7 +162,7 @@ def _moments(x: Floats) -> Any:
         delta = center - mean
         m2 += _squares(values, size, center) + delta * delta * ((finite - size) / finite * size)
         mean += delta * (size / finite)
-    # Only sums or differences of huge numbers overflow.
-    if not np.isfinite(mean):
+    # Only sums, differences or squares of huge numbers overflow.
+    if not np.isfinite(mean) or not np.isfinite(m2):
         finite, mean, m2 = _welford_moments(x)
     return finite, missing, x.size - finite - missing, mean, m2, minimum, maximum

@@ -39,7 +39,7 @@ def _largest(
     largest found at their ends are looked into in the same way, until there are so few values that sorting is quicker.
     """
     if min(x.size, y.size) < _FEW:
-        return max(known, largest_gap(np.sort(x), np.sort(y), gap, *sizes))
+        return _by_sorting(x, y, gap, known, sizes)
     cells = partitions.partition(x, y, most=most)
     first, second = partitions.count(x, cells), partitions.count(y, cells)
     if first is None or second is None:
@@ -52,11 +52,18 @@ def _largest(
         if sum(inside) > _OPEN_SHARE * (x.size + y.size):
             if most < _FINE:
                 return _largest(x, y, gap, known, sizes, _FINE)
-            return max(known, largest_gap(np.sort(x), np.sort(y), gap, *sizes))
+            return _by_sorting(x, y, gap, known, sizes)
         part_x = partitions.select_range(x, inside[0], bounds[k : k + 2])
         part_y = partitions.select_range(y, inside[1], bounds[k : k + 2])
         known = _largest(part_x, part_y, int(before[start]), known, sizes) or 0
     return known
+
+
+def _by_sorting(x: Floats, y: Floats, gap: int, known: int, sizes: tuple[int, int]) -> int | None:
+    x, y = np.sort(x), np.sort(y)  # NaN goes last
+    if any(side.size and np.isnan(side[-1]) for side in (x, y)):
+        return None
+    return max(known, largest_gap(x, y, gap, *sizes))
 
 
 def area(x: Floats, y: Floats) -> float | None:
