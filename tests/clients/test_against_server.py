@@ -163,7 +163,7 @@ def test_the_command_line_from_a_pickle_to_drift(address, tmp_path, monkeypatch,
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.normal(size=300), "colour": rng.choice(["red", "blue"], 300)})
     y = np.where((frame["size"] > 0) ^ (frame["colour"] == "red"), "yes", "no")
-    encode = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["colour"]), remainder="passthrough")
     joblib.dump(make_pipeline(encode, LogisticRegression()).fit(frame, y), tmp_path / "buys.joblib")
     frame.assign(answer=y).to_csv(tmp_path / "rows.csv", index=False)
     frame.assign(colour="green").to_csv(tmp_path / "green.csv", index=False)

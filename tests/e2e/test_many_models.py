@@ -1,5 +1,6 @@
-"""A thousand models in one process: what they hold, and that any of them answers."""
+"""Many models in one process: what they hold, and that any of them answers. SERVAL_MODELS=1000 takes minutes."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,9 +11,9 @@ from serval_protos.v1 import prediction_pb2
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-COUNT = 1000
+COUNT = int(os.environ.get("SERVAL_MODELS", "200"))
 TIMEOUT = 60.0
-LIMIT_MB = 200
+LIMIT_MB = 0.2 * COUNT
 
 
 def resident_mb(pid: int) -> float:
@@ -22,7 +23,7 @@ def resident_mb(pid: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_thousand_logistic_regressions(serve, trained) -> None:
+def test_many_logistic_regressions(serve, trained) -> None:
     train = trained["cancer"].train
     labels = trained["cancer"].estimator.predict(train)
     model = LogisticRegression(max_iter=50).fit(train / train.max(axis=0), labels)

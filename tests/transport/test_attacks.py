@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 SECONDS = 1.0
 DEADLINE = 5.0
-GROWTH = 128 * 2**20
+GROWTH = 192 * 2**20
 CLOSED, UNREAD, SERVED = "closed", "unread", "served"
 
 
@@ -167,7 +167,7 @@ def blocks(first: bytes, again: bytes) -> Callable[..., str]:
     return run
 
 
-def large_replies(*pairs: tuple[int, int], reads: bool, count: int = 500) -> Callable[..., str]:
+def large_replies(*pairs: tuple[int, int], reads: bool, count: int = 1000) -> Callable[..., str]:
     """Many requests for large replies, which flow control or the socket holds back."""
 
     def run(target) -> str:

@@ -141,7 +141,7 @@ def shares_p_value(hits: Any, rows: Any, current_hits: Any, current_rows: Any, t
 
 def bernoulli_divergence(p: Floats, at: Floats) -> Floats:
     """Return kl(p, at) = p ln(p / at) + (1 - p) ln((1 - p) / (1 - at)) of two shares; 0 ln 0 is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         left = np.where(p > 0, p * np.log(p / at), 0.0)
         right = np.where(p < 1, (1.0 - p) * np.log((1.0 - p) / (1.0 - at)), 0.0)
     return left + right
