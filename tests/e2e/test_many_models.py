@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 COUNT = int(os.environ.get("SERVAL_MODELS", "200"))
 TIMEOUT = 60.0
-LIMIT_MB = 0.2 * COUNT
+LIMIT_MB = 20 + 0.18 * COUNT  # 200 for a thousand
 
 
 def resident_mb(pid: int) -> float:

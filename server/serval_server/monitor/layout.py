@@ -183,7 +183,7 @@ class _Builder:
             tuple(self.outputs),
             ordered,
             tuple(self.answers),
-            sketch.new_plan(self.edges),
+            _plan_of(hashed.hexdigest(), self.edges),
             self.labels,
             self.texts,
             hashed.hexdigest(),
@@ -195,6 +195,20 @@ class _Builder:
         self.labels += width if how is How.LABELS else 0
         self.texts += width if how is How.TEXTS else 0
         return Tensor(spec.name, self.places[spec.name], how, NUMPY_TYPES[spec.datatype], first, tuple(spec.shape[1:]))
+
+
+# Versions without a baseline are many, and many are observed alike: a plan is half a megabyte.
+_PLANS: Final[dict[str, sketch.Plan]] = {}
+_PLANS_MAX: Final = 256
+
+
+def _plan_of(digest: str, edges: list[Edges]) -> sketch.Plan:
+    """Return the plan of columns with these edges, which the digest tells: one that is in use where there is one."""
+    if digest not in _PLANS:
+        if len(_PLANS) >= _PLANS_MAX:
+            _PLANS.clear()
+        _PLANS[digest] = sketch.new_plan(edges)
+    return _PLANS[digest]
 
 
 def _width(spec: TensorSpec) -> int | None:
