@@ -8,7 +8,7 @@ SESSIONS ?= 1000000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bounds fuzz lint format bench protos serve warmup docs clean
+.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ bounds: $(READY) ## the engine's tests with every index held against its array; 
 
 fuzz: $(READY) ## throw SESSIONS (1000000) broken sessions of each kind, a dozen frames each, at the transport; for nights
 	@SERVAL_FUZZ_SESSIONS=$(SESSIONS) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0
+
+storm: $(READY) ## eight writers of one name, killed 100 times at random, over a folder and over a bucket
+	@SERVAL_STORM_KILLS=100 $(BIN)/python -m pytest tests/registry/test_storm.py -s --timeout 0
+
+soak: $(READY) ## 10000 registrations and stage changes, and what they leave on disk
+	@SERVAL_SOAK_WRITES=10000 $(BIN)/python -m pytest tests/registry/test_soak.py -s --timeout 0
 
 lint: $(READY) ## ruff, mypy in strict mode, and the direction of imports
 	@$(BIN)/ruff check .

@@ -30,6 +30,11 @@ def named(name: str) -> Expr:
     return col("name") == lit(name)
 
 
+def requested(name: str, request_id: str) -> Expr:
+    """What a request has made under a name."""
+    return named(name) & (col("request_id") == lit(request_id))
+
+
 def exactly(name: str, *versions: int) -> Expr:
     """These versions of a name."""
     return named(name) & col("version").isin(list(versions))

@@ -1,23 +1,24 @@
-"""Keeping the tables quick: merging the small pieces that single writes leave, and the vector index.
+"""Keeping the tables quick and the disk small, in a thread of its own, while others read and write.
 
 A thousand single-row writes make queries twenty times slower; merging them takes less than a second and stops no
-reader. One process at a time does it, in a thread of its own. LanceDB lets every other writer win over a merge, so a
-merge is tried again, and in the end under the writer's lock.
+reader. One process at a time does it. LanceDB lets every other writer win over a merge, so a merge is tried again, and
+in the end under the writer's lock. Nothing depends on any of this but speed and space.
 """
 
 import atexit
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from serval_registry.errors import ServalError, Unavailable
-from serval_registry.locks import FileLock, WriterLock
+from serval_registry.errors import InvalidArgument, ServalError, Unavailable
 from serval_registry.search import partitions
+from serval_registry.storage import Storage
+from serval_registry.sweeping import YOUNG, Swept, sweep
 from serval_registry.tables import INDEX_ROWS_MIN, Database
 
 logger = logging.getLogger("serval.registry")
@@ -28,37 +29,83 @@ FRAGMENTS_MAX = 32
 # How many writes of this process pass before the tables are looked at again.
 WRITES_BETWEEN = 8
 
+# How often unreferenced content is looked for, and how often a process asks whether it is time to.
+SWEEP_EVERY = timedelta(hours=1)
+_ASK_EVERY = 60.0
+
 # The index is trained anew at this many times the rows it was trained on; till then new rows are added to it.
 _GROWTH = 2
 
 _TRIES = 4
 _PATIENCE = 120.0
 
+_TRAINED, _SWEPT = "index.json", "swept.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long is kept what nothing needs any more.
+
+    commits: earlier states of the tables, for readers that began on them.
+    content: artifacts, samples and baselines that no version refers to; at least a minute.
+    """
+
+    commits: timedelta = timedelta(minutes=10)
+    content: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        if self.content < YOUNG:
+            raise InvalidArgument(f"retention.content: {self.content}; wanted at least {YOUNG}")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Housekeeping in numbers. The counts of work are those of this process since it opened the registry."""
+
+    versions: int  # rows, with those of deleted versions
+    commits: int  # writes to the table of versions so far
+    pieces: int  # that the tables lie in and that could be merged
+    indexed_rows: int
+    unindexed_rows: int  # found by comparing all of them
+    merges: int
+    trainings: int
+    sweeps: int
+    failures: int
+    removed_files: int
+    removed_bytes: int
+    removed_baselines: int
+    lag_seconds: float  # for how long work has been waiting, or under way; 0 where there is none
+    doing: str  # "merge", "index", "sweep" or ""
+
 
 class Housekeeper:
-    """Looks after the tables of one directory; nothing depends on it but speed."""
+    """Looks after one registry."""
 
-    def __init__(self, directory: Path, database: Database, writers: WriterLock, index_threshold: int) -> None:
+    def __init__(self, storage: Storage, database: Database, index_threshold: int, retention: Retention) -> None:
+        self._storage = storage
         self._database = database
-        self._writers = writers
         self._threshold = max(index_threshold, INDEX_ROWS_MIN)
-        self._trained_file = directory / "index.json"
+        self._retention = retention
         self._turn = threading.Lock()
-        self._turn_of_processes = FileLock(directory / "housekeeping.lock")
+        self._turn_of_processes = storage.turn("housekeeping")
         self._writes = 0
+        self._counts = dict.fromkeys(("merge", "index", "sweep", "failure"), 0)
+        self._swept = Swept(0, 0, 0)
+        self._doing = ""
+        self._waiting_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="registry-housekeeping", daemon=True)
         self._thread.start()
         # A daemon thread inside LanceDB while the interpreter goes down would take the process with it.
         atexit.register(self.close)
-        self._wake.set()
+        self._awake()
 
     def wrote(self) -> None:
         """Count a write, and every so often have the tables looked at."""
         self._writes += 1
         if self._writes % WRITES_BETWEEN == 0:
-            self._wake.set()
+            self._awake()
 
     def close(self) -> None:
         """Stop, after what is under way."""
@@ -72,37 +119,45 @@ class Housekeeper:
 
     def optimize(self) -> None:
         """Merge the pieces of both tables now."""
-        with self._alone(_PATIENCE):
+        with self.alone():
             self._merge()
 
     def build_index(self) -> int:
         """Train the vector index on all rows now; return how many it covers: none below INDEX_ROWS_MIN."""
-        with self._alone(_PATIENCE):
+        with self.alone():
             self._train()
         return self._database.versions.indexed_rows()
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            if self._stopping:
-                return
-            try:
-                self._look()
-            except _Busy:
-                continue  # another process is at it
-            except (ServalError, RuntimeError, ValueError, OSError):
-                logger.exception("housekeeping of the registry failed; it is tried again later")
+    def sweep(self) -> Swept:
+        """Remove now what nothing has referred to for as long as the retention says."""
+        with self.alone():
+            return self._sweep()
 
-    def _look(self) -> None:
-        with self._alone(0.0):
-            if any(table.fragments() > FRAGMENTS_MAX for table in (self._database.versions, self._database.baselines)):
-                self._merge()
-            if self._outgrown():
-                self._train()
+    def status(self) -> Status:
+        """Return how far everything is."""
+        versions = self._database.versions
+        rows, indexed = versions.count(), versions.indexed_rows()
+        since = self._waiting_since
+        return Status(
+            versions=rows,
+            commits=versions.commit(),
+            pieces=sum(table.fragments() for table in self._database.tables),
+            indexed_rows=indexed,
+            unindexed_rows=rows - indexed if indexed else 0,
+            merges=self._counts["merge"],
+            trainings=self._counts["index"],
+            sweeps=self._counts["sweep"],
+            failures=self._counts["failure"],
+            removed_files=self._swept.files,
+            removed_bytes=self._swept.bytes,
+            removed_baselines=self._swept.baselines,
+            lag_seconds=0.0 if since is None else time.monotonic() - since,
+            doing=self._doing,
+        )
 
     @contextmanager
-    def _alone(self, patience: float) -> Iterator[None]:
+    def alone(self, patience: float = _PATIENCE) -> Iterator[None]:
+        """Keep all housekeeping of all processes from removing or merging anything meanwhile."""
         deadline = time.monotonic() + patience
         if not self._turn.acquire(timeout=patience):
             raise _Busy("registry: housekeeping is under way in another thread; nothing was done")
@@ -116,30 +171,92 @@ class Housekeeper:
         finally:
             self._turn.release()
 
+    def _awake(self) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(_ASK_EVERY)
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                self._look()
+            except _Busy:
+                pass  # another process is at it
+            except (ServalError, RuntimeError, ValueError, OSError):
+                self._counts["failure"] += 1
+                logger.exception("housekeeping of the registry failed; it is tried again later")
+            if not self._wake.is_set():
+                self._waiting_since = None
+
+    def _look(self) -> None:
+        with self.alone(0.0):
+            if any(table.fragments() > FRAGMENTS_MAX for table in self._database.tables):
+                self._merge()
+            if self._outgrown():
+                self._train()
+            if self._is_time_to_sweep():
+                self._sweep()
+
     def _merge(self) -> None:
-        self._persist(self._database.versions.optimize)
-        self._persist(self._database.baselines.optimize)
+        with self._at("merge"):
+            for table in self._database.tables:
+                self._persist(table.merge)
+            # A power cut must not find the merged pieces gone and the merge not yet on disk.
+            self._storage.flush()
+            for table in self._database.tables:
+                self._persist(lambda table=table: table.merge(self._retention.commits))  # type: ignore[misc]
 
     def _train(self) -> None:
         rows = self._database.versions.count()
         if rows < INDEX_ROWS_MIN:
             return
-        self._persist(lambda: self._database.versions.build_index(partitions(rows)))
-        aside = self._trained_file.with_suffix(".new")
-        aside.write_text(json.dumps({"rows": rows}))
-        os.replace(aside, self._trained_file)
+        with self._at("index"):
+            self._persist(lambda: self._database.versions.build_index(partitions(rows)))
+            self._storage.write(_TRAINED, json.dumps({"rows": rows}).encode())
+
+    def _sweep(self) -> Swept:
+        with self._at("sweep"):
+            now = datetime.now(UTC)
+            swept = sweep(self._storage, self._database, now - self._retention.content)
+            self._merge()  # so that under the lock little is left to do
+            for table in self._database.tables:
+                with self._storage.writers.held():
+                    table.merge(self._retention.commits, orphans=True)
+            self._storage.write(_SWEPT, json.dumps({"at": now.timestamp()}).encode())
+            self._swept = Swept(*(had + has for had, has in zip(self._swept, swept, strict=True)))
+            return swept
 
     def _outgrown(self) -> bool:
         rows = self._database.versions.count()
         if rows < self._threshold:
             return False
-        return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._trained_rows()
+        return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._noted(_TRAINED, "rows")
 
-    def _trained_rows(self) -> int:
+    def _is_time_to_sweep(self) -> bool:
+        last = self._noted(_SWEPT, "at")
+        if not last:
+            self._storage.write(_SWEPT, json.dumps({"at": time.time()}).encode())  # new: nothing is old yet
+            return False
+        return time.time() - last > min(SWEEP_EVERY, self._retention.content).total_seconds()
+
+    def _noted(self, document: str, field: str) -> float:
         try:
-            return int(json.loads(self._trained_file.read_text())["rows"])
+            return float(json.loads(self._storage.read(document) or b"{}")[field])
         except (OSError, ValueError, KeyError, TypeError):
-            return 0  # unknown: train, and know
+            return 0.0  # unknown: do it, and know
+
+    @contextmanager
+    def _at(self, what: str) -> Iterator[None]:
+        self._doing = what
+        try:
+            yield
+            self._counts[what] += 1
+        finally:
+            self._doing = ""
 
     def _persist(self, work: Callable[[], None]) -> None:
         """Do what may lose against another writer's commit; the last try is made with no other writer about."""
@@ -151,7 +268,7 @@ class Housekeeper:
                 time.sleep(0.05 * 2**attempt)
             else:
                 return
-        with self._writers.held():
+        with self._storage.writers.held():
             work()
 
 

@@ -175,6 +175,7 @@ class Draft:
     libraries: Mapping[str, str] = field(default_factory=dict)
     vector: Sequence[float] | None = None
     missing_allowed: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

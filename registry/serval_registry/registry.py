@@ -3,14 +3,16 @@
 Any number of threads and processes may have one directory open. Open it after a process has begun, by spawn: LanceDB
 does not survive a fork.
 
-    DIRECTORY/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
-    DIRECTORY/tables/*.lance         versions, baselines
-    DIRECTORY/*.lock                 the writers' queue and lock, the housekeepers' lock
+    DATA/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
+    DATA/tables/*.lance         versions, baselines
+    DATA/*.lock                 the writers' queue and lock, the housekeepers' lock
+
+DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised, and what each promise rests on.
 """
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -21,11 +23,11 @@ from lancedb import col, lit
 from lancedb.expr import Expr
 
 from serval_registry import filters, listing, stages
-from serval_registry.artifacts import ArtifactStore, digest
+from serval_registry.artifacts import digest
+from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
-from serval_registry.errors import DataLoss, FailedPrecondition
-from serval_registry.housekeeping import Housekeeper
-from serval_registry.locks import WriterLock
+from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
+from serval_registry.housekeeping import Housekeeper, Retention, Status
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.search import (
     DEFAULT_VECTOR,
@@ -36,8 +38,13 @@ from serval_registry.search import (
     search,
 )
 from serval_registry.stages import StageChange
+from serval_registry.storage import Storage, storage_of
+from serval_registry.sweeping import Swept
 from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
+
+
+RETENTION = Retention()
 
 
 class Cursor(NamedTuple):
@@ -57,31 +64,38 @@ class Changes(NamedTuple):
 class Registry:
     """The face of the registry. Every method may be called from any thread."""
 
-    def __init__(self, directory: Path, index_threshold: int) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, storage: Storage, index_threshold: int, retention: Retention) -> None:
         self._process = os.getpid()
-        self._artifacts = ArtifactStore(directory / "artifacts")
-        self._lock = WriterLock(directory)
-        with self._lock.held():
-            self._database = Database(directory / "tables")
-        self._versions = self._database.versions
-        self._baselines = self._database.baselines
+        self.storage = storage
+        self._artifacts = storage.artifacts
+        with storage.writers.held():
+            self.database = Database(storage)
+        self._versions = self.database.versions
+        self._baselines = self.database.baselines
         self._index_threshold = index_threshold
-        self._housekeeper = Housekeeper(directory, self._database, self._lock, index_threshold)
+        self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
 
     @classmethod
-    def open(cls, data: Path, *, index_threshold: int = INDEX_THRESHOLD) -> Self:
-        """Open the registry in a directory, which is made if it is missing.
+    def open(
+        cls,
+        data: Path | str,
+        *,
+        index_threshold: int = INDEX_THRESHOLD,
+        durability: Durability = Durability.DISK,
+        retention: Retention = RETENTION,
+    ) -> Self:
+        """Open the registry in a folder, which is made if it is missing, or at s3://bucket/prefix.
 
-        From `index_threshold` rows on, versions are searched by an IVF_PQ index. FailedPrecondition for a directory of
-        another schema.
+        From `index_threshold` rows on, versions are searched by an IVF_PQ index. Tables of an older schema are brought
+        to this one; FailedPrecondition for those of a later. `durability` is for folders: a bucket keeps what it has
+        answered for.
         """
-        return cls(Path(data), index_threshold)
+        return cls(storage_of(data, durability), index_threshold, retention)
 
     def close(self) -> None:
         """Stop housekeeping and let go of the files. What was acknowledged is on disk already."""
         self._housekeeper.close()
-        self._lock.close()
+        self.storage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -102,8 +116,9 @@ class Registry:
     ) -> Version:
         """Store a new version under the next number of its name; `baseline` is the content and its number of rows.
 
-        The version exists, on disk, once this returns. InvalidArgument for a draft that cannot be stored, Unavailable
-        when nothing was done. Whether the artifact is a sound model is `onnx_check`'s question.
+        The version exists, on disk, once this returns. A draft whose request id has made a version already makes no
+        other: that one is returned. InvalidArgument for a draft that cannot be stored, Unavailable when nothing was
+        done. Whether the artifact is a sound model is `onnx_check`'s question.
         """
         check_draft(draft)
         given = draft.vector is not None and len(draft.vector) > 0
@@ -113,14 +128,19 @@ class Registry:
             "artifact_sha256": self._artifacts.put(artifact),
             "artifact_bytes": len(artifact),
             "sample_sha256": None if sample is None else self._artifacts.put(sample),
+            "request_id": draft.request_id or None,
             "baseline_sha256": None if content is None else self._keep_baseline(content),
             "baseline_rows": rows,
             "vector_source": USER_VECTOR if given else DEFAULT_VECTOR,
             "vector": vector,
         }
         with self._writing() as (revision, moment):
+            earlier = self._registered(draft, row["artifact_sha256"])
+            if earlier is not None:
+                return earlier
+            self._keep(artifact, sample)
             row |= {
-                "version": self._highest(draft.name) + 1,
+                "version": self._next_number(draft.name),
                 "revision": revision,
                 "created": moment,
                 "updated": moment,
@@ -140,7 +160,7 @@ class Registry:
     def delete(self, name: str, version: int) -> None:
         """Remove a version; its number stays taken. FailedPrecondition for one in production.
 
-        Its artifact stays on disk: other versions may share it.
+        Housekeeping removes its artifact after a while, unless other versions share it.
         """
         with self._writing() as (revision, moment):
             found = self._find(Ref(name, version=version))
@@ -287,11 +307,26 @@ class Registry:
         self._check_process()
         return self._housekeeper.build_index()
 
+    def sweep(self) -> Swept:
+        """Remove now what no version has referred to for as long as the retention says."""
+        self._check_process()
+        return self._housekeeper.sweep()
+
+    def quiet(self) -> AbstractContextManager[None]:
+        """Keep housekeeping, in every process, from merging or removing anything meanwhile."""
+        self._check_process()
+        return self._housekeeper.alone()
+
+    def status(self) -> Status:
+        """Return how far housekeeping is, in numbers; a few milliseconds."""
+        self._check_process()
+        return self._housekeeper.status()
+
     @contextmanager
     def _writing(self) -> Iterator[tuple[int, datetime]]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        with self._versions.settled(), self._lock.held():
+        with self._versions.settled(), self.storage.writers.held():
             # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
             yield self._versions.commit() + 1, datetime.now(UTC)
         self._housekeeper.wrote()
@@ -303,13 +338,36 @@ class Registry:
     def _keep_baseline(self, content: bytes) -> str:
         # Not looked for first: an equal one is rare, and a second row of it does no harm.
         sha256 = digest(content)
-        with self._baselines.settled():
+        with self._baselines.settled(), self.storage.writers.held():
             self._baselines.add({"sha256": sha256, "created": datetime.now(UTC), "content": content})
         return sha256
 
-    def _highest(self, name: str) -> int:
+    def _registered(self, draft: Draft, sha256: str) -> Version | None:
+        """Return the version that this request has made already."""
+        if not draft.request_id:
+            return None
+        where = filters.requested(draft.name, draft.request_id)
+        found = self._versions.select(where, self._versions.columns, limit=1)
+        if not found:
+            return None
+        version = from_row(found[0])
+        if found[0]["deleted"] or version.artifact_sha256 != sha256:
+            then = "has been deleted since" if found[0]["deleted"] else "has another artifact"
+            raise InvalidArgument(f"request_id: {draft.request_id!r} made {version.ref}, which {then}; wanted a new id")
+        return version
+
+    def _keep(self, *contents: bytes | None) -> None:
+        """Put again what housekeeping has removed since it was put: it does so under the lock that is held now."""
+        for content in contents:
+            if content is not None and not self._artifacts.has(digest(content)):
+                self._artifacts.put(content)
+
+    def _next_number(self, name: str) -> int:
         found = self._versions.select(filters.named(name), ["version"], order={"version": False}, limit=1)
-        return int(found[0]["version"]) if found else 0
+        number = int(found[0]["version"]) + 1 if found else 1
+        while not self.storage.claim(name, number):
+            number += 1
+        return number
 
     def _find(self, ref: Ref) -> Version:
         return from_row(self._row(ref, self._versions.columns))

@@ -4,16 +4,13 @@
 has one row a baseline, named by the SHA-256 of its content, never changed and referred to by rows of `versions`: so a
 version's baseline changes in the one commit of its row. The schema's number is stored with each table.
 
-Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settle`
-does, for what one write has made.
+Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settled`
+does.
 """
 
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lancedb
@@ -24,12 +21,11 @@ from lancedb.expr import Expr
 from lancedb.index import IvfPq
 from lancedb.query import ColumnOrdering
 
-from serval_registry.artifacts import flush_directory
 from serval_registry.embedding import DIMENSION, Vector
-from serval_registry.errors import FailedPrecondition, Unavailable
+from serval_registry.errors import Unavailable
+from serval_registry.migrations import SCHEMA, SCHEMA_KEY, migrate
+from serval_registry.storage import Storage
 
-SCHEMA = 1
-_SCHEMA_KEY = b"serval.schema"
 _INDEX = "vector_idx"
 
 # Recall at 10 of 0.998 on a million clustered vectors; the defaults reach 0.34. The refinement is what matters.
@@ -40,11 +36,7 @@ REFINE_FACTOR = 20
 # Product quantisation learns 256 centroids, and LanceDB silently indexes nothing with fewer rows.
 INDEX_ROWS_MIN = 256
 
-# Old versions of a table are kept this long, for readers that began on them.
-_KEEP_VERSIONS = timedelta(hours=1)
-
-# The kernel stamps files with the time of its last tick.
-_TICK_NS = 20_000_000
+_FOR_GOOD = timedelta(days=36_500)
 
 Row = dict[str, Any]
 RowList = list[Row]
@@ -83,10 +75,11 @@ VERSIONS = pa.schema(
         _column("classes", pa.string(), "JSON array of labels"),
         _column("parity", pa.string(), "JSON object; null: no comparison was sent", nullable=True),
         _column("libraries", pa.string(), "JSON object: library versions by name"),
+        _column("request_id", pa.string(), "the caller's own, unique in a name; null: none", nullable=True),
         _column("vector_source", pa.string(), "default (computed) or user"),
         _column("vector", pa.list_(pa.float32(), DIMENSION), "of length 1"),
     ],
-    metadata={_SCHEMA_KEY: str(SCHEMA).encode()},
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )
 
 BASELINES = pa.schema(
@@ -95,30 +88,79 @@ BASELINES = pa.schema(
         _column("created", _TIME, "when it was stored"),
         _column("content", pa.binary(), "the baseline, serialised"),
     ],
-    metadata={_SCHEMA_KEY: str(SCHEMA).encode()},
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )
 
 
 class Database:
-    """A directory of tables. To be opened under the writer's lock, so that each table is created once."""
+    """The tables of a registry. To be opened under the writer's lock, so that each is made and migrated once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._connection = connect(storage)
+        storage.recover(self._is_readable)
         with _storage():
-            self._connection = lancedb.connect(directory, read_consistency_interval=timedelta(0))
             known = set(self._connection.list_tables(limit=100).tables)
-        self.versions = self._open(directory, "versions", VERSIONS, known)
-        self.baselines = self._open(directory, "baselines", BASELINES, known)
+        self.versions = self._open("versions", VERSIONS, known)
+        self.baselines = self._open("baselines", BASELINES, known)
+        storage.flush()
 
-    def _open(self, directory: Path, name: str, schema: pa.Schema, known: set[str]) -> "Table":
+    @property
+    def tables(self) -> "tuple[Table, ...]":
+        """Every table, for those who look after them."""
+        return (self.versions, self.baselines)
+
+    def _is_readable(self, name: str) -> bool:
+        """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
+        try:
+            table = connect(self._storage).open_table(name)  # anew: an open connection remembers what it has read
+            table.search().select([table.schema.names[0]]).to_arrow()
+        except (ValueError, RuntimeError, OSError):
+            return False
+        return True
+
+    def _open(self, name: str, schema: pa.Schema, known: set[str]) -> "Table":
         with _storage():
             if name in known:
                 table = self._connection.open_table(name)
             else:
                 table = self._connection.create_table(name, schema=schema)
-            stored = (table.schema.metadata or {}).get(_SCHEMA_KEY, b"none").decode()
-        if stored != str(SCHEMA):
-            raise FailedPrecondition(f"registry: table {name} has schema {stored}; this release reads schema {SCHEMA}")
-        return Table(table, schema, directory / f"{name}.lance")
+            migrate(table, name, schema)
+        return Table(table, schema, self._storage)
+
+
+class Snapshot:
+    """A table as it was at one commit."""
+
+    def __init__(self, table: Any) -> None:
+        self.name: str = table.name
+        self.schema: pa.Schema = table.schema
+        self._table = table
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield columns of all rows."""
+        with _storage():
+            yield from self._table.search().select(list(columns)).to_batches(batch_size=8192)
+
+
+def connect(storage: Storage) -> Any:
+    """Return a LanceDB connection that sees what others have committed."""
+    with _storage():
+        return lancedb.connect(
+            storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
+        )
+
+
+def snapshots(storage: Storage) -> list[Snapshot]:
+    """Return every table as it is now; to be called under the writer's lock, so that they fit each other."""
+    connection = connect(storage)
+    found = []
+    with _storage():
+        for name in connection.list_tables(limit=100).tables:
+            table = connection.open_table(name)
+            table.checkout(table.version)
+            found.append(Snapshot(table))
+    return found
 
 
 class Neighbour(NamedTuple):
@@ -131,10 +173,10 @@ class Neighbour(NamedTuple):
 class Table:
     """One table: rows as dicts in, rows as dicts out."""
 
-    def __init__(self, table: Any, schema: pa.Schema, directory: Path) -> None:
+    def __init__(self, table: Any, schema: pa.Schema, storage: Storage) -> None:
         self._table = table
         self._schema = schema
-        self._directory = directory
+        self._storage = storage
 
     @property
     def columns(self) -> list[str]:
@@ -177,6 +219,12 @@ class Table:
             rows: list[Row] = query.to_arrow().to_pylist()
         return rows
 
+    def values(self, where: Expr | None, columns: Sequence[str]) -> pa.Table:
+        """Return columns of the rows found, as they lie: for walks over everything."""
+        with _storage():
+            query = self._table.search().select(list(columns))
+            return (query if where is None else query.where(where)).to_arrow()
+
     def vector(self, where: Expr) -> Vector | None:
         """Return the vector of the first row found."""
         with _storage():
@@ -187,18 +235,27 @@ class Table:
 
     def add(self, row: Row) -> None:
         """Append one row, in one commit."""
+        self._storage.check_writer()
         with _storage():
             self._table.add(pa.Table.from_pylist([row], schema=self._schema))
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
+        self._storage.check_writer()
         with _storage():
             self._table.update(where=where, values=values)
 
     def update_sql(self, where: Expr, expressions: Mapping[str, str]) -> None:
         """Set columns of the rows found to expressions, in one commit. Never with a caller's text in them."""
+        self._storage.check_writer()
         with _storage():
             self._table.update(where=where, values_sql=dict(expressions))
+
+    def delete(self, where: Expr) -> None:
+        """Delete the rows found, in one commit."""
+        self._storage.check_writer()
+        with _storage():
+            self._table.delete(where)
 
     def nearest(self, vector: Vector, where: Expr, k: int, *, by_index: bool) -> list[Neighbour]:
         """Return the k rows of smallest cosine distance among those that pass `where`, nearest first."""
@@ -225,18 +282,19 @@ class Table:
         config = IvfPq(distance_type="cosine", num_partitions=partitions, num_sub_vectors=SUB_VECTORS, num_bits=8)
         self._table.create_index("vector", config=config, replace=True)
 
-    def optimize(self) -> None:
-        """Merge small pieces, fold new rows into the index, drop old versions. RuntimeError on a commit conflict."""
-        self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+    def merge(self, keep_commits: timedelta = _FOR_GOOD, *, orphans: bool = False) -> None:
+        """Merge small pieces, fold new rows into the index, drop older commits. RuntimeError on a commit conflict.
+
+        With `orphans`, under the writer's lock alone, also files that no commit names: what writers that were killed,
+        and merges that gave way, have left.
+        """
+        self._table.optimize(cleanup_older_than=keep_commits, delete_unverified=orphans)
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """Flush to disk what is written within, before going on."""
-        since = time.time_ns() - _TICK_NS
+        """Flush to disk what is written within, and what it stands on, before going on."""
         yield
-        # Contents before the manifests that name them. Transaction files serve only writers at work.
-        for folder in ("data", "_deletions", "_versions"):
-            _flush_since(self._directory / folder, since)
+        self._storage.flush()
 
 
 def digest_is(sha256: str) -> Expr:
@@ -248,26 +306,6 @@ def sql_time(moment: datetime) -> str:
     """Return a moment as an expression for `update_sql`."""
     micros = (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
     return f"cast({micros} as timestamp)"
-
-
-def _flush_since(folder: Path, since: int) -> None:
-    if not folder.exists():
-        return
-    fresh = False
-    for entry in os.scandir(folder):
-        try:
-            if entry.stat().st_mtime_ns < since:
-                continue
-            fd = os.open(entry.path, os.O_RDONLY)
-        except FileNotFoundError:  # another writer's temporary file, renamed meanwhile
-            continue
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh = True
-    if fresh:
-        flush_directory(folder)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def check_draft(draft: Draft) -> None:
         ("algorithm", WORD_MAX),
         ("framework", WORD_MAX),
         ("dataset", WORD_MAX),
+        ("request_id", WORD_MAX),
     ):
         size = len(getattr(draft, field))
         if size > limit:

@@ -45,7 +45,7 @@ class App:
     def __init__(self, options: Options, *, share_port: bool = False) -> None:
         self._options = options
         self.registry = _open_registry(options)
-        availability = Availability(options.data)
+        availability = Availability(self.registry.storage)
         self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes)
         self.router = Router(self.registry, self.catalogue, availability)
         self._health = health.HealthServicer()
@@ -144,8 +144,8 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
 
 def _open_registry(options: Options) -> Registry:
     if options.index_threshold is None:
-        return Registry.open(options.data)
-    return Registry.open(options.data, index_threshold=options.index_threshold)
+        return Registry.open(options.data, durability=options.durability)
+    return Registry.open(options.data, durability=options.durability, index_threshold=options.index_threshold)
 
 
 def _add_reflection(server: grpc.Server) -> None:

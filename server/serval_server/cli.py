@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from serval_registry.durability import Durability
 from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import (
@@ -58,7 +59,14 @@ class _Serve:
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         add = parser.add_argument
-        add("--data", type=Path, default=Path("serval-data"), metavar="DIR", help="the registry's folder (%(default)s)")
+        add("--data", default="serval-data", metavar="DIR", help="a folder or s3://bucket/prefix (%(default)s)")
+        add(
+            "--durability",
+            type=Durability,
+            default=Durability.DISK,
+            choices=list(Durability),
+            help="what an answered write survives: disk, a power cut; process, only the death of any process",
+        )
         add(
             "--listen",
             default=DEFAULT_LISTEN,
@@ -156,6 +164,7 @@ def _address(listen: str, port: int) -> str:
 def _options(args: argparse.Namespace) -> Options:
     return Options(
         data=args.data,
+        durability=args.durability,
         listen=args.listen,
         transport=args.transport,
         workers=args.workers,

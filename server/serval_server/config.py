@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from serval_registry.durability import Durability
+
 MIB = 1 << 20
 
 DEFAULT_LISTEN = "127.0.0.1:8470"  # this machine only, until the operator says otherwise
@@ -64,7 +66,8 @@ class Tls:
 class Options:
     """Everything that `serval serve` can be told."""
 
-    data: Path
+    data: Path | str
+    durability: Durability = Durability.DISK
     listen: str = DEFAULT_LISTEN
     transport: Transport = Transport.VECTORIZED
     workers: int = 1
@@ -96,5 +99,5 @@ class Options:
         tls = values.pop("tls")
         if tls is not None:
             tls = Tls(**{name: Path(path) if path else None for name, path in tls.items()})  # type: ignore[arg-type]
-        values |= {"data": Path(values["data"]), "warm": Warm(values["warm"]), "tls": tls}
+        values |= {"durability": Durability(values["durability"]), "warm": Warm(values["warm"]), "tls": tls}
         return cls(**{**values, "transport": Transport(values["transport"])})

@@ -1,7 +1,6 @@
 """Several processes over one directory: what was acknowledged is there, once, whatever happens to who wrote it."""
 
 import contextlib
-import signal
 import subprocess
 import sys
 import threading
@@ -46,30 +45,6 @@ def test_four_processes_get_a_hundred_consecutive_versions(directory: Path) -> N
     with Registry.open(directory) as registry:
         assert [version.version for version in registry.versions("hot")] == list(range(100, 0, -1))
         assert {str(v.version): v.artifact_sha256 for v in registry.versions("hot")} == {n: sha for n, sha, _ in lines}
-
-
-@pytest.mark.slow
-def test_what_a_killed_process_had_acknowledged_is_readable(directory: Path) -> None:
-    told: list[list[str]] = []
-    for acknowledgements in (3, 11, 6):
-        with writer(directory, "register", "mortal", 10_000) as process:
-            assert process.stdout is not None
-            told += [process.stdout.readline().split() for _ in range(acknowledgements)]
-            process.send_signal(signal.SIGKILL)
-            told += acknowledged(process)
-    with Registry.open(directory) as registry:
-        numbers = [version.version for version in registry.versions("mortal")]
-        assert numbers == list(range(len(numbers), 0, -1))
-        assert [int(line[0]) for line in told] == sorted({int(line[0]) for line in told})
-        for number, sha256, written in told:
-            version = registry.resolve(Ref("mortal", version=int(number)))
-            assert version.artifact_sha256 == sha256
-            assert registry.artifact(version) == f"mortal {int(written) % 7}".encode() * 100
-            assert registry.baseline("mortal", version.version) == f"baseline {written}".encode()
-        assert (
-            registry.register(Draft(name="mortal"), version.signature, b"next", baseline=None, sample=None).version
-            == len(numbers) + 1
-        )
 
 
 @pytest.mark.slow

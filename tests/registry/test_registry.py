@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from serval_registry import tables
+from serval_registry import migrations, tables
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from serval_registry.model import Draft, Feature, FeatureKind, Parity, Ref, Signature, Stage, Version
 from serval_registry.registry import Registry
@@ -226,7 +226,7 @@ def test_an_altered_artifact_is_detected(registry: Registry, signature: Signatur
 
 
 def test_what_is_acknowledged_was_flushed_to_disk(
-    registry: Registry, add: Add, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[str] = []
     fsync = os.fsync
@@ -237,7 +237,7 @@ def test_what_is_acknowledged_was_flushed_to_disk(
 
     monkeypatch.setattr(os, "fsync", record)
     path = registry._artifacts.path(add("m", artifact=b"new").artifact_sha256)
-    table = f"{registry._versions._directory}"
+    table = f"{tmp_path}/data/tables/versions.lance"
     order = [
         next(place for place, name in enumerate(flushed) if wanted in name and name.endswith(end))
         for wanted, end in (
@@ -252,17 +252,17 @@ def test_what_is_acknowledged_was_flushed_to_disk(
     assert order == sorted(order)
 
 
-def test_a_directory_of_another_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_of_a_later_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Registry.open(tmp_path).close()
-    monkeypatch.setattr(tables, "SCHEMA", 2)
-    with pytest.raises(FailedPrecondition, match="has schema 1; this release reads schema 2"):
+    monkeypatch.setattr(migrations, "SCHEMA", 1)
+    with pytest.raises(FailedPrecondition, match="has schema 2; this release reads schemas 1 to 1"):
         Registry.open(tmp_path)
 
 
 def test_every_column_is_documented(registry: Registry) -> None:
     for schema in (tables.VERSIONS, tables.BASELINES):
         assert all(field.metadata[b"meaning"] for field in schema)
-    stored = registry._database.versions._table.schema
+    stored = registry.database.versions._table.schema
     assert stored.field("vector").type == pa.list_(pa.float32(), 128)
     assert stored.field("updated").type == pa.timestamp("us", tz="UTC")
 

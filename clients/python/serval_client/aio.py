@@ -117,6 +117,7 @@ class AsyncClient:
         missing_allowed: bool | None = None,
         vector: Sequence[float] | None = None,
         keep_sample: bool = False,
+        request_id: str = "",
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -136,8 +137,19 @@ class AsyncClient:
             vector=vector,
             sample=sample,
             keep_sample=keep_sample,
+            request_id=request_id,
         )
         ready = await asyncio.to_thread(registration.prepare, model, draft)
+        for pause in registration.PAUSES:
+            try:
+                return await self._register(ready, timeout, progress)
+            except errors.Unavailable:
+                await asyncio.sleep(pause)
+        return await self._register(ready, timeout, progress)
+
+    async def _register(
+        self, ready: registration.Registration, timeout: float | None, progress: Progress | None
+    ) -> ModelInfo:
         with self._errors():
             method = self._pool.method(calls.REGISTER)
             return records.model_info(await method(ready.messages(progress), timeout=self._transfer(timeout)))

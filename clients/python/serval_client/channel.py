@@ -22,8 +22,8 @@ DEFAULT_TIMEOUT = 30.0
 MESSAGE_BYTES = 64 << 20
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
-# Calls that may run twice without harm, so that a connection lost under them is nobody's trouble. Registering twice
-# makes two versions, and a second delete or stage change answers differently from the first.
+# Calls that may run twice without harm, so that a connection lost under them is nobody's trouble. A registration is
+# too long for grpc to keep for another try, so the client tries it again itself; a second delete or stage change answers differently from the first.
 IDEMPOTENT = {
     "serval.v1.PredictionService": ("Predict", "BatchPredict"),
     "serval.v1.RegistryService": ("GetModel", "ListModels", "SearchModels", "DownloadArtifact"),

@@ -200,6 +200,7 @@ class Client:
         missing_allowed: bool | None = None,
         vector: Sequence[float] | None = None,
         keep_sample: bool = False,
+        request_id: str = "",
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -214,6 +215,8 @@ class Client:
         dataset: a reference to the training data, in your own terms.
         vector: your own embedding of the model, of the registry's dimension; None: computed by the server.
         keep_sample: keep the sample's rows on the server, not only their statistics.
+        request_id: names this registration: sent again, by this process or a later one, it makes no second version.
+            "": one is made up, for the tries that this call makes where the server is not reachable.
         progress: called with the bytes sent and the bytes in all.
         """
         ready = registration.prepare(
@@ -233,8 +236,19 @@ class Client:
                 vector=vector,
                 sample=sample,
                 keep_sample=keep_sample,
+                request_id=request_id,
             ),
         )
+        for pause in registration.PAUSES:
+            try:
+                return self._register(ready, timeout, progress)
+            except errors.Unavailable:
+                time.sleep(pause)
+        return self._register(ready, timeout, progress)
+
+    def _register(
+        self, ready: registration.Registration, timeout: float | None, progress: Progress | None
+    ) -> ModelInfo:
         with self._errors():
             method = self._pool.method(calls.REGISTER)
             return records.model_info(method(ready.messages(progress), timeout=self._transfer(timeout)))

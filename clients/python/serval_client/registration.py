@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +16,10 @@ from serval_client import extras, forms
 from serval_client.errors import InvalidArgument
 
 CHUNK_BYTES = 1 << 20
+
+# Seconds before each further try to register where the server was not reachable, or went away under the call: the
+# request id makes one version of all of them.
+PAUSES = (0.2, 0.6, 2.0)
 
 # Called with the bytes or rows that are done, and how many there are.
 Progress = Callable[[int, int], None]
@@ -55,6 +60,7 @@ class Draft:
     vector: Sequence[float] | None = None
     sample: forms.RowsLike = None
     keep_sample: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,7 @@ def _header(draft: Draft) -> registry_pb2.RegisterHeader:
         missing=missing[draft.missing_allowed],
         vector=[float(value) for value in draft.vector] if draft.vector is not None else None,
         keep_sample=draft.keep_sample,
+        request_id=draft.request_id or uuid.uuid4().hex,
     )
 
 

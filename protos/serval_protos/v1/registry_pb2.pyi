@@ -40,7 +40,7 @@ class RegisterModelRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[RegisterHeader, _Mapping]] = ..., artifact_chunk: _Optional[bytes] = ..., sample_chunk: _Optional[bytes] = ...) -> None: ...
 
 class RegisterHeader(_message.Message):
-    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes")
+    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes", "request_id")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class RegisterHeader(_message.Message):
     KEEP_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_SHA256_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     tags: _containers.ScalarMap[str, str]
@@ -103,7 +104,8 @@ class RegisterHeader(_message.Message):
     keep_sample: bool
     artifact_sha256: str
     artifact_bytes: int
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Parity(_message.Message):
     __slots__ = ("rows", "max_difference", "mean_difference", "label_mismatch", "tolerance", "relative")

@@ -94,7 +94,7 @@ def summary_message(version: Version) -> registry_pb2.VersionSummary:
 def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
     """Return what a caller says of its model; raise InvalidArgument naming the field that is wrong."""
     check_name(header.name, "header.name")
-    for field in ("description", "algorithm", "framework", "dataset"):
+    for field in ("description", "algorithm", "framework", "dataset", "request_id"):
         _check_text(getattr(header, field), f"header.{field}")
     for field in ("tags", "hyperparameters", "libraries"):
         _check_map(getattr(header, field), f"header.{field}")
@@ -115,6 +115,7 @@ def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
         parity=_parity_of(header.parity) if header.HasField("parity") else None,
         libraries=dict(header.libraries),
         vector=list(header.vector) or None,
+        request_id=header.request_id,
     )
 
 

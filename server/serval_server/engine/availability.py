@@ -1,17 +1,18 @@
 """Which models an operator has switched off.
 
-One empty file a name below the data folder: every worker sees it, and a restart keeps it.
+One empty document a name, where the registry lies: every worker sees it, and a restart keeps it.
 """
 
-from pathlib import Path
+from serval_registry.storage import Storage
+
+_FOLDER = "unloaded"
 
 
 class Availability:
     """The set of names that do not answer until they are loaded again."""
 
-    def __init__(self, data: Path) -> None:
-        self._folder = data / "unloaded"
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._unloaded: frozenset[str] = frozenset()
         self.refresh()
 
@@ -21,16 +22,16 @@ class Availability:
 
     def unload(self, name: str) -> None:
         """Switch a name off, for every worker."""
-        (self._folder / name).touch()
+        self._storage.write(f"{_FOLDER}/{name}", b"")
         self.refresh()
 
     def load(self, name: str) -> None:
         """Switch a name on again, for every worker."""
-        (self._folder / name).unlink(missing_ok=True)
+        self._storage.remove(f"{_FOLDER}/{name}")
         self.refresh()
 
     def refresh(self) -> frozenset[str]:
         """Look again; return the names whose state has changed."""
         before = self._unloaded
-        self._unloaded = frozenset(path.name for path in self._folder.iterdir())
+        self._unloaded = self._storage.names(_FOLDER)
         return before ^ self._unloaded

@@ -30,6 +30,7 @@ KNOWN = {
         "serve the models of a registry over gRPC",
         ("grpc_health", "grpc_reflection", "lancedb", "numba", "onnxruntime"),
     ),
+    "registry": Known("verify, repair, back up, restore or look into a registry as a whole", ("lancedb",)),
     "bench": Known("load a server and measure it", ()),
 }
 

@@ -1,0 +1,98 @@
+"""Registries that earlier releases have made, kept as they were: `fixtures/schema-N.tar.xz`."""
+
+import tarfile
+from pathlib import Path
+
+import lancedb
+import pyarrow as pa
+import pytest
+from serval_registry import migrations
+from serval_registry.migrations import SCHEMA, STEPS, stored_schema
+from serval_registry.model import Draft, Ref, Signature, Stage
+from serval_registry.registry import Registry
+from serval_registry.tables import BASELINES, VERSIONS
+from serval_registry.verifying import verify
+
+FIXTURES = Path(__file__).with_name("fixtures")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    with tarfile.open(FIXTURES / "schema-1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "schema-1"
+
+
+def schemas(data: Path) -> list[int | None]:
+    connection = lancedb.connect(data / "tables")
+    return [stored_schema(connection.open_table(name)) for name in ("versions", "baselines")]
+
+
+def test_every_step_has_its_number_and_the_fixture_is_of_the_first() -> None:
+    assert sorted(STEPS) == list(range(2, SCHEMA + 1))
+
+
+def test_what_schema_1_held_is_there(old: Path, signature: Signature) -> None:
+    assert schemas(old) == [1, 1]
+    with Registry.open(old) as registry:
+        assert [(v.version, v.stage) for v in registry.versions("wine")] == [(2, Stage.PRODUCTION), (1, Stage.ARCHIVED)]
+        second = registry.resolve(Ref("wine"))
+        assert (second.metrics, second.tags, second.algorithm) == (
+            {"accuracy": 0.91},
+            {"team": "cellar"},
+            "RandomForestClassifier",
+        )
+        assert (registry.artifact(second), registry.sample(second)) == (b"wine 1", b"sample")
+        assert registry.baseline("wine", 2) == b"baseline 1"
+        assert verify(registry).faults == []
+        assert [hit.version.name for hit in registry.search("reds and whites").hits][0] == "wine"
+        # And it is one of this release now: numbers go on, and what is new works.
+        new = registry.register(Draft(name="wine", request_id="r"), signature, b"x", baseline=None, sample=None)
+        assert new.version == 4
+        again = registry.register(Draft(name="wine", request_id="r"), signature, b"x", baseline=None, sample=None)
+        assert again == new
+        registry.optimize()
+        assert len(registry.versions("wine")) == 3
+    assert schemas(old) == [SCHEMA, SCHEMA]
+
+
+def test_a_migrated_table_has_the_columns_of_a_new_one(old: Path) -> None:
+    Registry.open(old).close()
+    connection = lancedb.connect(old / "tables")
+    for name, schema in (("versions", VERSIONS), ("baselines", BASELINES)):
+        stored = connection.open_table(name).schema
+        assert {field.name: (field.type, field.nullable) for field in stored} == {
+            field.name: (field.type, field.nullable) for field in schema
+        }
+        assert all(field.metadata[b"meaning"] for field in stored)
+
+
+def test_a_migration_that_was_cut_short_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cut(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Cut
+
+    connection = lancedb.connect(old / "tables")
+    table = connection.open_table("versions")
+    monkeypatch.setattr(type(table), "update_field_metadata", stop)
+    with pytest.raises(Cut):
+        migrations.migrate(table, "versions", VERSIONS)
+    monkeypatch.undo()
+    assert (schemas(old), "request_id" in connection.open_table("versions").schema.names) == ([1, 1], True)
+    with Registry.open(old) as registry:
+        assert registry.resolve(Ref("wine")).version == 2
+    assert schemas(old) == [SCHEMA, SCHEMA]
+
+
+def test_a_column_that_is_never_null_gets_a_value_in_older_rows(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = pa.field("label", pa.string(), nullable=False, metadata={b"meaning": b"a label"})
+    monkeypatch.setitem(STEPS, 3, {"versions": {"label": "'none'"}})
+    monkeypatch.setattr(migrations, "SCHEMA", 3)
+    table = lancedb.connect(old / "tables").open_table("versions")
+    migrations.migrate(table, "versions", VERSIONS.append(label))
+    assert stored_schema(table) == 3
+    assert table.schema.field("label").metadata == label.metadata
+    assert set(table.to_arrow()["label"].to_pylist()) == {"none"}
+    table.add(pa.Table.from_pylist([table.to_arrow().to_pylist()[0] | {"label": "x"}], schema=table.schema))

@@ -1,0 +1,120 @@
+"""A registry in a bucket, over a real socket."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from obstore.store import S3Store
+from serval_bucket import BUCKET, bucket
+from serval_registry.errors import DataLoss, InvalidArgument, Unavailable
+from serval_registry.filters import named
+from serval_registry.leases import Lease, LeaseLock
+from serval_registry.model import Draft, Ref, Signature, Stage
+from serval_registry.object_storage import BucketArtifacts
+from serval_registry.registry import Registry
+from serval_registry.storage import storage_of
+from serval_registry.sweeping import sweep
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    with bucket() as environment:
+        yield environment
+
+
+@pytest.fixture
+def url(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in environment:
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, environment[name])
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def store(url: str) -> S3Store:
+    return S3Store(BUCKET, prefix=url.rpartition("/")[2])
+
+
+def test_what_a_folder_does_a_bucket_does(url: str, signature: Signature) -> None:
+    with Registry.open(url) as registry:
+        first = registry.register(Draft(name="m"), signature, b"one", baseline=(b"base", 3), sample=b"sample")
+        again = registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None)
+        assert registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None) == again
+        registry.set_stage("m", 1, Stage.PRODUCTION)
+        registry.set_stage("m", 2, Stage.PRODUCTION)
+        registry.optimize()
+    with Registry.open(url) as registry:
+        assert [(v.version, v.stage) for v in registry.versions("m")] == [(2, Stage.PRODUCTION), (1, Stage.ARCHIVED)]
+        assert (registry.artifact(first), registry.sample(first)) == (b"one", b"sample")
+        assert registry.baseline("m", 1) == b"base"
+        assert sorted(stored.bytes for stored in registry.storage.artifacts.stored()) == [3, 6]
+        registry.delete("m", 1)
+        swept = sweep(registry.storage, registry.database, datetime.now(UTC) + timedelta(hours=1))
+        assert (swept.files, swept.bytes, swept.baselines) == (1, 6, 1)
+        assert registry.artifact(registry.resolve(Ref("m"))) == b"one"
+
+
+def test_an_altered_object_is_detected_and_named(url: str, store: S3Store, signature: Signature) -> None:
+    with Registry.open(url) as registry:
+        version = registry.register(Draft(name="m"), signature, b"model", baseline=None, sample=None)
+        key = f"artifacts/{version.artifact_sha256[:2]}/{version.artifact_sha256[2:]}"
+        store.put(key, b"mOdel")
+        with pytest.raises(DataLoss, match=f"artifact of m@1: the object of SHA-256 {version.artifact_sha256} is dam"):
+            registry.artifact(version)
+        BucketArtifacts(store).put(b"model")
+        assert registry.artifact(version) == b"model"
+        store.delete(key)
+        with pytest.raises(DataLoss, match="missing"):
+            registry.artifact(version)
+
+
+def test_a_number_is_claimed_once_and_for_good(url: str, signature: Signature) -> None:
+    one, other = storage_of(url), storage_of(url)
+    assert [one.claim("m", 1), other.claim("m", 1), other.claim("m", 2), one.claim("n", 1)] == [True, False, True, True]
+    with Registry.open(url) as registry:  # whoever claimed 1 and 2 has died: its numbers are passed over
+        assert registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None).version == 3
+
+
+def test_a_lease_is_one_processs_until_it_lets_go(store: S3Store) -> None:
+    one, other = Lease(store, "lock"), Lease(store, "lock")
+    assert one.acquire(time.monotonic())
+    assert not other.acquire(time.monotonic() + 0.2)
+    one.release()
+    assert other.acquire(time.monotonic())
+    other.release()
+    one.close(), other.close()
+
+
+def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store) -> None:
+    one, other = Lease(store, "lock", seconds=0.5), Lease(store, "lock", seconds=0.5)
+    assert one.acquire(time.monotonic())
+    assert not other.acquire(time.monotonic() + 1.2)  # renewed meanwhile
+    one.close()  # as if it had died: no more signs of life
+    assert other.acquire(time.monotonic() + 5)
+    with pytest.raises(Unavailable, match="the lease on lock has run out; nothing was done"):
+        one.check()
+    one.release()
+    other.check()
+    assert not Lease(store, "lock").acquire(time.monotonic())
+    other.close()
+
+
+def test_a_writer_whose_lease_ran_out_writes_nothing(url: str, store: S3Store, signature: Signature) -> None:
+    with Registry.open(url) as registry:
+        registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None)
+        lock = LeaseLock(Lease(store, "locks/other", seconds=0.2))
+        registry.storage._lock = lock  # type: ignore[attr-defined]
+        with lock.held():
+            lock.close()
+            time.sleep(0.3)
+            with pytest.raises(Unavailable, match="has run out"):
+                registry.database.versions.update(named("m"), {"stage": "production"})
+        assert registry.resolve(Ref("m")).stage is Stage.NONE
+
+
+@pytest.mark.parametrize("data", ["s3://", "s3://bucket", "s3:///prefix", "gs://bucket/prefix", "http://x/y"])
+def test_other_places_are_refused(data: str) -> None:
+    with pytest.raises(InvalidArgument, match="data: "):
+        storage_of(data)
