@@ -8,7 +8,7 @@ SESSIONS ?= 1000000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench protos serve warmup docs clean
+.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-registry protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ format: $(READY) ## ruff's formatting and its safe fixes
 
 bench: $(READY) ## kernels against their references, and a load test of a server started for it
 	@$(BIN)/python -m serval_benchmarks
+
+bench-registry: $(READY) ## the registry at 1,000 and at 1,000,000 versions; half an hour, some gigabytes in /tmp
+	@$(BIN)/python -m serval_benchmarks registry --hnsw
 
 protos: $(READY) ## generate the stubs from the .proto files
 	@$(BIN)/python protos/generate.py

@@ -15,27 +15,29 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry import filters, listing, stages
 from serval_registry.artifacts import digest
+from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
+from serval_registry.filters import Where
 from serval_registry.housekeeping import Housekeeper, Retention, Status
+from serval_registry.lookups import Lookups, Summary
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.predicates import Conditions
 from serval_registry.search import (
     DEFAULT_VECTOR,
     INDEX_THRESHOLD,
     USER_VECTOR,
+    Searcher,
     SearchResult,
     Wanted,
-    search,
 )
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
@@ -43,22 +45,7 @@ from serval_registry.sweeping import Swept
 from serval_registry.tables import Database, Row, RowList, digest_is
 from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
 
-
 RETENTION = Retention()
-
-
-class Cursor(NamedTuple):
-    """A place in the history of a registry: the table's newest commit, and the newest change, that have been seen."""
-
-    commit: int
-    revision: int
-
-
-class Changes(NamedTuple):
-    """The names of which something changed since a cursor, and the cursor to ask with next."""
-
-    cursor: Cursor
-    names: frozenset[str]
 
 
 class Registry:
@@ -72,7 +59,9 @@ class Registry:
             self.database = Database(storage)
         self._versions = self.database.versions
         self._baselines = self.database.baselines
-        self._index_threshold = index_threshold
+        self._searcher = Searcher(self._versions, storage.read, index_threshold)
+        self._lookups = Lookups(self._versions)
+        self._pages = listing.Pages(self._versions)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
 
     @classmethod
@@ -188,7 +177,7 @@ class Registry:
         A bare name is the version in production where there is one, else the newest.
         """
         self._check_process()
-        return self._find(ref)
+        return self._lookups.version(ref, lambda: self._find(ref))
 
     def versions(self, name: str) -> VersionList:
         """Return every version of a name, newest first; NotFound for a name that has none."""
@@ -199,27 +188,32 @@ class Registry:
             raise self._not_found(Ref(name))
         return [from_row(row) for row in rows]
 
+    def history(self, name: str, limit: int) -> Sequence[Summary]:
+        """Return the newest versions of a name in short, newest first, at most `limit`; none for an unknown name."""
+        self._check_process()
+        return self._lookups.history(name)[:limit]
+
     def list(
         self,
         *,
         name: str | None = None,
         stages: Collection[Stage] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         latest_only: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> tuple[VersionList, str]:
         """Return a page of versions in the order of name and version, and the next page's token, empty after the last.
 
-        Only versions in one of `stages` (none given: any) with all of `tags`; with `latest_only` the newest of each
+        Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
+        `grammar` holds; with `latest_only` the newest of each
         name that passes. `page_size` is 1 to 1000, 0 means 100. A name that does not exist gives an empty page.
         """
         self._check_process()
-        return listing.page(
-            self._versions,
+        return self._pages.page(
+            Conditions.of(stages, tags, where),
             name=name,
-            stages=stages,
-            tags=tags or {},
             latest_only=latest_only,
             page_size=page_size,
             page_token=page_token,
@@ -258,16 +252,10 @@ class Registry:
     def changes(self, since: Cursor | None) -> Changes:
         """Return the names of which a version was registered, moved, deleted or given a baseline since a cursor.
 
-        None asks for every name there is. While nothing changes this costs a fraction of a millisecond.
+        None asks for the cursor of now, and no names. While nothing changes this costs a fraction of a millisecond.
         """
         self._check_process()
-        commit = self._versions.commit()
-        if since is not None and since.commit == commit:
-            return Changes(since, frozenset())
-        seen = since.revision if since is not None else 0
-        rows = self._versions.select(col("revision") > lit(seen), ["name", "revision"])
-        newest = max((row["revision"] for row in rows), default=seen)
-        return Changes(Cursor(commit, newest), frozenset(row["name"] for row in rows))
+        return changed(self._versions, since)
 
     def search(
         self,
@@ -275,25 +263,20 @@ class Registry:
         *,
         stages: Collection[Stage] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         k: int = 10,
     ) -> SearchResult:
         """Return the `k` versions whose vectors have the largest cosine with the query's, most similar first.
 
-        The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
+        Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
+        `grammar` holds. The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
         compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
         space of their own. What words find is ranked by the words themselves, whose cosine that of the vectors
         estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
         chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
-        return search(
-            self._versions,
-            self._wanted(query),
-            stages=stages,
-            tags=tags or {},
-            k=k,
-            index_threshold=self._index_threshold,
-        )
+        return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
 
     # Housekeeping, which otherwise goes on by itself
 
@@ -385,7 +368,7 @@ class Registry:
             raise self._not_found(ref)
         return found[0]
 
-    def _newest(self, where: Expr, columns: Collection[str]) -> RowList:
+    def _newest(self, where: Where, columns: Collection[str]) -> RowList:
         return self._versions.select(where, [*columns], order={"version": False}, limit=1)
 
     def _not_found(self, ref: Ref) -> Exception:

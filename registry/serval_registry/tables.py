@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 
 import lancedb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from lancedb import col, lit
 from lancedb.expr import Expr
-from lancedb.index import IvfPq
+from lancedb.index import Bitmap, BTree, IvfPq, LabelList
 from lancedb.query import ColumnOrdering
 
+from serval_registry.commits import Commits
 from serval_registry.embedding import DIMENSION, Vector
 from serval_registry.errors import Unavailable
+from serval_registry.filters import Where
+from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import SCHEMA, SCHEMA_KEY, migrate
 from serval_registry.storage import Storage
 
@@ -38,8 +42,22 @@ INDEX_ROWS_MIN = 256
 
 _FOR_GOOD = timedelta(days=36_500)
 
+# A fifth of a million rows' lookups take as long without them as with them; a million's take ten times as long.
+SCALAR_INDICES: Mapping[str, Any] = {
+    "name": BTree,
+    "revision": BTree,
+    "created": BTree,
+    "stage": Bitmap,
+    "deleted": Bitmap,
+    "vector_source": Bitmap,
+    "tag_list": LabelList,
+    **{metric_column(name): BTree for name in INDEXED_METRICS},
+}
+_UNREAD = frozenset({"vector", "tag_list", *(metric_column(name) for name in INDEXED_METRICS)})
+
 Row = dict[str, Any]
 RowList = list[Row]
+Vectors = npt.NDArray[np.float32]
 
 
 def _column(name: str, datatype: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
@@ -56,6 +74,9 @@ VERSIONS = pa.schema(
         _column("stage", pa.string(), "none, staging, production, archived; production at most once a name"),
         _column("deleted", pa.bool_(), "a tombstone: the number is taken, the version is gone"),
         _column("tags", pa.string(), "key=value, each between two characters 1F"),
+        _column(
+            "tag_list", pa.list_(pa.string()), "the same tags, each key=value: what filters look at", nullable=True
+        ),
         _column("created", _TIME, "when it was registered"),
         _column("updated", _TIME, "when its stage, baseline or deletion last changed"),
         _column("description", pa.string(), "words"),
@@ -69,6 +90,10 @@ VERSIONS = pa.schema(
         _column("baseline_sha256", pa.string(), "the row of baselines; null: none", nullable=True),
         _column("baseline_rows", pa.int64(), "rows the baseline was computed from; 0: none"),
         _column("metrics", pa.string(), "JSON object: numbers by name"),
+        *(
+            _column(metric_column(name), pa.float64(), f"the metric {name}; null: not among them", nullable=True)
+            for name in INDEXED_METRICS
+        ),
         _column("hyperparameters", pa.string(), "JSON object: JSON texts by name"),
         _column("signature", pa.string(), "JSON object: inputs, outputs, opsets"),
         _column("features", pa.string(), "JSON array of [name, kind, input, column]"),
@@ -163,10 +188,10 @@ def snapshots(storage: Storage) -> list[Snapshot]:
     return found
 
 
-class Neighbour(NamedTuple):
-    """A row and its cosine distance, 0 to 2."""
+class Near(NamedTuple):
+    """The id of a row, LanceDB's own and good until the table is merged, and the cosine distance of its vector, 0 to 2."""
 
-    row: Row
+    id: int
     distance: float
 
 
@@ -177,14 +202,18 @@ class Table:
         self._table = table
         self._schema = schema
         self._storage = storage
+        self._commits = Commits(table.uri, self._version)
 
     @property
     def columns(self) -> list[str]:
-        """Every column but the vector, which few readers need."""
-        return [name for name in self._schema.names if name != "vector"]
+        """Every column but the vector, which few readers need, and those that only filters do."""
+        return [name for name in self._schema.names if name not in _UNREAD]
 
     def commit(self) -> int:
         """Return the number of the newest commit, by any process; it only grows, and asking is cheap."""
+        return self._commits.newest()
+
+    def _version(self) -> int:
         with _storage():
             return int(self._table.version)
 
@@ -200,7 +229,7 @@ class Table:
 
     def select(
         self,
-        where: Expr | None,
+        where: Where | None,
         columns: Sequence[str],
         *,
         order: Mapping[str, bool] | None = None,
@@ -225,7 +254,13 @@ class Table:
             query = self._table.search().select(list(columns))
             return (query if where is None else query.where(where)).to_arrow()
 
-    def vector(self, where: Expr) -> Vector | None:
+    def strings(self, column: str) -> npt.NDArray[np.str_]:
+        """Return a column of text of all rows."""
+        with _storage():
+            found = self._table.search().select([column]).to_arrow()
+        return np.asarray(found[column].to_numpy(), dtype=np.str_)
+
+    def vector(self, where: Where) -> Vector | None:
         """Return the vector of the first row found."""
         with _storage():
             found = self._table.search().select(["vector"]).where(where).limit(1).to_arrow()
@@ -257,19 +292,41 @@ class Table:
         with _storage():
             self._table.delete(where)
 
-    def nearest(self, vector: Vector, where: Expr, k: int, *, by_index: bool) -> list[Neighbour]:
-        """Return the k rows of smallest cosine distance among those that pass `where`, nearest first."""
+    def nearest(self, vector: Vector, where: Where, k: int, *, probes: int) -> list[Near]:
+        """Return the k nearest by cosine distance among the rows that pass `where`, nearest first.
+
+        `probes` is how many partitions of the index are visited, 0: every row is compared. Where the filter leaves
+        fewer than k rows of them, fewer come back.
+        """
         with _storage():
             query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-            if by_index:
-                # No upper bound: more partitions are visited while a narrow filter has left fewer than k rows.
-                query = query.minimum_nprobes(NPROBES).maximum_nprobes(0).refine_factor(REFINE_FACTOR)
+            if probes:
+                # The same bounds: left to visit more where a filter is narrow, LanceDB takes thirty times as long.
+                query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
             else:
                 query = query.bypass_vector_index()
             # LanceDB warns on stderr at every query that does not select the distance.
-            columns = [*self.columns, "_distance"]
-            found = query.where(where, prefilter=True).select(columns).limit(k).to_arrow().to_pylist()
-        return [Neighbour(row, row.pop("_distance")) for row in found]
+            found = query.where(where, prefilter=True).select(["_distance"]).with_row_id(True).limit(k)
+            columns = found.to_arrow().to_pydict()
+        return [Near(*near) for near in zip(columns["_rowid"], columns["_distance"], strict=True)]
+
+    def rows(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
+        """Return the rows with these ids, as `nearest` gave them, each with its id; those moved since are left out."""
+        try:
+            taken = self._table.take_row_ids(list(ids)).select(self.columns).with_row_id().to_arrow().to_pylist()
+        except (ValueError, RuntimeError, OSError):
+            return []
+        return [(row.pop("_rowid"), row) for row in taken]
+
+    def vectors(self, where: Where, columns: Sequence[str], limit: int) -> tuple[list[int], list[Row], Vectors]:
+        """Return the ids of the rows found, at most `limit`, columns of them, and vectors: float32 [rows, DIMENSION]."""
+        with _storage():
+            query = self._table.search().where(where).select([*columns, "vector"]).with_row_id(True)
+            found = query.limit(limit).to_arrow()
+        flat = np.asarray(found["vector"].combine_chunks().flatten(), np.float32)
+        ids: list[int] = found["_rowid"].to_pylist()
+        rows: list[Row] = found.select(list(columns)).to_pylist() if columns else []
+        return ids, rows, flat.reshape(-1, DIMENSION)
 
     def indexed_rows(self) -> int:
         """Return how many rows the vector index covers. That it exists says nothing: it may cover none."""
@@ -277,9 +334,32 @@ class Table:
             statistics = self._table.index_stats(_INDEX)
         return int(statistics.num_indexed_rows) if statistics else 0
 
+    def unindexed_columns(self) -> list[str]:
+        """Return the columns that filters want an index on and that have none yet."""
+        with _storage():
+            known = {column for index in self._table.list_indices() for column in index.columns}
+        return [column for column in SCALAR_INDICES if column in self._schema.names and column not in known]
+
+    def index_column(self, column: str) -> None:
+        """Make the index that filters on a column are answered by. RuntimeError on a commit conflict."""
+        self._table.create_index(column, config=SCALAR_INDICES[column]())
+
+    def prewarm(self) -> None:
+        """Read the vector index into memory, so that the first search need not."""
+        with _storage():
+            if any("vector" in index.columns for index in self._table.list_indices()):
+                self._table.prewarm_index(_INDEX)
+
     def build_index(self, partitions: int) -> None:
         """Train the vector index on the rows there are, replacing the one before. RuntimeError on a commit conflict."""
-        config = IvfPq(distance_type="cosine", num_partitions=partitions, num_sub_vectors=SUB_VECTORS, num_bits=8)
+        # LanceDB's own 50 iterations take longer and find no more.
+        config = IvfPq(
+            distance_type="cosine",
+            num_partitions=partitions,
+            num_sub_vectors=SUB_VECTORS,
+            num_bits=8,
+            max_iterations=20,
+        )
         self._table.create_index("vector", config=config, replace=True)
 
     def merge(self, keep_commits: timedelta = _FOR_GOOD, *, orphans: bool = False) -> None:

@@ -255,7 +255,7 @@ def test_what_is_acknowledged_was_flushed_to_disk(
 def test_a_directory_of_a_later_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Registry.open(tmp_path).close()
     monkeypatch.setattr(migrations, "SCHEMA", 1)
-    with pytest.raises(FailedPrecondition, match="has schema 2; this release reads schemas 1 to 1"):
+    with pytest.raises(FailedPrecondition, match="has schema 3; this release reads schemas 1 to 1"):
         Registry.open(tmp_path)
 
 

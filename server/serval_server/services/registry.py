@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 
 import grpc
@@ -79,7 +80,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     ) -> registry_pb2.GetModelReply:
         """One version and a list of its siblings."""
         version = self._registry.resolve(Ref.parse(request.model))
-        siblings = self._registry.versions(version.name)[:VERSIONS_SHOWN]
+        siblings = self._registry.history(version.name, VERSIONS_SHOWN)
         reply = registry_pb2.GetModelReply(
             version=version_message(version), versions=[summary_message(sibling) for sibling in siblings]
         )
@@ -100,6 +101,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             name=request.name or None,
             stages=[stage_of(stage, "stages") for stage in request.stages],
             tags=dict(request.tags),
+            where=request.filter,
             latest_only=request.latest_only,
             page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
             page_token=request.page_token,
@@ -128,15 +130,17 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             query,
             stages=[stage_of(stage, "stages") for stage in request.stages],
             tags=dict(request.tags),
+            where=request.filter,
             k=_bounded(request.k, K_DEFAULT, K_MAX, "k"),
         )
         return registry_pb2.SearchModelsReply(
             hits=[
-                registry_pb2.SearchHit(version=version_message(version), similarity=similarity)
-                for version, similarity in found.hits
+                registry_pb2.SearchHit(version=version_message(hit.version), similarity=hit.similarity)
+                for hit in found.hits
             ],
             path=registry_pb2.SearchPath.Value(found.path.upper()),
             indexed_rows=found.indexed_rows,
+            recall=None if math.isnan(found.recall) else found.recall,
         )
 
     @unary
