@@ -20,6 +20,7 @@ import pyarrow as pa
 from onnx import TensorProto, helper
 from serval_registry.embedding import DIMENSION
 from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, Stage, TensorSpec
+from serval_registry.packing import packed
 from serval_registry.registry import Registry
 from serval_registry.tables import VERSIONS
 from serval_registry.versions import to_row
@@ -142,9 +143,10 @@ def _rows(start: int, vectors: Matrix, sha256: str, size: int) -> pa.Table:
             "updated": moment,
             "artifact_sha256": sha256,
             "artifact_bytes": size,
-            "baseline_rows": 0,
+            "baseline_rows": 100 + row * 7919 % 10_000,
             "vector_source": "user",
         }
+        written |= {"sample_sha256": None, "record": packed(written | {"sample_sha256": None})}
         for name, value in written.items():
             columns.setdefault(name, []).append(value)
     return pa.table([_column(field, columns, vectors) for field in VERSIONS], schema=VERSIONS)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from serval_registry.errors import FailedPrecondition
 from serval_registry.metrics import INDEXED_METRICS, metric_column, metric_sql
+from serval_registry.packing import packing_sql
 
 SCHEMA = 3
 SCHEMA_KEY = b"serval.schema"
@@ -23,6 +24,7 @@ STEPS: dict[int, dict[str, dict[str, str | None]]] = {
         "versions": {
             "tag_list": "string_to_array(btrim(tags, chr(31)), chr(31))",
             **{metric_column(name): metric_sql(name) for name in INDEXED_METRICS},
+            "record": packing_sql(),
         }
     },
 }

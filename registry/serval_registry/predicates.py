@@ -43,7 +43,7 @@ _MEMBERS: Mapping[str, tuple[str, str]] = {
 
 
 class Conditions(NamedTuple):
-    """What a version has to be: in one of `stages` (none given: any), with all of `tags`, and such that `node` holds."""
+    """What a version has to be: in one of `stages` (none given: any), with all of `tags`, and where `node` holds."""
 
     stages: Collection[Stage] = ()
     tags: Mapping[str, str] = {}

@@ -28,6 +28,7 @@ from serval_registry.errors import Unavailable
 from serval_registry.filters import Where
 from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import SCHEMA, SCHEMA_KEY, migrate
+from serval_registry.packing import PACKED, packed, unpacked
 from serval_registry.storage import Storage
 
 _INDEX = "vector_idx"
@@ -53,7 +54,7 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "tag_list": LabelList,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
-_UNREAD = frozenset({"vector", "tag_list", *(metric_column(name) for name in INDEXED_METRICS)})
+_UNREAD = frozenset({"vector", "tag_list", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)})
 
 Row = dict[str, Any]
 RowList = list[Row]
@@ -74,9 +75,7 @@ VERSIONS = pa.schema(
         _column("stage", pa.string(), "none, staging, production, archived; production at most once a name"),
         _column("deleted", pa.bool_(), "a tombstone: the number is taken, the version is gone"),
         _column("tags", pa.string(), "key=value, each between two characters 1F"),
-        _column(
-            "tag_list", pa.list_(pa.string()), "the same tags, each key=value: what filters look at", nullable=True
-        ),
+        _column("tag_list", pa.list_(pa.string()), "the same, each key=value: what filters look at", nullable=True),
         _column("created", _TIME, "when it was registered"),
         _column("updated", _TIME, "when its stage, baseline or deletion last changed"),
         _column("description", pa.string(), "words"),
@@ -102,6 +101,7 @@ VERSIONS = pa.schema(
         _column("libraries", pa.string(), "JSON object: library versions by name"),
         _column("request_id", pa.string(), "the caller's own, unique in a name; null: none", nullable=True),
         _column("vector_source", pa.string(), "default (computed) or user"),
+        _column("record", pa.string(), "what of this never changes, once more: what is read", nullable=True),
         _column("vector", pa.list_(pa.float32(), DIMENSION), "of length 1"),
     ],
     metadata={SCHEMA_KEY: str(SCHEMA).encode()},
@@ -189,7 +189,7 @@ def snapshots(storage: Storage) -> list[Snapshot]:
 
 
 class Near(NamedTuple):
-    """The id of a row, LanceDB's own and good until the table is merged, and the cosine distance of its vector, 0 to 2."""
+    """The id of a row, LanceDB's own and good until a merge, and the cosine distance of its vector, 0 to 2."""
 
     id: int
     distance: float
@@ -246,7 +246,7 @@ class Table:
             if limit is not None:
                 query = query.limit(limit)
             rows: list[Row] = query.to_arrow().to_pylist()
-        return rows
+        return [_whole(row) for row in rows]
 
     def values(self, where: Expr | None, columns: Sequence[str]) -> pa.Table:
         """Return columns of the rows found, as they lie: for walks over everything."""
@@ -272,7 +272,8 @@ class Table:
         """Append one row, in one commit."""
         self._storage.check_writer()
         with _storage():
-            self._table.add(pa.Table.from_pylist([row], schema=self._schema))
+            whole = row | {"record": packed(row)} if "record" in self._schema.names else row
+            self._table.add(pa.Table.from_pylist([whole], schema=self._schema))
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
@@ -300,7 +301,7 @@ class Table:
         """
         with _storage():
             query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-            if probes:
+            if probes:  # noqa: SIM108
                 # The same bounds: left to visit more where a filter is narrow, LanceDB takes thirty times as long.
                 query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
             else:
@@ -316,17 +317,17 @@ class Table:
             taken = self._table.take_row_ids(list(ids)).select(self.columns).with_row_id().to_arrow().to_pylist()
         except (ValueError, RuntimeError, OSError):
             return []
-        return [(row.pop("_rowid"), row) for row in taken]
+        return [(row.pop("_rowid"), _whole(row)) for row in taken]
 
     def vectors(self, where: Where, columns: Sequence[str], limit: int) -> tuple[list[int], list[Row], Vectors]:
-        """Return the ids of the rows found, at most `limit`, columns of them, and vectors: float32 [rows, DIMENSION]."""
+        """Return ids, columns and vectors (float32 [rows, DIMENSION]) of the rows found, at most `limit`."""
         with _storage():
             query = self._table.search().where(where).select([*columns, "vector"]).with_row_id(True)
             found = query.limit(limit).to_arrow()
         flat = np.asarray(found["vector"].combine_chunks().flatten(), np.float32)
         ids: list[int] = found["_rowid"].to_pylist()
         rows: list[Row] = found.select(list(columns)).to_pylist() if columns else []
-        return ids, rows, flat.reshape(-1, DIMENSION)
+        return ids, [_whole(row) for row in rows], flat.reshape(-1, DIMENSION)
 
     def indexed_rows(self) -> int:
         """Return how many rows the vector index covers. That it exists says nothing: it may cover none."""
@@ -375,6 +376,12 @@ class Table:
         """Flush to disk what is written within, and what it stands on, before going on."""
         yield
         self._storage.flush()
+
+
+def _whole(row: Row) -> Row:
+    """Return a row with what its record holds, if it was read."""
+    record = row.pop("record", None)
+    return row if record is None else row | unpacked(record)
 
 
 def digest_is(sha256: str) -> Expr:

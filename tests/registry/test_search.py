@@ -10,6 +10,7 @@ import pytest
 from serval_registry.embedding import DIMENSION
 from serval_registry.errors import InvalidArgument, NotFound
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.packing import packed
 from serval_registry.registry import Registry
 from serval_registry.search import SearchPath, SearchResult, partitions
 from serval_registry.tables import VERSIONS
@@ -43,6 +44,7 @@ def fill(registry: Registry, signature: Signature, vectors: Matrix) -> None:
         | {"baseline_sha256": None, "baseline_rows": 0, "vector_source": "user", "vector": vector}
         for number, vector in enumerate(vectors)
     ]
+    rows = [row | {"record": packed(row)} for row in rows]
     registry._versions._table.add(pa.Table.from_pylist(rows, schema=VERSIONS))
     registry.delete("template", 1)
 
