@@ -221,6 +221,7 @@ class Housekeeper:
             return
         with self._at("index"):
             self._persist(lambda: self._database.versions.build_index(partitions(rows)))
+            self._database.versions.prewarm()
             recall = measure_recall(self._database.versions)
             self._storage.write(TRAINED, json.dumps({"rows": rows, "recall": recall}).encode())
 

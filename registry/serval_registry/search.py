@@ -119,6 +119,10 @@ class Searcher:
                 for version, similarity in held.nearest(wanted.vector, conditions, wanted.source, count)
             ]
             return SearchResult(_chosen(hits, wanted, k), SearchPath.EXACT, size.indexed)
+        if conditions.where() is None and size.indexed and size.rows >= self._threshold:
+            hits = self._unfiltered(wanted, count)
+            if len(hits) >= count:
+                return SearchResult(_chosen(hits, wanted, k), SearchPath.IVF_PQ, size.indexed, size.recall)
         near, path = self._nearest(commit, size, wanted, conditions, count)
         found = self._versions(near)
         if len(found) < len(near):  # a merge has moved rows meanwhile, and given them new ids
@@ -128,6 +132,20 @@ class Searcher:
         hits = [Hit(version, min(1.0, max(-1.0, 1.0 - distance))) for version, distance in found]
         recall = size.recall if path is SearchPath.IVF_PQ else 1.0
         return SearchResult(_chosen(hits, wanted, k), path, size.indexed, recall)
+
+    def _unfiltered(self, wanted: Wanted, count: int) -> list[Hit]:
+        """Return hits found by the index alone; fewer than `count` where deleted or other ones were nearer.
+
+        Leaving those out beforehand, LanceDB makes a list of all that stay: 60 ms at a million rows, against 4 for the
+        nearest themselves.
+        """
+        near = self._table.nearest(wanted.vector, None, count + count // 4, probes=NPROBES)
+        fitting = [
+            Hit(version, min(1.0, max(-1.0, 1.0 - distance)))
+            for version, distance in self._versions(near)
+            if wanted.source in (None, version.vector_source)
+        ]
+        return fitting[:count]
 
     def _look(self) -> _Size:
         rows, indexed = self._table.count(), self._table.indexed_rows()
@@ -170,7 +188,8 @@ class Searcher:
         missing = [one.id for one in near if self._rows.known(one.id) is None]
         if missing:
             for number, row in self._table.rows(missing):
-                self._rows.put(number, from_row(row))
+                if not row["deleted"]:
+                    self._rows.put(number, from_row(row))
         found = ((self._rows.known(one.id), one.distance) for one in near)
         return [(version, distance) for version, distance in found if version is not None]
 

@@ -293,7 +293,7 @@ class Table:
         with _storage():
             self._table.delete(where)
 
-    def nearest(self, vector: Vector, where: Where, k: int, *, probes: int) -> list[Near]:
+    def nearest(self, vector: Vector, where: Where | None, k: int, *, probes: int) -> list[Near]:
         """Return the k nearest by cosine distance among the rows that pass `where`, nearest first.
 
         `probes` is how many partitions of the index are visited, 0: every row is compared. Where the filter leaves
@@ -306,8 +306,10 @@ class Table:
                 query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
             else:
                 query = query.bypass_vector_index()
+            if where is not None:
+                query = query.where(where, prefilter=True)
             # LanceDB warns on stderr at every query that does not select the distance.
-            found = query.where(where, prefilter=True).select(["_distance"]).with_row_id(True).limit(k)
+            found = query.select(["_distance"]).with_row_id(True).limit(k)
             columns = found.to_arrow().to_pydict()
         return [Near(*near) for near in zip(columns["_rowid"], columns["_distance"], strict=True)]
 
