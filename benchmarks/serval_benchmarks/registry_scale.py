@@ -235,7 +235,7 @@ def _once(all_calls: list[Calls], opened: list[float]) -> Iterator[Measure]:
 def price_of_hnsw(scene: Scene, say: Say) -> Finding:
     """Compare with hnswlib in this process, at the first ef that reaches the recall of 0.99."""
     try:
-        import hnswlib
+        import hnswlib  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         return Finding("hnswlib", "what do persistence and filters cost?", skipped="hnswlib is not installed")
     say("hnswlib: building")

@@ -75,6 +75,6 @@ def test_what_is_no_filter_is_refused_with_its_place(text: str, words: str) -> N
     assert str(error.value).startswith(words)
 
 
-def test_a_text_never_becomes_sql(filled: Registry) -> None:
+def test_a_text_never_becomes_sql() -> None:
     where = compiled(parse("""tags.k = "a') or ('b' = 'b" """))
     assert "'k=a'') or (''b'' = ''b'" in str(where)

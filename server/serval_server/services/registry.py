@@ -11,7 +11,8 @@ from serval_protos.v1 import common_pb2, registry_pb2, registry_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry import onnx_check
 from serval_registry.errors import InvalidArgument, TooLarge
-from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, check_name
+from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, Version, check_name
+from serval_registry.recent import Recent
 from serval_registry.registry import Registry
 
 from serval_server.codec import arrow, tensors
@@ -36,6 +37,7 @@ PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1000
 K_DEFAULT = 10
 K_MAX = 1000
+MESSAGES_KEPT = 4096
 
 
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
@@ -45,6 +47,17 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self._registry = registry
         self._router = router
         self._options = options
+        # By identity: what the registry holds in memory is the same object until it has changed.
+        self._messages: Recent[int, tuple[Version, registry_pb2.ModelVersion]] = Recent(MESSAGES_KEPT)
+
+    def _message(self, version: Version) -> registry_pb2.ModelVersion:
+        """Return the message of a version, of which making ten takes longer than searching a thousand."""
+        kept = self._messages.known(id(version))
+        if kept is not None and kept[0] is version:
+            return kept[1]
+        message = version_message(version)
+        self._messages.put(id(version), (version, message))
+        return message
 
     @unary
     def RegisterModel(
@@ -82,7 +95,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         version = self._registry.resolve(Ref.parse(request.model))
         siblings = self._registry.history(version.name, VERSIONS_SHOWN)
         reply = registry_pb2.GetModelReply(
-            version=version_message(version), versions=[summary_message(sibling) for sibling in siblings]
+            version=self._message(version), versions=[summary_message(sibling) for sibling in siblings]
         )
         if request.include_vector:
             reply.vector.extend(self._registry.vector(version.name, version.version))
@@ -135,7 +148,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         )
         return registry_pb2.SearchModelsReply(
             hits=[
-                registry_pb2.SearchHit(version=version_message(hit.version), similarity=hit.similarity)
+                registry_pb2.SearchHit(version=self._message(hit.version), similarity=hit.similarity)
                 for hit in found.hits
             ],
             path=registry_pb2.SearchPath.Value(found.path.upper()),
