@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= serval-data
+# A file's tests stay together, as they share what was set up for them.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 SESSIONS ?= 1000000
+TRIALS ?= 5000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-registry protos serve warmup docs clean
+.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-registry bench-drift protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,11 +28,11 @@ demo: $(READY) ## register, serve, promote, search and watch real models; exits 
 
 test: $(READY) ## all tests
 	@$(BIN)/serval warmup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(READY) ## the tests that take no time
 	@$(BIN)/serval warmup
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 bounds: $(READY) ## the engine's tests with every index held against its array; compiles everything once more
 	@SERVAL_BOUNDS=1 $(BIN)/python -m pytest tests/kernels/wire/test_bounds.py --timeout 0
@@ -58,6 +61,8 @@ bench: $(READY) ## kernels against their references, and a load test of a server
 
 bench-registry: $(READY) ## the registry at 1,000 and at 1,000,000 versions; half an hour, some gigabytes in /tmp
 	@$(BIN)/python -m serval_benchmarks registry --hnsw
+bench-drift: $(READY) ## how far drift verdicts can be trusted: TRIALS (5000) windows a size, STREAM=a .csv in time order, PEERS=a python
+	@$(BIN)/python -m serval_benchmarks drift --trials $(TRIALS) $(if $(STREAM),--data $(STREAM)) $(if $(PEERS),--peers $(PEERS)) --json drift-quality.json --plots docs
 
 protos: $(READY) ## generate the stubs from the .proto files
 	@$(BIN)/python protos/generate.py

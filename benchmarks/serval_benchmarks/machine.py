@@ -8,7 +8,17 @@ from pathlib import Path
 
 _STAT = Path("/proc/stat")
 _CPUINFO = Path("/proc/cpuinfo")
-_LIBRARIES = ("serval-inference", "grpcio", "protobuf", "numpy", "scipy", "numba")
+_LIBRARIES = (
+    "serval-inference",
+    "grpcio",
+    "protobuf",
+    "numpy",
+    "scipy",
+    "numba",
+    "evidently",
+    "alibi-detect",
+    "faiss-cpu",
+)
 
 
 def describe() -> dict[str, object]:

@@ -22,7 +22,7 @@ from serval_registry.embedding import DIMENSION
 from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, Stage, TensorSpec
 from serval_registry.packing import packed
 from serval_registry.registry import Registry
-from serval_registry.tables import VERSIONS
+from serval_registry.schemas import VERSIONS
 from serval_registry.versions import to_row
 
 Matrix = npt.NDArray[np.float32]

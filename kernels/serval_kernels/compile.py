@@ -34,6 +34,11 @@ def reduction(function: Function) -> Function:
     return cast("Function", numba.njit(**_flags(function, fastmath={"reassoc", "contract"}))(function))
 
 
+def extremes(function: Function) -> Function:
+    """Compile a search for the smallest or largest of numbers of which none is NaN, for vector registers."""
+    return cast("Function", numba.njit(**_flags(function, fastmath={"nnan", "nsz"}))(function))
+
+
 def kernel_for(*signatures: Any) -> Callable[[Function], Function]:
     """Compile at import for exactly these argument types, so that no call ever waits for the compiler."""
 

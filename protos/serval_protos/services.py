@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor, descriptor_pool, message_factory
 
 from serval_protos.inference import open_inference_pb2
-from serval_protos.v1 import drift_pb2, prediction_pb2, registry_pb2
+from serval_protos.v1 import drift_pb2, lifecycle_pb2, prediction_pb2, registry_pb2
 
 
 class Cardinality(Enum):
@@ -33,10 +33,11 @@ class Method(NamedTuple):
 
 PREDICTION = prediction_pb2.DESCRIPTOR.services_by_name["PredictionService"]
 REGISTRY = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+LIFECYCLE = lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"]
 DRIFT = drift_pb2.DESCRIPTOR.services_by_name["DriftService"]
 OPEN_INFERENCE = open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-SERVICES: tuple[descriptor.ServiceDescriptor, ...] = (PREDICTION, REGISTRY, DRIFT, OPEN_INFERENCE)
+SERVICES: tuple[descriptor.ServiceDescriptor, ...] = (PREDICTION, REGISTRY, LIFECYCLE, DRIFT, OPEN_INFERENCE)
 
 
 def _methods() -> Iterator[Method]:

@@ -2,8 +2,8 @@
 
 A backup is a registry: a folder, or a prefix of a bucket, that `serval serve` would serve as it is. Restoring is the
 same copy the other way. What is copied is the state of one moment: the numbers of the tables' newest commits are taken
-under the writer's lock, in which nothing else is done, and the tables read as of those while others write on. What these
-rows refer to was stored before them, and housekeeping removes nothing until the copy is made.
+under the writer's lock, in which nothing else is done, and the tables read as of those while others write on. What
+these rows refer to was stored before them, and housekeeping removes nothing until the copy is made.
 """
 
 import json
@@ -45,7 +45,8 @@ def backup(registry: Registry, target: Path | str, progress: Progress = lambda _
             tables = snapshots(registry.storage)
         # Rows come last: a copy that was cut short shows no version.
         lost, contents, size = _copy_contents(registry.storage, place, tables, progress)
-        versions = sum(_copy_table(table, place) for table in sorted(tables, key=lambda table: table.name == "versions"))
+        tables.sort(key=lambda table: table.name == "versions")
+        versions = sum(_copy_table(table, place) for table in tables)
     for name in registry.storage.names(_UNLOADED):
         place.write(f"{_UNLOADED}/{name}", b"")
     place.flush()

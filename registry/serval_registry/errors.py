@@ -17,6 +17,10 @@ class NotFound(ServalError):
     """No such name, version, stage or baseline."""
 
 
+class AlreadyExists(ServalError):
+    """What was to be made is there already."""
+
+
 class FailedPrecondition(ServalError):
     """The request is right, but not in the state that the registry is in."""
 

@@ -1,13 +1,13 @@
 """What rows a question is about, as LanceDB's typed expressions: a value never becomes part of a query's text."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 
 from lancedb import col, lit
 from lancedb.expr import Expr
 
 from serval_registry.errors import InvalidArgument
-from serval_registry.model import Stage
+from serval_registry.model import Ref, Stage
 
 # Between the tags of a row; check_tags keeps it out of them.
 SEPARATOR = "\x1f"
@@ -48,6 +48,12 @@ def sql(condition: Where) -> str:
     return condition.to_sql() if isinstance(condition, Expr) else condition
 
 
+def maybe_all_of(*conditions: Where | None) -> Where | None:
+    """Return the conjunction of the conditions that are given, None for none."""
+    given = [condition for condition in conditions if condition is not None]
+    return all_of(*given) if given else None
+
+
 def alive() -> Expr:
     """Rows that have not been deleted."""
     return col("deleted") == lit(False)
@@ -73,6 +79,15 @@ def exactly(name: str, *versions: int) -> Expr:
     return named(name) & col("version").isin(list(versions))
 
 
+def by_name(ref: Ref) -> Expr | None:
+    """The one version that a number, an alias or a label names; None for references that name none so."""
+    if ref.version is not None:
+        return exactly(ref.name, ref.version)
+    if ref.alias is not None:
+        return aliased(ref.alias)
+    return labelled(ref.label) if ref.label is not None else None
+
+
 def after(name: str, version: int) -> Expr:
     """What follows a version in the order of name, then version."""
     return (col("name") > lit(name)) | ((col("name") == lit(name)) & (col("version") > lit(version)))
@@ -96,7 +111,44 @@ def tag_is(key: str, value: str) -> str:
 
 def tag_columns(tags: Mapping[str, str]) -> dict[str, object]:
     """Return the tags as columns of a row."""
-    return {"tags": tag_line(tags), "tag_list": [f"{key}={value}" for key, value in sorted(tags.items())]}
+    # LanceDB's UPDATE takes no empty list, and a null would be neither equal nor unequal; no tag is an empty text.
+    return {"tags": tag_line(tags), "tag_list": [f"{key}={value}" for key, value in sorted(tags.items())] or [""]}
+
+
+def aliased(alias: str) -> Expr:
+    """The version that an alias leads to."""
+    return col("aliases").contains(lit(_mark(alias)))
+
+
+def labelled(label: str) -> Expr:
+    """The version with a semantic version as its label."""
+    return col("label") == lit(label)
+
+
+def child_of(name: str, version: int) -> Expr:
+    """Versions that have this one as a parent."""
+    return col("parents").contains(lit(_mark(f"{name}@{version}")))
+
+
+def numbered(number: int) -> Expr:
+    """The entry of the journal with this number."""
+    return col("number") == lit(number)
+
+
+def acted(*actions: str) -> Expr:
+    """Entries of the journal that tell of these actions."""
+    return col("action").isin([str(action) for action in actions])
+
+
+def line(words: Iterable[str]) -> str:
+    """Return words as they are stored: each between two separators, in order."""
+    found = sorted(set(words))
+    return SEPARATOR + "".join(f"{word}{SEPARATOR}" for word in found) if found else ""
+
+
+def read_line(stored: str) -> list[str]:
+    """Return the words that `line` wrote."""
+    return [word for word in stored.split(SEPARATOR) if word]
 
 
 def tag_line(tags: Mapping[str, str]) -> str:
@@ -106,8 +158,7 @@ def tag_line(tags: Mapping[str, str]) -> str:
 
 def read_tag_line(line: str) -> dict[str, str]:
     """Return the tags that `tag_line` wrote."""
-    pairs = (entry.partition("=") for entry in line.strip(SEPARATOR).split(SEPARATOR) if entry)
-    return {key: value for key, _, value in pairs}
+    return {key: value for key, _, value in (entry.partition("=") for entry in read_line(line))}
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -120,3 +171,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
                 f"tags: {key[:80]!r} with value {value[:80]!r}; wanted a key without '=', and printable key and value "
                 f"of at most {TAG_TEXT_MAX} characters"
             )
+
+
+def _mark(word: str) -> str:
+    return f"{SEPARATOR}{word}{SEPARATOR}"

@@ -19,7 +19,7 @@ from serval_registry.errors import InvalidArgument, ServalError, Unavailable
 from serval_registry.search import TRAINED, measure_recall, partitions
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
-from serval_registry.tables import INDEX_ROWS_MIN, Database
+from serval_registry.tables import INDEX_ROWS_MIN, Database, Table
 
 logger = logging.getLogger("serval.registry")
 
@@ -121,7 +121,7 @@ class Housekeeper:
         self._turn_of_processes.close()
 
     def optimize(self) -> None:
-        """Merge the pieces of both tables now."""
+        """Merge the pieces of every table now."""
         with self.alone():
             self._merge()
 
@@ -208,12 +208,19 @@ class Housekeeper:
 
     def _merge(self) -> None:
         with self._at("merge"):
-            for table in self._database.tables:
-                self._persist(table.merge)
+            gave_way = {table: self._persist(table.merge) for table in self._database.tables}
             # A power cut must not find the merged pieces gone and the merge not yet on disk.
             self._storage.flush()
-            for table in self._database.tables:
-                self._persist(lambda table=table: table.merge(self._retention.commits))  # type: ignore[misc]
+            for table, conflicts in gave_way.items():
+                if conflicts:
+                    self._clean(table)
+                else:
+                    self._persist(lambda table=table: table.merge(self._retention.commits))  # type: ignore[misc]
+
+    def _clean(self, table: Table) -> None:
+        """Remove what no commit names, such as the pieces that a merge had written before it gave way."""
+        with self._storage.writers.held():
+            table.merge(self._retention.commits, orphans=True)
 
     def _train(self) -> None:
         rows = self._database.versions.count()
@@ -240,8 +247,7 @@ class Housekeeper:
             swept = sweep(self._storage, self._database, now - self._retention.content)
             self._merge()  # so that under the lock little is left to do
             for table in self._database.tables:
-                with self._storage.writers.held():
-                    table.merge(self._retention.commits, orphans=True)
+                self._clean(table)
             self._storage.write(_SWEPT, json.dumps({"at": now.timestamp()}).encode())
             self._swept = Swept(*(had + has for had, has in zip(self._swept, swept, strict=True)))
             return swept
@@ -274,8 +280,11 @@ class Housekeeper:
         finally:
             self._doing = ""
 
-    def _persist(self, work: Callable[[], None]) -> None:
-        """Do what may lose against another writer's commit; the last try is made with no other writer about."""
+    def _persist(self, work: Callable[[], None]) -> int:
+        """Do what may lose against another writer's commit; the last try is made with no other writer about.
+
+        Returns how often it has lost.
+        """
         for attempt in range(_TRIES):
             try:
                 work()
@@ -283,9 +292,10 @@ class Housekeeper:
                 logger.debug("housekeeping gave way to a writer: %s", conflict)
                 time.sleep(0.05 * 2**attempt)
             else:
-                return
+                return attempt
         with self._storage.writers.held():
             work()
+        return _TRIES
 
 
 class _Busy(Unavailable):

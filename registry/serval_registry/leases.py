@@ -1,17 +1,17 @@
 """A lock in an object: whoever has written its name into it holds it, for as long as it goes on writing.
 
-The object is only ever written on condition that it is as it was read, so of several that want it one gets it. A holder
-writes a new token five times in LEASE seconds. One that has died writes none: whoever sees the same token for LEASE seconds
-by its own clock takes the lock over, so that clocks need not agree. A holder that was stopped for longer than that, and
-goes on, finds its lease run out and refuses to write; only one that is stopped *between* that look and the write after
-it, for LEASE seconds, writes without the lock.
+The object is only ever written on condition that it is as it was read, so of several that want it one gets it. A
+holder writes a new token five times in LEASE seconds. One that has died writes none: whoever sees the same token for
+LEASE seconds by its own clock takes the lock over, so that clocks need not agree. A holder that was stopped for longer
+than that, and goes on, finds its lease run out and refuses to write; only one that is stopped *between* that look and
+the write after it, for LEASE seconds, writes without the lock.
 """
 
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from obstore import exceptions
 from obstore.store import S3Store
@@ -39,7 +39,8 @@ class Lease:
         self._seconds = LEASE if seconds is None else seconds
         self._owner = uuid.uuid4().hex
         self._guard = threading.Lock()
-        self._etag: str | None = None  # of what this process has written; None: the lock is not held
+        self._held = False  # from acquire to release, even where it was lost meanwhile
+        self._etag: str | None = None  # of what this process has written; None: the lock is another's, or nobody's
         self._renewed = 0.0
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,6 +53,7 @@ class Lease:
             if etag != seen:
                 seen, since = etag, time.monotonic()
             if (content == _FREE or time.monotonic() - since > self._seconds) and self._take(etag):
+                self._held = True
                 self._keep_alive()
                 return True
             if time.monotonic() >= deadline:
@@ -62,14 +64,17 @@ class Lease:
     def release(self) -> None:
         """Let it go; where it was lost meanwhile, it is another's already."""
         with self._guard:
+            self._held = False
             etag, self._etag = self._etag, None
             if etag is not None:
-                self._write(_FREE, etag)
+                # What was written under it is written; where this cannot be, the lease runs out.
+                with suppress(Unavailable):
+                    self._write(_FREE, etag)
 
     def check(self) -> None:
         """Unavailable where the lock was held and may be another's now."""
         late = time.monotonic() - self._renewed > self._seconds * (1 - _MARGIN)
-        if self._etag is not None and late:
+        if self._held and (self._etag is None or late):
             raise Unavailable(f"registry: the lease on {self._key} has run out; nothing was done")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The versions that references lead to, and the histories of names, kept for the names asked for last.
+"""The versions that references lead to, and the newest of names, kept for the names asked for last.
 
 What is kept is as true as a question to the table: at every lookup the table's newest commit is asked for, which costs
 microseconds, and names that have changed are forgotten.
@@ -34,7 +34,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.refs: dict[Ref, Version] = {}
-        self.history: Sequence[Summary] | None = None
+        self.newest: Sequence[Summary] | None = None
 
 
 class Lookups:
@@ -56,18 +56,18 @@ class Lookups:
                 known.refs[ref] = version
         return version
 
-    def history(self, name: str) -> Sequence[Summary]:
+    def newest(self, name: str) -> Sequence[Summary]:
         """Return the newest HISTORY_MAX versions of a name in short, newest first."""
         known = self._of(name)
-        if known.history is None:
+        if known.newest is None:
             rows = self._table.select(
                 all_of(named(name), alive()),
                 ["version", "stage", "created"],
                 order={"version": False},
                 limit=HISTORY_MAX,
             )
-            known.history = [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
-        return known.history
+            known.newest = [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
+        return known.newest
 
     def _of(self, name: str) -> _Known:
         """Return what is known of a name and still true.

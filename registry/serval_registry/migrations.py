@@ -14,14 +14,18 @@ from serval_registry.errors import FailedPrecondition
 from serval_registry.metrics import INDEXED_METRICS, metric_column, metric_sql
 from serval_registry.packing import packing_sql
 
-SCHEMA = 3
+SCHEMA = 2
 SCHEMA_KEY = b"serval.schema"
 
 # By schema and table, the columns that the step to it adds, each with what it is in older rows, as SQL; None: null.
 STEPS: dict[int, dict[str, dict[str, str | None]]] = {
-    2: {"versions": {"request_id": None}},
-    3: {
+    2: {
         "versions": {
+            "request_id": None,
+            "label": "''",
+            "aliases": "''",
+            "parents": "''",
+            "lineage": "'{}'",
             "tag_list": "string_to_array(btrim(tags, chr(31)), chr(31))",
             **{metric_column(name): metric_sql(name) for name in INDEXED_METRICS},
             "record": packing_sql(),

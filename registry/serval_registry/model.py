@@ -1,6 +1,6 @@
 """The records of the registry: plain values, no storage.
 
-A version is immutable but for its stage, its baseline and its deletion.
+A version is immutable but for its stage, tags, aliases, lineage, its baseline and its deletion.
 """
 
 import re
@@ -35,6 +35,10 @@ class Stage(StrEnum):
 
 
 _STAGES = frozenset(stage.value for stage in Stage)
+
+# Digits and dots are left to numbers and labels, so that no tail of a reference can be read in two ways.
+ALIAS_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_LABEL_PATTERN = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]{0,56}")
 
 
 class DataType(StrEnum):
@@ -72,18 +76,23 @@ class Missing(StrEnum):
 
 
 class Ref(NamedTuple):
-    """A model as people name it: a name, and a version or a stage or neither.
+    """A model as people name it: a name, and a version, a stage, an alias, a label or none of them.
 
-    Neither means the production version where there is one, else the newest.
+    None means the production version where there is one, else the newest.
     """
 
     name: str
     version: int | None = None
     stage: Stage | None = None
+    alias: str | None = None
+    label: str | None = None
 
     @classmethod
     def parse(cls, text: str, field_name: str = "model") -> Self:
-        """Read "name", "name@3" or "name@production"; raise InvalidArgument naming `field_name`."""
+        """Read "name", "name@3", "name@production", "name@champion" or "name@1.4.0".
+
+        Raises InvalidArgument naming `field_name`.
+        """
         name, at, tail = text.partition("@")
         check_name(name, field_name)
         if not at:
@@ -92,20 +101,33 @@ class Ref(NamedTuple):
 
     @classmethod
     def of(cls, name: str, tail: str, field_name: str = "version") -> Self:
-        """Read a name and what follows the @: a version number, a stage, or nothing."""
+        """Read a name and what follows the @: a version number, a stage, an alias, a label, or nothing."""
         if not tail:
             return cls(name)
         if tail.isascii() and tail.isdigit() and len(tail) <= 18 and int(tail) > 0:
             return cls(name, version=int(tail))
         if tail in _STAGES:
             return cls(name, stage=Stage(tail))
+        if ALIAS_PATTERN.fullmatch(tail):
+            return cls(name, alias=tail)
+        if _LABEL_PATTERN.fullmatch(tail):
+            return cls(name, label=tail)
         raise InvalidArgument(
-            f"{field_name}: {tail[:80]!r} is neither a version number (1, 2, 3) nor a stage ({', '.join(Stage)})"
+            f"{field_name}: {tail[:80]!r} is neither a version number (1, 2, 3), a stage ({', '.join(Stage)}), "
+            "an alias (letters, digits, '_' and '-', beginning with a letter) nor a semantic version (1.4.0)"
         )
 
     def __str__(self) -> str:
-        tail = self.version or self.stage
+        tail = self.version or self.stage or self.alias or self.label
         return f"{self.name}@{tail}" if tail else self.name
+
+
+def check_alias(alias: str) -> None:
+    """Raise InvalidArgument unless `alias` can lead to a version."""
+    if not ALIAS_PATTERN.fullmatch(alias) or alias.lower() in _STAGES:
+        raise InvalidArgument(
+            f"alias: {alias[:80]!r}; wanted 1 to 64 letters, digits, '_' or '-', beginning with a letter, and no stage"
+        )
 
 
 def check_name(name: str, field_name: str) -> None:
@@ -148,6 +170,32 @@ class Parity:
     relative: bool = False
 
 
+class Parent(NamedTuple):
+    """What a version was made from: a version of this registry, "name@3", and how, such as "fine-tuned-from"."""
+
+    model: str
+    relationship: str
+
+
+class DatasetUse(NamedTuple):
+    """A dataset that a version has seen: its version and split in the caller's terms, its size in rows; 0: not said."""
+
+    name: str
+    version: str = ""
+    split: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a version comes from; `run` and `experiment` are ids in the caller's terms."""
+
+    parents: tuple[Parent, ...] = ()
+    datasets: tuple[DatasetUse, ...] = ()
+    run: str = ""
+    experiment: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What an ONNX file takes and gives."""
@@ -176,6 +224,9 @@ class Draft:
     vector: Sequence[float] | None = None
     missing_allowed: bool = False
     request_id: str = ""
+    label: str = ""  # a semantic version
+    bump: str = ""  # or which number of the name's highest label is to grow: major, minor, patch
+    lineage: Lineage = Lineage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +256,9 @@ class Version:
     vector_source: str
     created: datetime
     updated: datetime
+    label: str = ""
+    aliases: tuple[str, ...] = ()
+    lineage: Lineage = Lineage()
 
     @property
     def ref(self) -> Ref:

@@ -1,10 +1,10 @@
 """A registry in a bucket of an S3-compatible store.
 
-Everything rests on conditional writes (`If-None-Match: *` and `If-Match`), which Amazon S3 has since 2024, and on a read
-seeing every write that was answered before it. LanceDB commits a table by one such write. Here, a number of a version
-is claimed by another, for good, so that no two writers ever give the same one; and a lease in an object lets one writer
-write at a time. Credentials, region and endpoint are those of the environment (AWS_ACCESS_KEY_ID, AWS_REGION,
-AWS_ENDPOINT, AWS_ALLOW_HTTP ...), which LanceDB reads as well.
+Everything rests on conditional writes (`If-None-Match: *` and `If-Match`), which Amazon S3 has since 2024, and on a
+read seeing every write that was answered before it. LanceDB commits a table by one such write. Here, a number of a
+version is claimed by another, for good, so that no two writers ever give the same one; and a lease in an object lets
+one writer write at a time. Credentials, region and endpoint are those of the environment (AWS_ACCESS_KEY_ID,
+AWS_REGION, AWS_ENDPOINT, AWS_ALLOW_HTTP ...), which LanceDB reads as well.
 """
 
 from collections.abc import Callable, Iterator

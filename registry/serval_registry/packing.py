@@ -27,6 +27,7 @@ PACKED = (
     "parity",
     "libraries",
     "vector_source",
+    "label",
 )
 _NULLABLE = frozenset({"sample_sha256", "parity"})
 

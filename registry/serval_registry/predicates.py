@@ -11,10 +11,10 @@ from lancedb import col, lit
 from serval_registry.filters import (
     SEPARATOR,
     Where,
-    all_of,
     both,
     check_tags,
     either,
+    maybe_all_of,
     negation,
     staged,
     tag_is,
@@ -58,8 +58,7 @@ class Conditions(NamedTuple):
     def where(self) -> Where | None:
         """Return the condition on rows, None for none."""
         node = None if self.node is None else compiled(self.node)
-        given = [condition for condition in (staged(self.stages), tagged(self.tags), node) if condition is not None]
-        return all_of(*given) if given else None
+        return maybe_all_of(staged(self.stages), tagged(self.tags), node)
 
     def pass_for(self, version: Version) -> bool:
         """Tell whether a version is such."""

@@ -1,7 +1,7 @@
 """Opening tables after a power cut.
 
-What was acknowledged is on disk, with all that it stands on. A later commit, of which nobody had been told, may be there
-in part: a manifest or a file of it is empty, and LanceDB, which opens the newest manifest, opens nothing. Such
+What was acknowledged is on disk, with all that it stands on. A later commit, of which nobody had been told, may be
+there in part: a manifest or a file of it is empty, and LanceDB, which opens the newest manifest, opens nothing. Such
 manifests are moved aside. The kernel writes everything back within about half a minute, so none that is much older
 than the newest can be torn by a power cut: a table whose older commits cannot be read is damaged, and is left as it is.
 """

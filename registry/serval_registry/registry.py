@@ -4,7 +4,7 @@ Any number of threads and processes may have one directory open. Open it after a
 does not survive a fork.
 
     DATA/artifacts/ab/cdef...   ONNX files and samples by their SHA-256
-    DATA/tables/*.lance         versions, baselines
+    DATA/tables/*.lance         versions, baselines, journal
     DATA/*.lock                 the writers' queue and lock, the housekeepers' lock
 
 DATA is a folder, or s3://bucket/prefix. `docs/registry.md` has what is promised, and what each promise rests on.
@@ -20,14 +20,23 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from serval_registry import filters, listing, stages
+from serval_registry import filters, listing
 from serval_registry.artifacts import digest
 from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
-from serval_registry.filters import Where
+from serval_registry.finding import Finder
+from serval_registry.history import History
 from serval_registry.housekeeping import Housekeeper, Retention, Status
+from serval_registry.lifecycle import audit, lineage, names
+from serval_registry.lifecycle.audit import Proof
+from serval_registry.lifecycle.desk import Desk
+from serval_registry.lifecycle.drifts import Drifts
+from serval_registry.lifecycle.edits import Edits
+from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
+from serval_registry.lifecycle.governance import Governance
+from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.lookups import Lookups, Summary
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.predicates import Conditions
@@ -42,8 +51,8 @@ from serval_registry.search import (
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
-from serval_registry.tables import Database, Row, RowList, digest_is
-from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
+from serval_registry.tables import Database, Row, digest_is
+from serval_registry.versions import VersionList, check_draft, from_row, to_row
 
 RETENTION = Retention()
 
@@ -57,12 +66,21 @@ class Registry:
         self._artifacts = storage.artifacts
         with storage.writers.held():
             self.database = Database(storage)
+            self.journal = Journal(self.database.journal, self.database.versions)
+            self.journal.open()
+            storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
+        self._finder = Finder(self._versions)
+        self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold)
         self._lookups = Lookups(self._versions)
         self._pages = listing.Pages(self._versions)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
+        desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
+        self.governance = Governance(desk)
+        self.edits = Edits(desk)
+        self.drifts = Drifts(desk)
 
     @classmethod
     def open(
@@ -102,6 +120,7 @@ class Registry:
         *,
         baseline: tuple[bytes, int] | None,
         sample: bytes | None,
+        actor: Actor = ANONYMOUS,
     ) -> Version:
         """Store a new version under the next number of its name; `baseline` is the content and its number of rows.
 
@@ -110,6 +129,7 @@ class Registry:
         done. Whether the artifact is a sound model is `onnx_check`'s question.
         """
         check_draft(draft)
+        origin = lineage.pinned(draft.lineage, lambda parent: self._finder.find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
         content, rows = baseline or (None, 0)
@@ -122,52 +142,55 @@ class Registry:
             "baseline_rows": rows,
             "vector_source": USER_VECTOR if given else DEFAULT_VECTOR,
             "vector": vector,
+            **lineage.columns(origin),
         }
-        with self._writing() as (revision, moment):
+        with self._writing() as change:
             earlier = self._registered(draft, row["artifact_sha256"])
             if earlier is not None:
                 return earlier
             self._keep(artifact, sample)
             row |= {
                 "version": self._next_number(draft.name),
-                "revision": revision,
-                "created": moment,
-                "updated": moment,
+                "label": names.choose_label(self._versions, draft),
+                "revision": change.revision,
+                "created": change.moment,
+                "updated": change.moment,
             }
+            said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
+            change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
 
-    def set_stage(self, name: str, version: int, stage: Stage) -> StageChange:
-        """Move a version. Moving one to production archives, in the same commit, the one that was there."""
-        with self._writing() as (revision, moment):
-            found = self._find(Ref(name, version=version))
-            if found.stage is stage:
-                return StageChange(found, 0)
-            archived = stages.move(self._versions, found, stage, revision=revision, moment=moment)
-            return StageChange(self._find(found.ref), archived)
+    def set_stage(self, name: str, version: int, stage: Stage, actor: Actor = ANONYMOUS) -> StageChange:
+        """Move a version; see Governance.move."""
+        return self.governance.move(name, version, stage, actor)
 
-    def delete(self, name: str, version: int) -> None:
-        """Remove a version; its number stays taken. FailedPrecondition for one in production.
+    def delete(self, name: str, version: int, actor: Actor = ANONYMOUS) -> None:
+        """Remove a version; its number and label stay taken. FailedPrecondition for one in production.
 
         Housekeeping removes its artifact after a while, unless other versions share it.
         """
-        with self._writing() as (revision, moment):
-            found = self._find(Ref(name, version=version))
+        with self._writing() as change:
+            found = self._finder.find(Ref(name, version=version))
             if found.stage is Stage.PRODUCTION:
                 raise FailedPrecondition(
                     f"{found.ref} is in production and cannot be deleted; move it to another stage, or promote another "
                     "version, first"
                 )
-            values: Row = {"deleted": True, "revision": revision, "updated": moment}
+            change.announce(actor, Action.DELETE, found.ref, {"stage": str(found.stage), "aliases": [*found.aliases]})
+            values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
 
-    def set_baseline(self, name: str, version: int, blob: bytes, rows: int) -> None:
+    def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
         sha256 = self._keep_baseline(blob)
-        with self._writing() as (revision, moment):
-            self._find(Ref(name, version=version))
-            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows, "revision": revision, "updated": moment}
-            self._versions.update(filters.exactly(name, version), values)
+        with self._writing() as change:
+            found = self._finder.find(Ref(name, version=version))
+            change.announce(actor, Action.BASELINE, found.ref, {"sha256": sha256, "rows": rows})
+            values: Row = {"baseline_sha256": sha256, "baseline_rows": rows}
+            self._versions.update(
+                filters.exactly(name, version), values | {"revision": change.revision, "updated": change.moment}
+            )
 
     # Reading
 
@@ -177,7 +200,7 @@ class Registry:
         A bare name is the version in production where there is one, else the newest.
         """
         self._check_process()
-        return self._lookups.version(ref, lambda: self._find(ref))
+        return self._lookups.version(ref, lambda: self._finder.find(ref))
 
     def versions(self, name: str) -> VersionList:
         """Return every version of a name, newest first; NotFound for a name that has none."""
@@ -185,13 +208,13 @@ class Registry:
         where = filters.all_of(filters.named(name), filters.alive())
         rows = self._versions.select(where, self._versions.columns, order={"version": False})
         if not rows:
-            raise self._not_found(Ref(name))
+            raise self._finder.not_found(Ref(name))
         return [from_row(row) for row in rows]
 
-    def history(self, name: str, limit: int) -> Sequence[Summary]:
+    def newest(self, name: str, limit: int) -> Sequence[Summary]:
         """Return the newest versions of a name in short, newest first, at most `limit`; none for an unknown name."""
         self._check_process()
-        return self._lookups.history(name)[:limit]
+        return self._lookups.newest(name)[:limit]
 
     def list(
         self,
@@ -207,8 +230,8 @@ class Registry:
         """Return a page of versions in the order of name and version, and the next page's token, empty after the last.
 
         Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
-        `grammar` holds; with `latest_only` the newest of each
-        name that passes. `page_size` is 1 to 1000, 0 means 100. A name that does not exist gives an empty page.
+        `grammar` holds; with `latest_only` the newest of each name that passes. `page_size` is 1 to 1000, 0 means 100.
+        A name that does not exist gives an empty page.
         """
         self._check_process()
         return self._pages.page(
@@ -224,7 +247,7 @@ class Registry:
         self._check_process()
         vector = self._versions.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
         if vector is None:
-            raise self._not_found(Ref(name, version=version))
+            raise self._finder.not_found(Ref(name, version=version))
         return vector
 
     def artifact(self, version: Version) -> bytes:
@@ -234,14 +257,14 @@ class Registry:
     def sample(self, version: Version) -> bytes | None:
         """Return the kept sample, or None; DataLoss when it is missing or altered."""
         self._check_process()
-        sha256 = self._row(version.ref, ["sample_sha256"])["sample_sha256"]
+        sha256 = self._finder.row(version.ref, ["sample_sha256"])["sample_sha256"]
         return None if sha256 is None else self._artifacts.get(sha256, f"sample of {version.ref}")
 
     def baseline(self, name: str, version: int) -> bytes | None:
         """Return the content of a version's baseline, or None; DataLoss when it is missing or altered."""
         self._check_process()
         ref = Ref(name, version=version)
-        sha256 = self._row(ref, ["baseline_sha256"])["baseline_sha256"]
+        sha256 = self._finder.row(ref, ["baseline_sha256"])["baseline_sha256"]
         if sha256 is None:
             return None
         found = self._baselines.select(digest_is(sha256), ["content"], limit=1)
@@ -250,7 +273,8 @@ class Registry:
         return bytes(found[0]["content"])
 
     def changes(self, since: Cursor | None) -> Changes:
-        """Return the names of which a version was registered, moved, deleted or given a baseline since a cursor.
+        """Return the names of which a version was registered, moved, edited, deleted or given a baseline since a
+        cursor.
 
         None asks for the cursor of now, and no names. While nothing changes this costs a fraction of a millisecond.
         """
@@ -269,14 +293,19 @@ class Registry:
         """Return the `k` versions whose vectors have the largest cosine with the query's, most similar first.
 
         Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
-        `grammar` holds. The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
-        compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
-        space of their own. What words find is ranked by the words themselves, whose cosine that of the vectors
-        estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
-        chooses candidates, which are ranked by their full vectors.
+        `grammar` holds. The query is a vector [128], words, or a version to find others like (which is itself left
+        out). Words are compared with computed vectors only, a version with vectors of its own source: a caller's
+        vectors live in a space of their own. What words find is ranked by the words themselves, whose cosine that of
+        the vectors estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what
+        it covers chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
         return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
+
+    def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
+        """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
+        self._check_process()
+        return audit.verify(self.journal, self._versions, known or {})
 
     # Housekeeping, which otherwise goes on by itself
 
@@ -306,12 +335,12 @@ class Registry:
         return self._housekeeper.status()
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[int, datetime]]:
+    def _writing(self) -> Iterator[Change]:
         """Hold the writer's lock, give the revision and time of what is written, and flush it once the lock is free."""
         self._check_process()
-        with self._versions.settled(), self.storage.writers.held():
-            # Above every revision given before, as each write made a commit; whoever sees one has seen all before.
-            yield self._versions.commit() + 1, datetime.now(UTC)
+        # One flush for both tables
+        with self._versions.settled(), self.storage.writers.held(), self.journal.change() as change:
+            yield change
         self._housekeeper.wrote()
 
     def _check_process(self) -> None:
@@ -352,33 +381,11 @@ class Registry:
             number += 1
         return number
 
-    def _find(self, ref: Ref) -> Version:
-        return from_row(self._row(ref, self._versions.columns))
-
-    def _row(self, ref: Ref, columns: Collection[str]) -> Row:
-        alive = filters.all_of(filters.named(ref.name), filters.alive())
-        if ref.version is not None:
-            found = self._versions.select(alive & filters.exactly(ref.name, ref.version), [*columns], limit=1)
-        else:
-            staged = filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION]))
-            found = self._newest(staged, columns)
-            if not found and ref.stage is None:
-                found = self._newest(alive, columns)
-        if not found:
-            raise self._not_found(ref)
-        return found[0]
-
-    def _newest(self, where: Where, columns: Collection[str]) -> RowList:
-        return self._versions.select(where, [*columns], order={"version": False}, limit=1)
-
-    def _not_found(self, ref: Ref) -> Exception:
-        return not_found(ref, self._versions.select(filters.named(ref.name), ["version", "deleted"]))
-
     def _wanted(self, query: Ref | str | Sequence[float] | npt.NDArray[np.generic]) -> Wanted:
         if isinstance(query, str):
             return Wanted(embed_text(query), source=DEFAULT_VECTOR, words=describe_text(query))
         if not isinstance(query, Ref):
             return Wanted(check_vector(query))
-        example = self._find(query)
+        example = self._finder.find(query)
         vector = self.vector(example.name, example.version)
         return Wanted(vector, source=example.vector_source, without=example.ref)

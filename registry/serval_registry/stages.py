@@ -1,6 +1,7 @@
-"""Moving a version between stages. Every move is allowed; at most one version of a name is in production.
+"""Moving a version between stages; at most one version of a name is in production.
 
-A promotion writes two rows, and both in one commit: no reader ever sees no version in production, or two.
+Which moves are legal stands in `lifecycle.transitions`. A promotion writes two rows, and both in one commit: no reader
+ever sees no version in production, or two.
 """
 
 from datetime import datetime
@@ -18,26 +19,25 @@ class StageChange(NamedTuple):
     archived_version: int
 
 
-def move(table: Table, version: Version, stage: Stage, *, revision: int, moment: datetime) -> int:
-    """Write the move and return the number of the version that it archived, 0 for none. The writer's lock is held."""
-    displaced = _in_production(table, version.name) if stage is Stage.PRODUCTION else 0
+def move(table: Table, version: Version, stage: Stage, archived: int, *, revision: int, moment: datetime) -> None:
+    """Write the move, and with it that of the version `archived` out of production, 0 for none. The lock is held."""
     values = {"stage": str(stage), "revision": revision, "updated": moment}
-    if not displaced:
+    if not archived:
         table.update(exactly(version.name, version.version), values)
-        return 0
+        return
     # LanceDB's UPDATE knows no CASE: the comparison, false or true, picks the first or the second word.
     which = f"cast(version = {version.version:d} as bigint) + 1"
     table.update_sql(
-        exactly(version.name, version.version, displaced),
+        exactly(version.name, version.version, archived),
         {
             "stage": f"split_part('{Stage.ARCHIVED},{Stage.PRODUCTION}', ',', {which})",
             "revision": f"{revision:d}",
             "updated": sql_time(moment),
         },
     )
-    return displaced
 
 
-def _in_production(table: Table, name: str) -> int:
+def displaced(table: Table, name: str) -> int:
+    """Return the version that one entering production archives, 0 for none."""
     found = table.select(all_of(named(name), alive(), staged([Stage.PRODUCTION])), ["version"], limit=1)
     return int(found[0]["version"]) if found else 0

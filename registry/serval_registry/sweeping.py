@@ -7,6 +7,7 @@ which it is then removed, and a registration looks under that lock whether what 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -24,6 +25,9 @@ YOUNG = timedelta(seconds=60)
 
 # Removed under one hold of the writer's lock.
 _BATCH = 200
+
+# Looked at together.
+_PART = 65_536
 
 Item = TypeVar("Item")
 
@@ -51,13 +55,15 @@ def referring(before: datetime) -> Expr:
 
 
 def _unreferenced_files(storage: Storage, database: Database, before: datetime) -> list[Stored]:
-    old = [stored for stored in storage.artifacts.stored() if stored.put < before]
-    if not old:
-        return []
     table = database.versions.values(referring(before), ["artifact_sha256", "sample_sha256"])
     used = pa.chunked_array([*table["artifact_sha256"].chunks, *table["sample_sha256"].chunks], pa.string())
-    unused = pc.invert(pc.is_in(pa.array([stored.sha256 for stored in old], pa.string()), value_set=used)).to_pylist()
-    return [stored for stored, is_unused in zip(old, unused, strict=True) if is_unused]
+    old = (stored for stored in storage.artifacts.stored() if stored.put < before)
+    unused: list[Stored] = []
+    # In parts, for there may be millions of them.
+    while part := list(islice(old, _PART)):
+        is_used = pc.is_in(pa.array([stored.sha256 for stored in part], pa.string()), value_set=used)
+        unused += (stored for stored, used_still in zip(part, is_used.to_pylist(), strict=True) if not used_still)
+    return unused
 
 
 def _unreferenced_baselines(database: Database, before: datetime) -> list[str]:
@@ -66,9 +72,7 @@ def _unreferenced_baselines(database: Database, before: datetime) -> list[str]:
     return sorted(set(old.filter(pc.invert(pc.is_in(old, value_set=used))).to_pylist()))
 
 
-def _remove_files(
-    storage: Storage, database: Database, batch: Sequence[Stored], before: datetime
-) -> list[Stored]:
+def _remove_files(storage: Storage, database: Database, batch: Sequence[Stored], before: datetime) -> list[Stored]:
     names = [stored.sha256 for stored in batch]
     with storage.writers.held():
         concerned = col("artifact_sha256").isin(names) | col("sample_sha256").isin(names)

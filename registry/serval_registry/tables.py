@@ -1,8 +1,9 @@
-"""The two LanceDB tables of a registry, and the only place that speaks to LanceDB.
+"""The LanceDB tables of a registry, and the only place that speaks to LanceDB.
 
 `versions` has one row a version; deleted ones stay as rows, so that their numbers are never given again. `baselines`
 has one row a baseline, named by the SHA-256 of its content, never changed and referred to by rows of `versions`: so a
-version's baseline changes in the one commit of its row. The schema's number is stored with each table.
+version's baseline changes in the one commit of its row. `journal` has one row an entry, never changed. `reports` is the
+history of drift, one row a closed window. The schema's number is stored with each table.
 
 Reads see what other processes have committed. LanceDB survives a killed process but flushes nothing to disk; `settled`
 does.
@@ -27,8 +28,9 @@ from serval_registry.embedding import DIMENSION, Vector
 from serval_registry.errors import Unavailable
 from serval_registry.filters import Where
 from serval_registry.metrics import INDEXED_METRICS, metric_column
-from serval_registry.migrations import SCHEMA, SCHEMA_KEY, migrate
+from serval_registry.migrations import migrate
 from serval_registry.packing import PACKED, packed, unpacked
+from serval_registry.schemas import BASELINES, JOURNAL, REPORTS, VERSIONS
 from serval_registry.storage import Storage
 
 _INDEX = "vector_idx"
@@ -54,67 +56,13 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "tag_list": LabelList,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
-_UNREAD = frozenset({"vector", "tag_list", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)})
+_UNREAD = frozenset(
+    {"vector", "tag_list", "parents", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)}
+)
 
 Row = dict[str, Any]
 RowList = list[Row]
 Vectors = npt.NDArray[np.float32]
-
-
-def _column(name: str, datatype: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
-    return pa.field(name, datatype, nullable=nullable, metadata={b"meaning": meaning.encode()})
-
-
-_TIME = pa.timestamp("us", tz="UTC")
-
-VERSIONS = pa.schema(
-    [
-        _column("name", pa.string(), "the model's name"),
-        _column("version", pa.int64(), "1, 2, 3 per name; name and version are the key"),
-        _column("revision", pa.int64(), "grows with every write to the table: what has changed since"),
-        _column("stage", pa.string(), "none, staging, production, archived; production at most once a name"),
-        _column("deleted", pa.bool_(), "a tombstone: the number is taken, the version is gone"),
-        _column("tags", pa.string(), "key=value, each between two characters 1F"),
-        _column("tag_list", pa.list_(pa.string()), "the same, each key=value: what filters look at", nullable=True),
-        _column("created", _TIME, "when it was registered"),
-        _column("updated", _TIME, "when its stage, baseline or deletion last changed"),
-        _column("description", pa.string(), "words"),
-        _column("algorithm", pa.string(), "such as RandomForestClassifier"),
-        _column("framework", pa.string(), "such as scikit-learn"),
-        _column("dataset", pa.string(), "a reference in the caller's own terms"),
-        _column("missing_allowed", pa.bool_(), "whether NaN may be sent in numeric features"),
-        _column("artifact_sha256", pa.string(), "the ONNX file"),
-        _column("artifact_bytes", pa.int64(), "its size"),
-        _column("sample_sha256", pa.string(), "the kept sample, an Arrow IPC stream; null: none", nullable=True),
-        _column("baseline_sha256", pa.string(), "the row of baselines; null: none", nullable=True),
-        _column("baseline_rows", pa.int64(), "rows the baseline was computed from; 0: none"),
-        _column("metrics", pa.string(), "JSON object: numbers by name"),
-        *(
-            _column(metric_column(name), pa.float64(), f"the metric {name}; null: not among them", nullable=True)
-            for name in INDEXED_METRICS
-        ),
-        _column("hyperparameters", pa.string(), "JSON object: JSON texts by name"),
-        _column("signature", pa.string(), "JSON object: inputs, outputs, opsets"),
-        _column("features", pa.string(), "JSON array of [name, kind, input, column]"),
-        _column("classes", pa.string(), "JSON array of labels"),
-        _column("parity", pa.string(), "JSON object; null: no comparison was sent", nullable=True),
-        _column("libraries", pa.string(), "JSON object: library versions by name"),
-        _column("request_id", pa.string(), "the caller's own, unique in a name; null: none", nullable=True),
-        _column("vector_source", pa.string(), "default (computed) or user"),
-        _column("record", pa.string(), "what of this never changes, once more: what is read", nullable=True),
-        _column("vector", pa.list_(pa.float32(), DIMENSION), "of length 1"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
-
-BASELINES = pa.schema(
-    [
-        _column("sha256", pa.string(), "of the content; the key"),
-        _column("created", _TIME, "when it was stored"),
-        _column("content", pa.binary(), "the baseline, serialised"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
 
 
 class Database:
@@ -128,12 +76,14 @@ class Database:
             known = set(self._connection.list_tables(limit=100).tables)
         self.versions = self._open("versions", VERSIONS, known)
         self.baselines = self._open("baselines", BASELINES, known)
+        self.journal = self._open("journal", JOURNAL, known)
+        self.reports = self._open("reports", REPORTS, known)
         storage.flush()
 
     @property
     def tables(self) -> "tuple[Table, ...]":
         """Every table, for those who look after them."""
-        return (self.versions, self.baselines)
+        return (self.versions, self.baselines, self.journal, self.reports)
 
     def _is_readable(self, name: str) -> bool:
         """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
@@ -268,12 +218,12 @@ class Table:
             return None
         return np.asarray(found["vector"].combine_chunks().flatten(), dtype=np.float32)
 
-    def add(self, row: Row) -> None:
-        """Append one row, in one commit."""
+    def add(self, *rows: Row) -> None:
+        """Append rows, in one commit."""
         self._storage.check_writer()
         with _storage():
-            whole = row | {"record": packed(row)} if "record" in self._schema.names else row
-            self._table.add(pa.Table.from_pylist([whole], schema=self._schema))
+            whole = [row | {"record": packed(row)} for row in rows] if "record" in self._schema.names else [*rows]
+            self._table.add(pa.Table.from_pylist(whole, schema=self._schema))
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from serval_registry.errors import InvalidArgument, NotFound
-from serval_registry.filters import check_tags, read_tag_line, tag_columns
+from serval_registry.filters import check_tags, read_line, read_tag_line, tag_columns
+from serval_registry.lifecycle import lineage, names
 from serval_registry.metrics import metric_columns
 from serval_registry.model import (
     DataType,
@@ -53,6 +54,8 @@ def check_draft(draft: Draft) -> None:
     for name, value in draft.metrics.items():
         if not math.isfinite(value):
             raise InvalidArgument(f"metrics: {name[:80]!r} is {value}; wanted a finite number")
+    lineage.check(draft.lineage)
+    names.check_label(draft)
 
 
 def to_row(draft: Draft, signature: Signature) -> Row:
@@ -62,6 +65,9 @@ def to_row(draft: Draft, signature: Signature) -> Row:
         "stage": str(Stage.NONE),
         "deleted": False,
         **tag_columns(draft.tags),
+        "label": draft.label,
+        "aliases": "",
+        **lineage.columns(draft.lineage),
         "description": draft.description,
         "algorithm": draft.algorithm,
         "framework": draft.framework,
@@ -105,6 +111,9 @@ def from_row(row: Row) -> Version:
         vector_source=row["vector_source"],
         created=row["created"],
         updated=row["updated"],
+        label=row["label"],
+        aliases=tuple(read_line(row["aliases"])),
+        lineage=lineage.read(row["lineage"]),
     )
 
 
@@ -118,6 +127,10 @@ def not_found(ref: Ref, rows: Iterable[Row]) -> NotFound:
         return NotFound(f"model {ref.name!r} has no versions left: all {len(known)} were deleted")
     if ref.stage is not None:
         asked = f"has no version in stage {ref.stage}"
+    elif ref.alias is not None:
+        asked = f"has no alias {ref.alias!r} (and stages are {', '.join(Stage)})"
+    elif ref.label is not None:
+        asked = f"has no version labelled {ref.label}"
     elif known.get(ref.version or 0):
         asked = f"has no version {ref.version} any more: it was deleted"
     else:

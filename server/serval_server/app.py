@@ -1,12 +1,15 @@
 """The only place that knows every room: it builds them, wires them together, and runs them until told to stop."""
 
 import gc
+import hashlib
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from serval_protos import services as contract
 from serval_protos.inference import open_inference_pb2_grpc
-from serval_protos.v1 import drift_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
+from serval_protos.v1 import drift_pb2_grpc, lifecycle_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
+from serval_registry.errors import InvalidArgument
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 
@@ -23,7 +27,9 @@ from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.router import Router, every_version
+from serval_server.monitor.monitor import Monitor
 from serval_server.services.drift import DriftServicer
+from serval_server.services.lifecycle import LifecycleServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
 from serval_server.services.registry import RegistryServicer
@@ -31,6 +37,7 @@ from serval_server.transport.grpcio.server import GrpcioTransport
 from serval_server.transport.threads import give_streams_their_own_threads
 
 if TYPE_CHECKING:
+    from serval_server.monitor.metrics import Metrics
     from serval_server.transport.vectorized.transport import VectorizedTransport
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +55,14 @@ class App:
         self._options = options
         self.registry = _open_registry(options)
         availability = Availability(self.registry.storage)
-        self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes)
+        self.monitor = (
+            Monitor(self.registry, _monitor_folder(options.data), options.monitor_seconds, options.report_seconds)
+            if options.monitor
+            else None
+        )
+        self._metrics = self._new_metrics(options, shared=share_port)
+        on_load = self.monitor.watch if self.monitor is not None else lambda _: None
+        self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes, on_load)
         self.router = Router(self.registry, self.catalogue, availability)
         self._health = health.HealthServicer()
         self._open_inference = OpenInferenceServicer(self.router, self.catalogue, self.registry, availability)
@@ -60,6 +74,10 @@ class App:
         """Bind, load what is to be warm, and then answer."""
         self.port = self._transport.listen()
         self.router.start()
+        if self.monitor is not None:
+            self.monitor.start()
+        if self._metrics is not None:
+            self._metrics.start()
         self.router.warm(self._refs_to_warm())
         self._open_inference.ready = True
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -78,6 +96,10 @@ class App:
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         time.sleep(self._options.drain_seconds)
         self._transport.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
         self.router.stop()
         self.registry.close()
 
@@ -91,17 +113,30 @@ class App:
         transport.add_methods(self.router)
         return transport
 
+    def _new_metrics(self, options: Options, *, shared: bool) -> "Metrics | None":
+        if options.metrics is None:
+            return None
+        if self.monitor is None:
+            raise InvalidArgument("--metrics: tells what monitoring has seen; it does not go with --no-monitor")
+        from serval_server.monitor.metrics import Address, Metrics
+
+        return Metrics(Address.parse(options.metrics), self.registry, self.monitor, shared=shared)
+
     def _register_services(self) -> None:
         server = self._transport.server
         prediction = PredictionServicer(self.router)
         registry = RegistryServicer(self.registry, self.router, self._options)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
-        drift_pb2_grpc.add_DriftServiceServicer_to_server(DriftServicer(self.registry), server)
+        lifecycle = LifecycleServicer(self.registry, self.router)
+        lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server(lifecycle, server)
+        drift = DriftServicer(self.registry, self.monitor)
+        drift_pb2_grpc.add_DriftServiceServicer_to_server(drift, server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         streaming = (
             (prediction, contract.PREDICTION),
             (registry, contract.REGISTRY),
+            (drift, contract.DRIFT),
             (self._open_inference, contract.OPEN_INFERENCE),
         )
         for servicer, service in streaming:
@@ -154,3 +189,12 @@ def _add_reflection(server: grpc.Server) -> None:
     names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
     pool = contract.reflection_pool(health_pb2.DESCRIPTOR, reflection._reflection_pb2.DESCRIPTOR)
     reflection.enable_server_reflection(names, server, pool=pool)
+
+
+def _monitor_folder(data: Path | str) -> Path:
+    """Return where the workers of this machine keep what they have seen: in the registry's folder, where it has one."""
+    text = str(data)
+    if "://" not in text:
+        return Path(text) / "monitor"
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "serval" / "monitor" / hashlib.sha256(text.encode()).hexdigest()[:16]

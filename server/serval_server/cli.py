@@ -25,6 +25,8 @@ from serval_server.config import (
     DEFAULT_LISTEN,
     DEFAULT_MEMORY_BYTES,
     DEFAULT_MESSAGE_BYTES,
+    DEFAULT_MONITOR_SECONDS,
+    DEFAULT_REPORT_SECONDS,
     DEFAULT_THREADS,
     Options,
     Tls,
@@ -100,6 +102,7 @@ class _Serve:
         add("--max-message", type=_size, default=DEFAULT_MESSAGE_BYTES, metavar="SIZE", help="one request (64MiB)")
         add("--max-artifact", type=_size, default=DEFAULT_ARTIFACT_BYTES, metavar="SIZE", help="one model (512MiB)")
         add("--index-threshold", type=_positive, metavar="ROWS", help="versions from which search uses IVF_PQ")
+        _add_monitor_options(add)
         _add_connection_options(add)
         add(
             "--grace",
@@ -120,6 +123,22 @@ class _Serve:
         except ServalError as error:
             print(f"serval serve: {error}", file=sys.stderr)
             return 1
+
+
+def _add_monitor_options(add: Callable[..., object]) -> None:
+    """Add what is said of watching the rows that are predicted."""
+    add(
+        "--monitor",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="observe every row that is predicted, for `serval drift NAME --live`",
+    )
+    for name, default, text in (
+        ("--monitor-interval", DEFAULT_MONITOR_SECONDS, "write what was observed this often (%(default)s)"),
+        ("--report-interval", DEFAULT_REPORT_SECONDS, "keep a drift report of each version this often (%(default)s)"),
+    ):
+        add(name, type=_seconds, default=default, metavar="SECONDS", help=text)
+    add("--metrics", metavar="HOST:PORT", help="answer Prometheus there, at /metrics")
 
 
 def _add_connection_options(add: Callable[..., object]) -> None:
@@ -181,6 +200,10 @@ def _options(args: argparse.Namespace) -> Options:
         max_connection_age_seconds=args.max_connection_age,
         max_connection_age_grace_seconds=args.max_connection_age_grace,
         grace_seconds=args.grace,
+        monitor=args.monitor,
+        monitor_seconds=args.monitor_interval,
+        report_seconds=args.report_interval,
+        metrics=args.metrics,
         tls=_tls(args),
     )
 
@@ -201,6 +224,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
 
 
 def _size(text: str) -> int:

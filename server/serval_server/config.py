@@ -33,6 +33,12 @@ DEFAULT_GRACE_SECONDS = 10.0
 # More rows in a run of ONNX Runtime gain nothing, and the first of them would wait for the last.
 DEFAULT_BATCH_ROWS = 8192
 
+# What a killed process may lose of what it has seen of its rows.
+DEFAULT_MONITOR_SECONDS = 5.0
+
+# One report an hour and version is kept as history.
+DEFAULT_REPORT_SECONDS = 3600.0
+
 # As grpc has them.
 DEFAULT_KEEPALIVE_SECONDS = 7200.0
 DEFAULT_KEEPALIVE_TIMEOUT_SECONDS = 20.0
@@ -86,6 +92,10 @@ class Options:
     max_connection_age_grace_seconds: float | None = None
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     grace_seconds: float = DEFAULT_GRACE_SECONDS
+    monitor: bool = True
+    monitor_seconds: float = DEFAULT_MONITOR_SECONDS
+    report_seconds: float = DEFAULT_REPORT_SECONDS
+    metrics: str | None = None
     tls: Tls | None = None
 
     def to_json(self) -> str:

@@ -91,6 +91,18 @@ def _bins_and_moments() -> None:
     baseline.compute(_table(), _features())
 
 
+def _sketches() -> None:
+    from serval_kernels.drift import labels, sketch
+
+    plan = sketch.new_plan([sketch.LOG_LINEAR] * 2)
+    both = sketch.new_sketch(plan), sketch.new_sketch(plan)
+    sketch.observe(np.ones((ROWS, 2), np.float32), 0, plan, both[0])
+    sketch.observe(np.ones((ROWS, 2)), 0, plan, both[1])
+    sketch.merge(*both)
+    table = labels.new_labels()
+    labels.count(np.arange(ROWS), table)
+
+
 def _drift() -> None:
     from serval_registry import baseline
 
@@ -120,6 +132,7 @@ def _client() -> None:
 SERVING: tuple[Step, ...] = (
     Step("missing values", _missing),
     Step("bins and moments", _bins_and_moments),
+    Step("sketches", _sketches),
     Step("drift", _drift),
     Step("messages", _messages),
     Step("transport", _transport),

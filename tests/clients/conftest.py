@@ -280,6 +280,48 @@ class Server(
         reply.drifted.extend(feature.feature for feature in reply.features if feature.verdict == drift_pb2.DRIFT)
         return reply
 
+    def GetDrift(self, request, context):
+        self.enter("GetDrift", request, context)
+        return self.live(request, context)
+
+    def WatchDrift(self, request, context):
+        self.enter("WatchDrift", request, context)
+        for rows in (100, 200, 300):
+            yield self.live(request.drift, context, rows)
+
+    def ListReports(self, request, context):
+        self.enter("ListReports", request, context)
+        page = int(request.page_token or 0)
+        reports = [self.live(drift_pb2.GetDriftRequest(model=request.model), context, 10 * page + i) for i in range(2)]
+        return drift_pb2.ListReportsReply(reports=reports, next_page_token="" if page == 2 else str(page + 1))
+
+    def live(self, request, context, rows=100):
+        """A window in which width moved and height has a new category."""
+        version = self.find(request.model, context)
+        report = drift_pb2.DriftReport(
+            name=version.name, version=version.version, verdict="DRIFT", drifted=["width"], alpha=0.01, tolerance=0.1
+        )
+        report.features.add(feature="height", kind="TEXT", verdict="NO_DRIFT", effect=0.05, unseen=["<b>tall</b>"])
+        report.features.add(
+            feature="width", kind="NUMERIC", verdict="DRIFT", effect=0.7, outside_range=0.71, ks=0.7,
+            reference_mean=1.0, current_mean=2.0, mean_shift=1.5,
+        )  # fmt: skip
+        reply = drift_pb2.LiveDrift(report=report, rows=rows, unobserved=7, other_rows=3)
+        reply.start.FromSeconds(1_800_000_000)
+        reply.end.FromSeconds(1_800_000_000 + 60)
+        if request.include_distributions:
+            edges = [-1.0, 0.0, 0.5, 1.0]
+            numbers = {"feature": "width", "kind": "NUMERIC", "edges": edges, "minimum": -2.0, "maximum": 3.0}
+            texts = {"feature": "height", "kind": "TEXT"}
+            reply.reference.add(rows=10, counts=[1, 2, 4, 2, 1], **numbers)
+            reply.reference.add(rows=10, categories=["short"], category_counts=[10], **texts)
+            reply.current.add(rows=10, counts=[0, 0, 0, 0, 10], **numbers)
+            reply.current.add(rows=10, categories=["short", "<b>tall</b>"], category_counts=[9, 1], **texts)
+            reply.outputs.add(feature="score", kind="NUMERIC", rows=10, edges=[0.5], counts=[5, 5], maximum=1.0)
+            reply.outputs.add(feature="label", kind="TEXT", rows=10, categories=["yes"], category_counts=[10])
+            reply.outputs.add(feature="silent", kind="NUMERIC", rows=0, edges=[0.5], counts=[0, 0])
+        return reply
+
     def Check(self, request, _context):
         self.seen.setdefault("Check", []).append(request)
         return bytes([0x08, self.serving])

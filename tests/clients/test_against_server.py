@@ -111,6 +111,19 @@ def test_drift_is_seen_and_not_invented(client, wine):
 
 
 @pytest.mark.usefixtures("registered")
+def test_the_quality_of_rows_is_told(client, wine):
+    _, train, _ = wine
+    good = client.check_quality("wine", train)
+    assert (good.ref, good.rows, len(good.columns)) == ("wine@1", len(train), train.shape[1])
+    assert good.columns[0].mean == pytest.approx(train.iloc[:, 0].mean())
+    report = client.check_quality("wine", train.assign(alcohol=np.nan), train)
+    issues = {(issue.check, issue.column): issue for issue in report.issues}
+    assert issues["missing", "alcohol"].count == len(train)
+    assert {part.name for part in report.parts} >= {"completeness", "separation"}
+    assert report.columns[list(train).index("alcohol")].mean is None
+
+
+@pytest.mark.usefixtures("registered")
 def test_download_is_a_model_that_runs(client, wine, tmp_path):
     client.download("wine", tmp_path / "wine.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "wine.onnx")
@@ -123,7 +136,7 @@ def test_the_life_of_a_version(client, registered, address):
     assert client.predict("wine@production", np.zeros((1, 13))).version == second.version
     with pytest.raises(errors.FailedPrecondition):
         client.delete(second.ref)
-    client.set_stage(second.ref, Stage.NONE)
+    client.set_stage(second.ref, Stage.ARCHIVED)
     assert client.delete(second.ref) == second.ref
     with pytest.raises(errors.NotFound):
         client.predict(second.ref, np.zeros((1, 13)))
@@ -175,5 +188,17 @@ def test_the_command_line_from_a_pickle_to_drift(address, tmp_path, monkeypatch,
     assert code == 3, out + err
     assert "DRIFT in colour" in out
     assert "green" in out
+    code, out, err = serval("predict", "buys", "--data", "green.csv")
+    assert code == 0, err
+    code, out, err = serval("drift", "buys", "--window", "400 rows", "--html", "live.html", "--format", "json")
+    assert code == 3, out + err
+    live = json.loads(out)
+    assert (live["rows"], live["report"]["drifted"]) == (600, ["colour"])
+    assert live["report"]["features"][1]["unseen"] + live["report"]["features"][0]["unseen"] == ["green"]
+    assert "green" in (tmp_path / "live.html").read_text()
+    code, out, err = serval("quality", "buys", "--data", "green.csv", "--reference", "rows.csv")
+    assert code == 3, out + err
+    assert "unseen_category" in out
+    assert serval("quality", "buys", "--data", "rows.csv", "--label", "answer", "--least", "0.8")[0] == 0
     assert "buys@1" in serval("models")[1]
     assert "buys@1" in serval("search", "buys")[1]

@@ -12,7 +12,8 @@ def run(coroutine):
 
 
 def public(kind):
-    return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
+    members = {name: getattr(kind, name) for name in dir(kind)}
+    return {name: member for name, member in members.items() if not name.startswith("_") and callable(member)}
 
 
 def test_both_clients_offer_the_same():
@@ -86,6 +87,9 @@ def test_the_registry_and_drift(target, tmp_path):
             assert (await client.drift("m@1", np.full((20, 2), 50.0))).verdict is Verdict.DRIFT
             assert (await client.set_baseline("m@2", np.zeros((3, 2)))).rows == 3
             assert (await client.baseline("m@2")).rows == 3
+            assert (await client.live_drift("m@1", "1h")).rows == 100
+            assert [live.rows async for live in client.watch_drift("m@1")] == [100, 200, 300]
+            assert [live.rows async for live in client.drift_reports("m@1")] == [0, 1, 10, 11, 20, 21]
             assert await client.delete("m@2") == "m@2"
             assert await client.health() == "SERVING"
             with pytest.raises(errors.NotFound):

@@ -143,13 +143,46 @@ def test_drift_says_it_by_its_exit_code(serval, rows, tmp_path):
     code, out, _ = serval("drift", "area", "--data", far, "--reference", rows)
     assert code == 3
     assert out.startswith("DRIFT in width: area@1, 20 rows against 30 of the reference\n")
-    assert out.splitlines()[3].split()[:3] == ["width", "drift", "0.900"]
+    assert out.splitlines()[3].split()[:4] == ["width", "drift", "-", "0.900"]
     few = tmp_path / "few.csv"
     few.write_text("width,height\n1,2\n")
     assert serval("drift", "area", "--data", few)[0] == 4
     code, out, _ = serval("drift", "area", "--data", far, "--json")
     assert code == 3
     assert json.loads(out)["features"][0]["psi"] is None
+
+
+@pytest.mark.usefixtures("registered_by_hand")
+def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path):
+    code, out, _ = serval("drift", "area", "--live", "--window", "5000 rows", "--alpha", "0.05")
+    assert code == 3
+    assert out.splitlines()[:4] == [
+        "window 2027-01-15 08:00:00 to 08:01:00 UTC: 100 rows",
+        "not looked at, as the observer could not keep up: 7 rows",
+        "left out, as they came before this baseline was set: 3 rows",
+        "DRIFT in width: area@1, 0 rows against 0 of the reference",
+    ]
+    asked = servicer.seen["GetDrift"][-1]
+    assert (asked.window.rows, asked.alpha, asked.include_distributions) == (5000, 0.05, False)
+    code, out, _ = serval("drift", "area", "--window", "24h", "--html", "report.html", "--format", "json")
+    assert code == 3
+    assert json.loads(out)["report"]["drifted"] == ["width"]
+    assert json.loads(out)["reference"][0]["counts"] == [1, 2, 4, 2, 1]
+    assert servicer.seen["GetDrift"][-1].window.seconds == 86400
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    code, out, _ = serval("drift", "area", "--watch", "--every", "0.5", "--format", "json")
+    assert code == 0
+    assert [json.loads(line)["rows"] for line in out.splitlines()] == [100, 200, 300]
+    assert servicer.seen["WatchDrift"][-1].interval == 0.5
+    assert serval("drift", "area", "--watch")[1].count("FEATURE") == 3
+    for wrong, words in (
+        (("--live", "--window", "5x"), "window: '5x'"),
+        (("--data", rows, "--html", "x"), "--html: goes with --live"),
+        (("--live", "--reference", rows), "--reference: goes with --data"),
+    ):
+        code, _, err = serval("drift", "area", *wrong)
+        assert code == 1
+        assert words in err
 
 
 @pytest.mark.usefixtures("registered_by_hand")

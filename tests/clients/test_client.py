@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import numpy as np
@@ -300,10 +301,33 @@ def test_drift_against_the_baseline_and_against_a_reference(client):
 
 
 @pytest.mark.usefixtures("registered")
+def test_live_drift_reports_and_windows(client, servicer):
+    live = client.live_drift("area", timedelta(minutes=2), distributions=True)
+    assert servicer.seen["GetDrift"][-1].window.seconds == 120
+    assert (live.rows, live.unobserved, live.other_rows, live.report.drifted) == (100, 7, 3, ("width",))
+    assert (live.end - live.start, live.start.tzinfo) == (timedelta(minutes=1), UTC)
+    assert live.current[0].counts.tolist() == [0, 0, 0, 0, 10]
+    client.live_drift("area")
+    assert not servicer.seen["GetDrift"][-1].HasField("window")
+    watched = client.watch_drift("area", "90s", interval=1)
+    assert [next(watched).rows, next(watched).rows] == [100, 200]
+    watched.close()
+    assert servicer.seen["WatchDrift"][-1].drift.window.seconds == 90
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [report.rows for report in client.drift_reports("area", since=since)] == [0, 1, 10, 11, 20, 21]
+    asked = servicer.seen["ListReports"][0]
+    assert asked.since.ToDatetime(UTC) == since
+    assert not asked.HasField("until")
+    for wrong in ("5", "1 year", "rows", "-1h"):
+        with pytest.raises(errors.InvalidArgument, match="window"):
+            client.live_drift("area", wrong)
+
+
+@pytest.mark.usefixtures("registered")
 def test_drift_without_anything_to_compare_with(client):
     with pytest.raises(errors.FailedPrecondition, match="no baseline"):
         client.drift("area", np.zeros((5, 2)))
-    for wrong in (0, 1, -0.1):
+    for wrong in (1, -0.1):
         with pytest.raises(errors.InvalidArgument, match="tolerance: got"):
             client.drift("area", np.zeros((5, 2)), tolerance=wrong)
 
@@ -341,12 +365,16 @@ def test_unavailable_is_tried_again_where_that_is_safe(client, servicer):
     assert client.predict("area", [1, 2]).version == 1
     assert len(servicer.seen["Predict"]) == 3
     for call in (
-        lambda: client.register(b"2", "area"),
         lambda: client.set_stage("area@1", "staging"),
         lambda: client.delete("area@1"),
     ):
         with pytest.raises(errors.Unavailable, match="draining"):
             call()
+    # One request id for all tries of a registration, another for the next.
+    assert client.register(b"2", "area").version == 2
+    client.register(b"3", "area")
+    ids = [header.request_id for header, *_ in servicer.seen["RegisterModel"][-3:]]
+    assert (ids[0] == ids[1], ids[1] == ids[2], all(ids)) == (True, False, True)
 
 
 @pytest.mark.usefixtures("registered")

@@ -32,7 +32,7 @@ def test_held_out_rows_are_quiet(stubs, models) -> None:
     assert [feature.feature for feature in report.features] == NAMES
     assert report.against_baseline
     assert (report.reference_rows, report.current_rows) == (285, 284)
-    assert (report.alpha, report.tolerance) == (0.01, 0.1)
+    assert (report.alpha, report.tolerance) == (0.01, 0.04)
     assert report.rule
     assert report.mean_cosine == pytest.approx(1, abs=0.01)
 
@@ -110,3 +110,34 @@ def test_a_baseline_adds_up(stubs, models) -> None:
         assert feature.mean == pytest.approx(train[:, index].mean(), rel=1e-9)
         assert feature.variance == pytest.approx(train[:, index].var(), rel=1e-9)
         assert (feature.minimum, feature.maximum) == (train[:, index].min(), train[:, index].max())
+
+
+def check(stubs, **more: object) -> drift_pb2.QualityReport:
+    return stubs.drift.CheckQuality(drift_pb2.CheckQualityRequest(model="cancer", **more), timeout=TIMEOUT)
+
+
+def test_the_quality_of_a_sample_is_told(stubs, models) -> None:
+    rows = models["cancer"].rows.copy()
+    good = check(stubs, sample=tensor_rows(rows))
+    assert [column.name for column in good.columns] == NAMES
+    assert good.rows == len(rows)
+    assert 0.8 < good.score <= 1
+    rows[:20, 4] = np.nan
+    rows[20:30] = rows[30:40]
+    rows[50, 7] = -5
+    report = check(stubs, sample=tensor_rows(rows), reference=tensor_rows(models["cancer"].rows[100:]))
+    issues = {(issue.check, issue.column): issue for issue in report.issues}
+    assert issues["missing", NAMES[4]].count == 20
+    assert issues["duplicate_row", ""].count == 10
+    assert issues["out_of_range", NAMES[7]].row == 50
+    assert issues["shared_row", ""].count == len(rows) - 100
+    assert report.score < good.score
+    assert {part.name for part in report.parts} >= {"completeness", "validity", "uniqueness", "separation"}
+
+
+def test_a_table_of_any_columns_can_be_checked(stubs) -> None:
+    report = check(stubs, sample=arrow(**{NAMES[0]: ["1", "two"]}, label=["a", "b"]), label="label")
+    checks = {(issue.check, issue.column) for issue in report.issues}
+    assert ("type", NAMES[0]) in checks
+    assert ("missing_column", NAMES[1]) in checks
+    assert ("extra_column", "label") not in checks

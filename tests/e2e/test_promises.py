@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,8 @@ from serval_bucket import BUCKET, bucket
 from serval_client import Client
 from serval_client.errors import NotFound
 from serval_e2e import Server
+from serval_registry.model import Stage
+from serval_registry.registry import Registry
 
 HEADERS = 1
 
@@ -74,26 +75,20 @@ def test_a_server_over_a_bucket(serve: Callable[..., Server], trained: dict, mon
         for name in environment:
             monkeypatch.setenv(name, environment[name])
         data = f"s3://{BUCKET}/served"
-        first = serve(data=data)
-        with Client(first.address) as client:
+        server = serve(data=data)
+        with Client(server.address) as client, Registry.open(data) as other:
             client.register(model.onnx, "m", sample=model.train)
             client.register(model.onnx, "m")
             client.set_stage("m@1", "production")
             before = client.predict("m", model.rows[:5])
-            other = serve(data=data)
-            with Client(other.address) as second:
-                second.set_stage("m@2", "production")
-                begun = time.monotonic()
-                while client.predict("m", model.rows[:1]).version != 2:
-                    assert time.monotonic() < begun + 5
-                    time.sleep(0.02)
-                with pytest.raises(NotFound):
-                    second.show("absent")
-                after = second.predict("m@1", model.rows[:5])
-        assert first.terminate() == other.terminate() == 0
+            other.set_stage("m", 2, Stage.PRODUCTION)  # another process promotes
+            begun = time.monotonic()
+            while client.predict("m", model.rows[:1]).version != 2:
+                assert time.monotonic() < begun + 5
+                time.sleep(0.02)
+            with pytest.raises(NotFound):
+                client.show("absent")
+            after = client.predict("m@1", model.rows[:5])
+        assert server.terminate() == 0
     for name, values in before.outputs.items():
         np.testing.assert_array_equal(values, after.outputs[name])
-
-
-def test_a_folder_is_a_folder(server: Server) -> None:
-    assert {"tables", "artifacts"} <= {path.name for path in Path(server.data).iterdir()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from serval_client import Client
 from serval_e2e import connect
 from serval_protos.inference import open_inference_pb2 as pb
 
@@ -36,6 +37,12 @@ def certificates(tmp_path_factory) -> Path:
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
             *("-out", f"{name}.pem", "-extfile", "names"),
         )
+    # A person, without any alternative name.
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "alice.key", "-out", "alice.csr", "-subj", "/CN=alice")
+    openssl(
+        *("x509", "-req", "-in", "alice.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-out", "alice.pem"),
+    )
     return folder
 
 
@@ -55,7 +62,7 @@ def test_tls(serve, certificates: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mutual_tls(serve, certificates: Path) -> None:
+def test_mutual_tls(serve, certificates: Path, trained) -> None:
     server = serve(
         *("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")),
         *("--tls-client-ca", str(certificates / "ca.pem")),
@@ -65,3 +72,16 @@ def test_mutual_tls(serve, certificates: Path) -> None:
     assert live(server.address, grpc.ssl_channel_credentials(authority, key, chain))
     with pytest.raises(grpc.RpcError):
         live(server.address, grpc.ssl_channel_credentials(authority))
+
+    # The certificate says who acts, and what the caller says beside it is not believed.
+    with Client(
+        server.address,
+        tls=certificates / "ca.pem",
+        client_certificate=certificates / "alice.pem",
+        client_key=certificates / "alice.key",
+        actor="mallory",
+    ) as client:
+        client.register(trained["cancer"].onnx, "sealed")
+        (entry, *_) = client.audit(about="sealed")
+        assert (entry.actor.name, entry.actor.proof) == ("alice", "certificate")
+        assert list(client.audit(actor="mallory")) == []

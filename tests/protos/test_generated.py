@@ -21,7 +21,7 @@ def test_regenerating_changes_nothing(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     module.generate(tmp_path)
     generated = [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*.*"))]
-    assert len(generated) == 14
+    assert len(generated) == 17
     for path in generated:
         assert (PROTOS / path).read_bytes() == (tmp_path / path).read_bytes(), f"{path}: run `make protos`"
 

@@ -41,7 +41,9 @@ def test_what_a_folder_does_a_bucket_does(url: str, signature: Signature) -> Non
     with Registry.open(url) as registry:
         first = registry.register(Draft(name="m"), signature, b"one", baseline=(b"base", 3), sample=b"sample")
         again = registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None)
-        assert registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None) == again
+        assert (
+            registry.register(Draft(name="m", request_id="r"), signature, b"one", baseline=None, sample=None) == again
+        )
         registry.set_stage("m", 1, Stage.PRODUCTION)
         registry.set_stage("m", 2, Stage.PRODUCTION)
         registry.optimize()
@@ -99,6 +101,19 @@ def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store)
     other.check()
     assert not Lease(store, "lock").acquire(time.monotonic())
     other.close()
+
+
+def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store) -> None:
+    one = Lease(store, "lock", seconds=0.5)
+    assert one.acquire(time.monotonic())
+    store.put("lock", b"another's")
+    time.sleep(0.3)  # its next sign of life finds the other's
+    with pytest.raises(Unavailable, match="the lease on lock has run out"):
+        one.check()
+    one.release()
+    assert bytes(store.get("lock").bytes()) == b"another's"
+    one.check()
+    one.close()
 
 
 def test_a_writer_whose_lease_ran_out_writes_nothing(url: str, store: S3Store, signature: Signature) -> None:

@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk, fsync = Disk(tmp_path / "data"), os.fsync
 
     def record(fd: int) -> None:
@@ -59,7 +59,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", record)
-    yield disk
+    return disk
 
 
 def fill(registry: Registry, signature: Signature) -> list[Version]:
@@ -118,8 +118,10 @@ def test_without_flushing_the_same_loss_loses_what_was_acknowledged(
         assert after.list()[0] == []
 
 
-@pytest.mark.parametrize("tear", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: bytes(len(b))])
-def test_a_torn_newest_commit_is_moved_aside(tear, tmp_path: Path, signature: Signature) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("tear", [lambda _: b"", lambda b: b[: len(b) // 2], lambda b: bytes(len(b))])
+def test_a_torn_newest_commit_is_moved_aside(
+    tear: Callable[[bytes], bytes], tmp_path: Path, signature: Signature
+) -> None:
     with Registry.open(tmp_path) as registry:
         fill(registry, signature)
         registry.set_stage("m", 3, Stage.PRODUCTION)
@@ -153,7 +155,7 @@ def test_a_running_machine_is_not_looked_at(tmp_path: Path, signature: Signature
     assert not (tmp_path / "torn").exists()
 
 
-def test_names_of_data_files_are_found_behind_any_length(tmp_path: Path) -> None:
+def test_names_of_data_files_are_found_behind_any_length() -> None:
     for length in (44, 50, 56):  # with the ending, 0x32 and 0x38 are digits
         name = ("0123456789abcdef" * 4)[:length] + ".lance"
         assert _data_files(b"\x0a" + bytes([len(name)]) + name.encode() + b"\x10") == {name}

@@ -12,8 +12,8 @@ from serval_registry.errors import InvalidArgument, NotFound
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.packing import packed
 from serval_registry.registry import Registry
+from serval_registry.schemas import VERSIONS
 from serval_registry.search import SearchPath, SearchResult, partitions
-from serval_registry.tables import VERSIONS
 from serval_registry.versions import to_row
 
 Add = Callable[..., Version]

@@ -35,7 +35,7 @@ def test_a_bucket_keeps_what_it_has_acknowledged(tmp_path: Path, monkeypatch: py
         for name, value in aws.items():
             monkeypatch.setenv(name, value)
         data = f"s3://{BUCKET}/storm"
-        outcome = storm(data, logs, writers=8 if KILLS else 2, kills=KILLS or 3, pause=0.5, environment=aws)
+        outcome = storm(data, logs, writers=8 if KILLS else 2, kills=KILLS or 2, pause=0.3, environment=aws)
         stored = check(data, outcome)
     print(f"{outcome.kills} kills, {len(outcome.acknowledged)} acknowledged, {stored} stored, {outcome.attempts} tried")
     assert outcome.production_counts == {1}

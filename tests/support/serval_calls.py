@@ -15,10 +15,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError
-from serval_server.transport.vectorized.call import Call, Terms
+from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
 from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND
 from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
+from serval_server.transport.vectorized.outlet import Terms
 
 PATIENCE = 10
 PEER = Peer("ipv4:127.0.0.1:5000")

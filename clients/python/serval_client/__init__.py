@@ -6,15 +6,28 @@ come with `pip install 'serval-inference[train]'` and are imported when they are
 
 from serval_client.aio import AsyncClient
 from serval_client.client import Client
-from serval_client.drift import Baseline, DriftReport, FeatureBaseline, FeatureDrift, Verdict
+from serval_client.drift import (
+    Baseline,
+    DriftReport,
+    FeatureBaseline,
+    FeatureDrift,
+    LiveDrift,
+    Severity,
+    Verdict,
+)
 from serval_client.errors import ServalError
+from serval_client.lifecycle.records import Gates, Threshold
 from serval_client.prediction import Prediction
+from serval_client.quality import QualityReport
 from serval_client.records import (
     Artifact,
+    DatasetUse,
     Feature,
     FeatureKind,
+    Lineage,
     ModelDetail,
     ModelInfo,
+    Parent,
     SearchHit,
     SearchResult,
     Stage,
@@ -26,18 +39,26 @@ __all__ = [
     "AsyncClient",
     "Baseline",
     "Client",
+    "DatasetUse",
     "DriftReport",
     "Feature",
     "FeatureBaseline",
     "FeatureDrift",
     "FeatureKind",
+    "Gates",
+    "Lineage",
+    "LiveDrift",
     "ModelDetail",
     "ModelInfo",
+    "Parent",
     "Prediction",
+    "QualityReport",
     "SearchHit",
     "SearchResult",
     "ServalError",
+    "Severity",
     "Stage",
     "StageChange",
+    "Threshold",
     "Verdict",
 ]

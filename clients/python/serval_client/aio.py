@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,18 +12,20 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from serval_client import calls, errors, forms, records, registration
+from serval_client import calls, drift, errors, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.client import TRANSFER_TIMEOUT
-from serval_client.drift import Baseline, DriftReport
+from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
-from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
+from serval_client.quality import QualityReport
+from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
 Reply = TypeVar("Reply")
 
 
-class AsyncClient:
+class AsyncClient(AsyncLifecycleMethods):
     """`serval_client.Client` for asyncio: the same arguments, names and answers, to be awaited.
 
     Belongs to the event loop that makes its first call. `models` and `predict_stream` are asynchronous iterators.
@@ -41,6 +44,7 @@ class AsyncClient:
         client_certificate: PathLike | None = None,
         client_key: PathLike | None = None,
         server_name: str | None = None,
+        actor: str | None = None,
     ) -> None:
         self.target = target
         self.timeout = timeout
@@ -48,6 +52,7 @@ class AsyncClient:
         self._security = Security(
             tls=tls, client_certificate=client_certificate, client_key=client_key, server_name=server_name
         )
+        self._actor = actor
         self._opened: Pool | None = None
 
     async def predict(
@@ -118,6 +123,9 @@ class AsyncClient:
         vector: Sequence[float] | None = None,
         keep_sample: bool = False,
         request_id: str = "",
+        label: str = "",
+        bump: str = "",
+        lineage: Lineage | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -138,6 +146,9 @@ class AsyncClient:
             sample=sample,
             keep_sample=keep_sample,
             request_id=request_id,
+            label=label,
+            bump=bump,
+            lineage=lineage,
         )
         ready = await asyncio.to_thread(registration.prepare, model, draft)
         for pause in registration.PAUSES:
@@ -232,6 +243,68 @@ class AsyncClient:
         """Compare a current sample with the version's baseline, or with `reference`; see `Client.drift`."""
         return await self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
 
+    async def live_drift(
+        self,
+        model: str,
+        window: WindowLike = None,
+        *,
+        alpha: float | None = None,
+        tolerance: float | None = None,
+        distributions: bool = False,
+        timeout: float | None = None,
+    ) -> LiveDrift:
+        """Compare the rows that a version was asked for lately with its baseline; see `Client.live_drift`."""
+        request = calls.drift_request(model, window, alpha, tolerance, distributions)
+        return await self._send(calls.live_drift(request), timeout)
+
+    async def watch_drift(
+        self,
+        model: str,
+        window: WindowLike = None,
+        *,
+        interval: float = 5.0,
+        alpha: float | None = None,
+        tolerance: float | None = None,
+        distributions: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[LiveDrift]:
+        """Yield `live_drift` now and every `interval` seconds; see `Client.watch_drift`."""
+        request = calls.drift_request(model, window, alpha, tolerance, distributions)
+        with self._errors():
+            stream = self._pool.method(calls.WATCH_DRIFT)(calls.watch_drift(request, interval), timeout=timeout)
+            try:
+                async for message in stream:
+                    yield drift.live(message)
+            finally:
+                stream.cancel()
+
+    async def drift_reports(
+        self, model: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
+    ) -> AsyncIterator[LiveDrift]:
+        """Yield the reports that the server has kept, newest first; see `Client.drift_reports`."""
+        token = ""
+        while True:
+            page, token = await self._send(calls.list_reports(model, since, until, page_size, token), None)
+            for entry in page:
+                yield entry
+            if not token:
+                return
+
+    async def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return await self._send(calls.check_quality(model, sample, reference, label), timeout)
+
     async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows and return it."""
         return await self._send(calls.set_baseline(model, sample), timeout)
@@ -274,7 +347,7 @@ class AsyncClient:
     def _pool(self) -> Pool:
         """The channels; made with the first call, since grpc.aio ties them to the running event loop."""
         if self._opened is None:
-            self._opened = Pool(grpc.aio, self.target, self._channels, self._security)
+            self._opened = Pool(grpc.aio, self.target, self._channels, self._security, self._actor)
         return self._opened
 
     async def _send(self, call: calls.Call[Reply], timeout: float | None) -> Reply:

@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ MESSAGE_BYTES = 64 << 20
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 # Calls that may run twice without harm, so that a connection lost under them is nobody's trouble. A registration is
-# too long for grpc to keep for another try, so the client tries it again itself; a second delete or stage change answers differently from the first.
+# too long for grpc to keep for another try, so the client tries it again itself; a second delete or stage change
+# answers differently from the first.
 IDEMPOTENT = {
     "serval.v1.PredictionService": ("Predict", "BatchPredict"),
     "serval.v1.RegistryService": ("GetModel", "ListModels", "SearchModels", "DownloadArtifact"),
-    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift"),
+    "serval.v1.LifecycleService": (
+        *("GetGates", "CheckGates", "ListTransitions", "GetStages", "GetLineage", "CompareVersions", "GetModelCard"),
+        *("ListAuditEntries", "VerifyAudit", "SetGates"),
+    ),
+    "serval.v1.DriftService": ("SetBaseline", "GetBaseline", "DetectDrift", "GetDrift", "ListReports"),
     "grpc.health.v1.Health": ("Check",),
 }
 
@@ -51,6 +57,9 @@ SERVICE_CONFIG = json.dumps(
         ]
     }
 )
+
+# Whose calls say who makes them; predictions need not carry it.
+_ACTED_ON = ("/serval.v1.RegistryService/", "/serval.v1.LifecycleService/", "/serval.v1.DriftService/")
 
 _LOOPBACK = ("localhost", "127.", "[::1]", "unix:", "ipv4:127.", "ipv6:[::1]")
 
@@ -111,7 +120,7 @@ def options(target: str, server_name: str | None = None) -> list[tuple[str, int 
 class Pool:
     """`size` channels to one target; `module` is `grpc` or `grpc.aio`, and decides what its methods return."""
 
-    def __init__(self, module: Any, target: str, size: int, security: Security) -> None:
+    def __init__(self, module: Any, target: str, size: int, security: Security, actor: str | None = None) -> None:
         if size < 1:
             raise InvalidArgument(f"channels: got {size}, wanted at least 1")
         credentials = security.credentials()
@@ -122,6 +131,7 @@ class Pool:
             self._channels = [module.secure_channel(target, credentials, options=arguments) for _ in range(size)]
         self._methods: list[dict[str, Any]] = [{} for _ in range(size)]
         self._turns = itertools.count()  # next() on it is atomic: threads need no lock
+        self._metadata = None if actor is None else (("serval-actor", _checked_actor(actor)),)
         self._closed = False
 
     def method(self, path: str) -> Any:
@@ -133,6 +143,8 @@ class Pool:
         found = methods.get(path)
         if found is None:
             found = methods[path] = _callable(self._channels[turn], path)
+            if self._metadata is not None and path.startswith(_ACTED_ON):
+                found = methods[path] = partial(found, metadata=self._metadata)
         return found
 
     def shut(self) -> list[Any]:
@@ -152,6 +164,12 @@ def _callable(channel: Any, path: str) -> Any:
         Cardinality.STREAM_STREAM: channel.stream_stream,
     }
     return kinds[method.cardinality](path, method.request.SerializeToString, method.reply.FromString)
+
+
+def _checked_actor(actor: str) -> str:
+    if not actor or not actor.isascii() or not actor.isprintable() or actor != actor.strip():
+        raise InvalidArgument(f"actor: got {actor[:80]!r}, wanted printable ASCII without spaces around it")
+    return actor
 
 
 def _read(path: PathLike | bool, field: str) -> bytes:

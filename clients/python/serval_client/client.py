@@ -12,8 +12,11 @@ import grpc
 from serval_client import calls, errors, extras, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.drift import Baseline, DriftReport
+from serval_client.lifecycle.methods import LifecycleMethods
+from serval_client.live_drift import LiveDriftCalls
 from serval_client.prediction import Prediction
-from serval_client.records import Artifact, ModelDetail, ModelInfo, SearchResult, StageChange
+from serval_client.quality import QualityReport
+from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ Reply = TypeVar("Reply")
 TRANSFER_TIMEOUT = 300.0
 
 
-class Client:
+class Client(LifecycleMethods, LiveDriftCalls):
     """A client of one server. Threads may share it; `close` it, or use it in a `with` statement.
 
     A model is named "churn" (the production version where there is one, else the newest), "churn@3" or
@@ -39,6 +42,7 @@ class Client:
     300,
         streams are open-ended.
     tls, client_certificate, client_key, server_name: see `serval_client.channel.Security`.
+    actor: who you are, for the audit log; a client certificate says so itself, and wins.
 
     Calls that may run twice without harm are tried again, up to three times, where the server is not reachable.
 
@@ -57,13 +61,14 @@ class Client:
         client_certificate: PathLike | None = None,
         client_key: PathLike | None = None,
         server_name: str | None = None,
+        actor: str | None = None,
     ) -> None:
         self.target = target
         self.timeout = timeout
         security = Security(
             tls=tls, client_certificate=client_certificate, client_key=client_key, server_name=server_name
         )
-        self._pool = Pool(grpc, target, channels, security)
+        self._pool = Pool(grpc, target, channels, security, actor)
         self._secure = bool(tls)
 
     def predict(
@@ -201,6 +206,9 @@ class Client:
         vector: Sequence[float] | None = None,
         keep_sample: bool = False,
         request_id: str = "",
+        label: str = "",
+        bump: str = "",
+        lineage: Lineage | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> ModelInfo:
@@ -217,6 +225,9 @@ class Client:
         keep_sample: keep the sample's rows on the server, not only their statistics.
         request_id: names this registration: sent again, by this process or a later one, it makes no second version.
             "": one is made up, for the tries that this call makes where the server is not reachable.
+        label: a semantic version, unique per name; or bump: which part of the name's highest label is to grow, "major",
+        "minor" or "patch".
+        lineage: parents, datasets, run and experiment.
         progress: called with the bytes sent and the bytes in all.
         """
         ready = registration.prepare(
@@ -237,6 +248,9 @@ class Client:
                 sample=sample,
                 keep_sample=keep_sample,
                 request_id=request_id,
+                label=label,
+                bump=bump,
+                lineage=lineage,
             ),
         )
         for pause in registration.PAUSES:
@@ -339,9 +353,24 @@ class Client:
         """Compare a current sample with the version's baseline, or with `reference`; both as for `predict`.
 
         alpha: share of false alarms allowed over all columns together; None means 0.01.
-        tolerance: smallest effect that counts, between 0 and 1; None means 0.1.
+        tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return self._send(calls.check_quality(model, sample, reference, label), timeout)
 
     def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""

@@ -1,15 +1,22 @@
 """Drift reports and baselines as plain values; the meaning of each figure is written in drift.proto as well."""
 
+import re
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from serval_protos.v1 import drift_pb2
 
+from serval_client.errors import InvalidArgument
 from serval_client.records import FeatureKind, kind_of
+
+WindowLike: TypeAlias = timedelta | float | str | None
+
+_SPAN = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|h|d|rows)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Verdict(StrEnum):
@@ -20,12 +27,25 @@ class Verdict(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
 
 
+class Severity(StrEnum):
+    """How much a drift matters, by its effect and the column's weight; NONE where nothing drifted."""
+
+    NONE = "none"
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
     """How one column differs; a statistic that does not apply to its kind is None.
 
-    effect: 0 to 1, the Kolmogorov-Smirnov distance (numeric) or the total variation (categories).
-    p_value: of no difference; adjusted_p_value: after Holm's correction over all columns.
+    effect: 0 to 1, the Kolmogorov-Smirnov distance, or the total variation with rare categories taken together.
+    effect_lower, effect_upper: the true effect lies between them, for all columns at once, but for alpha of samples.
+    p_value: of no difference; adjusted_p_value: of a true effect of at most the tolerance, after Holm's correction.
+    missing_adjusted_p_value: the same of the change of the missing share.
+    effect_noise: what of the effect chance alone makes (categories); effect_hidden: by how much it may be too small.
+    weight: the column's importance, 1 for the most important. summary: the column in plain words.
     reference_rows, current_rows: rows that are not missing; reference_missing, current_missing: shares of rows, 0 to 1.
     missing_p_value: of an equal missing share.
     psi: population stability index, natural logarithm, ten bins. ks may be too small by at most ks_error.
@@ -59,6 +79,14 @@ class FeatureDrift:
     chi_square: float | None
     total_variation: float | None
     unseen: tuple[str, ...]
+    effect_lower: float
+    effect_upper: float
+    effect_noise: float
+    effect_hidden: float
+    missing_adjusted_p_value: float
+    severity: Severity
+    weight: float
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +94,9 @@ class DriftReport:
     """How a current sample differs from a version's baseline, or from a reference that was sent along.
 
     verdict: DRIFT when any column drifted; drifted: those columns, largest effect first.
-    alpha: share of false alarms allowed over all columns together; tolerance: the smallest effect that counts.
+    alpha: share of false alarms allowed over all columns together; tolerance: the largest effect that does not.
     mean_cosine: cosine between the mean vectors of the numeric columns, -1 to 1; 0 where either is zero.
-    rule: how the verdicts were reached, in words.
+    rule: how the verdicts were reached, in words. summary: the columns that matter most, in plain words.
     """
 
     name: str
@@ -83,6 +111,8 @@ class DriftReport:
     mean_cosine: float
     against_baseline: bool
     rule: str
+    severity: Severity
+    summary: str
 
     @property
     def ref(self) -> str:
@@ -132,10 +162,31 @@ class Baseline:
     created: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDrift:
+    """How the rows that a version was asked for lately differ from its baseline.
+
+    start, end: of the window; it may begin somewhat before what was asked for. rows: that were looked at; unobserved:
+    that were answered while the observer could not keep up; other_rows: counted by the edges of another baseline, and
+    so not compared. reference, current: the features of the baseline and of the window, in the same bins; outputs: what
+    was answered. These three are empty unless they were asked for.
+    """
+
+    report: DriftReport
+    start: datetime
+    end: datetime
+    rows: int
+    unobserved: int
+    other_rows: int
+    reference: tuple[FeatureBaseline, ...]
+    current: tuple[FeatureBaseline, ...]
+    outputs: tuple[FeatureBaseline, ...]
+
+
 _OPTIONAL = tuple(
     name for name, entry in drift_pb2.FeatureDrift.DESCRIPTOR.fields_by_name.items() if entry.has_presence
 )
-_READ = frozenset({"kind", "verdict", "unseen", *_OPTIONAL})
+_READ = frozenset({"kind", "verdict", "severity", "unseen", *_OPTIONAL})
 _PLAIN = tuple(entry.name for entry in fields(FeatureDrift) if entry.name not in _READ)
 
 
@@ -154,6 +205,8 @@ def report(message: drift_pb2.DriftReport) -> DriftReport:
         mean_cosine=message.mean_cosine,
         against_baseline=message.against_baseline,
         rule=message.rule,
+        severity=_severity(message.severity),
+        summary=message.summary,
     )
 
 
@@ -168,12 +221,48 @@ def baseline(message: drift_pb2.Baseline) -> Baseline:
     )
 
 
+def live(message: drift_pb2.LiveDrift) -> LiveDrift:
+    """Read a LiveDrift message."""
+    return LiveDrift(
+        report=report(message.report),
+        start=message.start.ToDatetime(UTC),
+        end=message.end.ToDatetime(UTC),
+        rows=message.rows,
+        unobserved=message.unobserved,
+        other_rows=message.other_rows,
+        reference=tuple(map(_feature_baseline, message.reference)),
+        current=tuple(map(_feature_baseline, message.current)),
+        outputs=tuple(map(_feature_baseline, message.outputs)),
+    )
+
+
+def window(asked: WindowLike) -> drift_pb2.Window | None:
+    """Return the message for a span: a timedelta, seconds, or words such as "90s", "15m", "1h", "7d" or "5000 rows".
+
+    None is the server's default. Raises InvalidArgument for others.
+    """
+    match asked:
+        case None:
+            return None
+        case timedelta():
+            return drift_pb2.Window(seconds=asked.total_seconds())
+        case str():
+            found = _SPAN.fullmatch(asked.strip())
+            if found is None:
+                raise InvalidArgument(f"window: {asked[:40]!r}; wanted such as 90s, 15m, 1h, 7d or '5000 rows'")
+            if found["unit"] == "rows":
+                return drift_pb2.Window(rows=int(float(found["number"])))
+            return drift_pb2.Window(seconds=float(found["number"]) * _UNITS[found["unit"]])
+    return drift_pb2.Window(seconds=float(asked))
+
+
 def _feature_drift(message: drift_pb2.FeatureDrift) -> FeatureDrift:
     plain: dict[str, Any] = {name: getattr(message, name) for name in _PLAIN}
     optional: dict[str, Any] = {name: getattr(message, name) if message.HasField(name) else None for name in _OPTIONAL}
     return FeatureDrift(
         kind=kind_of(message.kind),
         verdict=_verdict(message.verdict),
+        severity=_severity(message.severity),
         unseen=tuple(message.unseen),
         **plain,
         **optional,
@@ -203,3 +292,8 @@ def _verdict(number: int) -> Verdict:
     """Return a verdict by its number; one that says nothing is a lack of data, not a lack of drift."""
     verdicts: dict[int, Verdict] = {drift_pb2.NO_DRIFT: Verdict.NO_DRIFT, drift_pb2.DRIFT: Verdict.DRIFT}
     return verdicts.get(number, Verdict.INSUFFICIENT_DATA)
+
+
+def _severity(number: int) -> Severity:
+    name = drift_pb2.Severity.Name(number) if number in drift_pb2.Severity.values() else "SEVERITY_NONE"
+    return Severity.__members__.get(name.removeprefix("SEVERITY_"), Severity.NONE)

@@ -82,6 +82,34 @@ class Parity:
     relative: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A version that another was made from, and how, such as "fine-tuned-from"."""
+
+    model: str
+    relationship: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetUse:
+    """A dataset that a version has seen: version and split in your own terms, its size in rows; 0: not said."""
+
+    name: str
+    version: str = ""
+    split: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a version comes from; `run` and `experiment` are ids in your own terms."""
+
+    parents: Sequence[Parent] = ()
+    datasets: Sequence[DatasetUse] = ()
+    run: str = ""
+    experiment: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """One registered version, as the registry has it. Times are UTC; `artifact_bytes` is the size of the ONNX file."""
@@ -111,6 +139,9 @@ class ModelInfo:
     vector_source: str
     created: datetime
     updated: datetime
+    label: str = ""
+    aliases: tuple[str, ...] = ()
+    lineage: Lineage = Lineage()
 
     @property
     def ref(self) -> str:
@@ -220,6 +251,34 @@ def model_info(message: registry_pb2.ModelVersion) -> ModelInfo:
         vector_source=message.vector_source,
         created=message.created.ToDatetime(UTC),
         updated=message.updated.ToDatetime(UTC),
+        label=message.label,
+        aliases=tuple(message.aliases),
+        lineage=lineage_of(message.lineage),
+    )
+
+
+def lineage_of(message: registry_pb2.Lineage) -> Lineage:
+    """Read a Lineage message."""
+    return Lineage(
+        parents=tuple(Parent(parent.model, parent.relationship) for parent in message.parents),
+        datasets=tuple(DatasetUse(used.name, used.version, used.split, used.rows) for used in message.datasets),
+        run=message.run,
+        experiment=message.experiment,
+    )
+
+
+def lineage_message(lineage: Lineage | None) -> registry_pb2.Lineage | None:
+    """Return a lineage as a message, None for none."""
+    if lineage is None:
+        return None
+    return registry_pb2.Lineage(
+        parents=[registry_pb2.ParentModel(model=p.model, relationship=p.relationship) for p in lineage.parents],
+        datasets=[
+            registry_pb2.DatasetUse(name=used.name, version=used.version, split=used.split, rows=used.rows)
+            for used in lineage.datasets
+        ],
+        run=lineage.run,
+        experiment=lineage.experiment,
     )
 
 

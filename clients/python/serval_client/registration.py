@@ -14,6 +14,7 @@ from serval_protos.v1 import common_pb2, registry_pb2
 
 from serval_client import extras, forms
 from serval_client.errors import InvalidArgument
+from serval_client.records import Lineage, lineage_message
 
 CHUNK_BYTES = 1 << 20
 
@@ -61,6 +62,9 @@ class Draft:
     sample: forms.RowsLike = None
     keep_sample: bool = False
     request_id: str = ""
+    label: str = ""
+    bump: str = ""
+    lineage: Lineage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,9 @@ def _header(draft: Draft) -> registry_pb2.RegisterHeader:
         vector=[float(value) for value in draft.vector] if draft.vector is not None else None,
         keep_sample=draft.keep_sample,
         request_id=draft.request_id or uuid.uuid4().hex,
+        label=draft.label,
+        bump=draft.bump,
+        lineage=lineage_message(draft.lineage),
     )
 
 

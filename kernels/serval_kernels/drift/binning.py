@@ -18,6 +18,24 @@ Counts = npt.NDArray[np.int64]
 
 _BLOCK = 64
 
+_LEAST_OF_GRID = 1 << 14  # values: fewer do not pay for the making of a grid
+_CELLS = 1 << 14
+_GRID_BLOCK = 512
+_TRIED = 1024  # values, of which at most one in _RARE may need a search
+_RARE = 16
+
+_GRID_SIGNATURES = [
+    numba.void(
+        numba.types.Array(dtype, 1, "C", readonly=True),
+        numba.types.Array(numba.float64, 1, "C", readonly=True),
+        *(dtype, dtype, dtype),
+        numba.types.Array(table, 1, "C"),
+        numba.types.Array(numba.int64, 1, "C"),
+    )
+    for dtype in (numba.float32, numba.float64)
+    for table in (numba.uint8, numba.uint16)
+]
+
 _COUNT_SIGNATURES = [
     numba.void(
         numba.types.Array(dtype, 1, "A", readonly=True),
@@ -48,11 +66,16 @@ def quantile_edges(x: Floats, bins: int) -> Edges:
 def count_bins(x: Floats, edges: Edges) -> Counts:
     """Count the values of `x` in each bin: int64[len(edges) + 1].
 
-    `x` is a one-dimensional float32 or float64 array of any stride, read in place (else TypeError, ValueError).
+    `x` is a one-dimensional float32 or float64 array of any stride (else TypeError, ValueError).
     """
     check_floats(x)
     counts = np.zeros(len(edges) + 1, np.int64)
-    _count(x, edges, counts)
+    edges = np.ascontiguousarray(edges, np.float64)
+    grid = _grid(x, edges) if x.size >= _LEAST_OF_GRID and 1 < len(edges) < _CELLS else None
+    if grid is None:
+        _count(x, edges, counts)
+    else:
+        _count_on_grid(np.ascontiguousarray(x), edges, *grid, counts)
     return counts
 
 
@@ -112,6 +135,55 @@ def _count(x: Floats, edges: Edges, counts: Counts) -> None:
         for i in range(size):
             if values[i] == values[i]:
                 counts[bases[i]] += 1
+
+
+def _grid(x: Floats, edges: Edges) -> tuple[Any, Any, Any, npt.NDArray[Any]] | None:
+    """Return low, scale, last and table of even cells over the edges; None where too many values would meet an edge.
+
+    The cell of x is (x - low) scale, cut to 0..last and without its fraction, in the arithmetic of x's dtype: rounding
+    keeps the order, and an edge is put where a value equal to it would go, so a cell's bin is sure but for those cells
+    where edges lie.
+    """
+    number = x.dtype.type
+    last = _CELLS - 1
+    small = np.uint8 if len(edges) < 0xFF else np.uint16
+    several = np.iinfo(small).max
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # The outer edges lie in the second cell and the last but one: what lies beyond them meets none.
+        scale = number((last - 2) / (edges[-1] - edges[0]))
+        low = number(edges[0] - 1.5 / scale)
+        steps = np.clip((edges.astype(x.dtype) - low) * scale, 0, last)
+        tried = np.clip((x[:: max(1, x.size // _TRIED)] - low) * scale, 0, last)
+    if not np.isfinite([low, scale, *steps]).all():
+        return None
+    of_edges = steps.astype(np.int64)
+    table = np.searchsorted(of_edges, np.arange(last + 1)).astype(small)
+    table[of_edges] = several
+    met = table[np.nan_to_num(tried).astype(np.int64)] == several
+    return (low, scale, number(last), table) if met.sum() * _RARE <= met.size else None
+
+
+@kernel_for(*_GRID_SIGNATURES)
+def _count_on_grid(x: Floats, edges: Edges, low: Any, scale: Any, last: Any, table: Any, counts: Counts) -> None:
+    """Add each value of `x` to its bin, by the cell it lies in, or by a search where the cell leaves it open."""
+    cells = np.empty(_GRID_BLOCK, np.uint32)
+    whole = x.size // _GRID_BLOCK * _GRID_BLOCK
+    several = table.dtype.type(-1)
+    missing = np.uint32(0)
+    for start in range(0, whole, _GRID_BLOCK):
+        for i in range(_GRID_BLOCK):
+            step = x.dtype.type((x[start + i] - low) * scale)
+            step = step if step > x.dtype.type(0) else x.dtype.type(0)
+            cells[i] = np.uint32(np.int32(step if step < last else last))
+        for i in range(_GRID_BLOCK):
+            missing += np.uint32(x[start + i] != x[start + i])
+        for i in range(_GRID_BLOCK):
+            place = np.uint64(table[cells[i]])
+            if place == np.uint64(several):
+                place = np.uint64(np.searchsorted(edges, np.float64(x[start + i])))
+            counts[place] += 1
+    counts[0] -= np.int64(missing)  # NaN is not above any edge
+    _count(x[whole:], edges, counts)
 
 
 @kernel

@@ -111,3 +111,13 @@ def total_variation(reference: Counts, current: Counts) -> float:
     for i in range(reference.size):
         total += variation_term(reference[i] / n, current[i] / m)
     return min(total, 1.0) if total == total else total
+
+
+@kernel
+def l_infinity(reference: Counts, current: Counts) -> float:
+    """Return the largest difference of shares, max |p - q|, 0 to 1."""
+    n, m = _total(reference, current, 0.0), _total(current, reference, 0.0)
+    largest = 0.0 * (n + m)
+    for i in range(reference.size):
+        largest = max(largest, 2 * variation_term(reference[i] / n, current[i] / m))
+    return largest

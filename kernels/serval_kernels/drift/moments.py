@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
-from serval_kernels.compile import kernel, kernel_for
+from serval_kernels.compile import extremes, kernel, kernel_for, reduction
 from serval_kernels.drift.sorting import Floats, check_floats
+
+Reals = npt.NDArray[np.float64]
+
+_BLOCK = 1024
 
 
 class Moments(NamedTuple):
@@ -80,37 +85,84 @@ def _welford(count: int, mean: float, m2: float, value: float) -> tuple[float, f
 
 
 @kernel
-def _finite_moments(x: Floats, pivot: float) -> tuple[int, float, float]:
-    """Return number, mean and m2 of the finite values, reckoned from `pivot` so that a large offset costs no digits."""
+def _welford_moments(x: Floats) -> tuple[int, float, float]:
+    """Return number, mean and m2 of the finite values, one by one: for numbers whose sum overflows."""
     finite = 0
     mean = m2 = 0.0
     for i in range(x.size):
         if np.isfinite(x[i]):
             finite += 1
-            mean, m2 = _welford(finite, mean, m2, np.float64(x[i]) - pivot)
-    return finite, pivot + mean, m2
+            mean, m2 = _welford(finite, mean, m2, np.float64(x[i]))
+    return finite, mean, m2
+
+
+@reduction
+def _sum(values: Reals, size: int) -> float:
+    total = 0.0
+    for i in range(size):
+        total += values[i]
+    return total
+
+
+@reduction
+def _squares(values: Reals, size: int, mean: float) -> float:
+    """Return the sum of squared deviations."""
+    total = 0.0
+    for i in range(size):
+        total += (values[i] - mean) * (values[i] - mean)
+    return total
+
+
+@extremes
+def _range_of(values: Reals, size: int) -> tuple[float, float]:
+    """Return minimum and maximum; none is NaN."""
+    low, high = np.inf, -np.inf
+    for i in range(size):
+        low = values[i] if values[i] < low else low
+        high = values[i] if values[i] > high else high
+    return low, high
 
 
 @kernel
-def _first_finite(x: Floats) -> float:
-    for i in range(x.size):
-        if np.isfinite(x[i]):
-            return float(x[i])
-    return 0.0
+def _gather(x: Floats, start: int, stop: int, values: Reals) -> tuple[int, int]:
+    """Copy the finite values of a block; return how many there are, and how many NaN."""
+    finite = missing = 0
+    for i in range(start, stop):
+        value = np.float64(x[i])
+        # Each is written, and the next over it unless it was finite: no branch to mispredict.
+        values[finite] = value
+        finite += value - value == 0.0
+        missing += value != value
+    return finite, missing
 
 
 @kernel_for(*_SIGNATURES)
 def _moments(x: Floats) -> Any:
-    """Return the fields of `Moments`, in order."""
-    missing = 0
+    """Return the fields of `Moments`, in order.
+
+    A block's moments are of two passes over it while it lies in the first-level cache; blocks are put together as by
+    `merge`. So a large offset costs no digits, and sums are short.
+    """
+    values = np.empty(_BLOCK + 1)
+    finite = missing = 0
+    mean = m2 = 0.0
     minimum, maximum = np.inf, -np.inf
-    for i in range(x.size):
-        value = np.float64(x[i])
-        missing += value != value
-        if np.isfinite(value):
-            minimum, maximum = min(minimum, value), max(maximum, value)
-    finite, mean, m2 = _finite_moments(x, _first_finite(x))
-    # Only the difference of huge numbers of both signs overflows.
-    if not np.isfinite(mean):
-        finite, mean, m2 = _finite_moments(x, 0.0)
+    for start in range(0, x.size, _BLOCK):
+        stop = min(start + _BLOCK, x.size)
+        size, absent = _gather(x, start, stop, values)
+        missing += absent
+        if size == 0:
+            continue
+        low, high = _range_of(values, size)
+        minimum, maximum = min(minimum, low), max(maximum, high)
+        # From the first value on, so that a constant has exactly no variance.
+        pivot = values[0]
+        center = pivot + (_sum(values, size) - size * pivot) / size if low != high else pivot
+        finite += size
+        delta = center - mean
+        m2 += _squares(values, size, center) + delta * delta * ((finite - size) / finite * size)
+        mean += delta * (size / finite)
+    # Only sums, differences or squares of huge numbers overflow.
+    if not np.isfinite(mean) or not np.isfinite(m2):
+        finite, mean, m2 = _welford_moments(x)
     return finite, missing, x.size - finite - missing, mean, m2, minimum, maximum

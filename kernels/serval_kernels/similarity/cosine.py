@@ -17,6 +17,8 @@ Vector = npt.NDArray[np.floating[Any]]
 Scores = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
+_LEAST_SQUARE = 1e-20  # of float32: its products are far from the smallest numbers, where digits are lost
+_ROWS = 64  # of a block: 96 kB at 384 numbers of float32, within the second-level cache
 _SMALL, _LARGE = 1e-280, 1e280  # a sum of squares outside of these may have lost digits
 
 
@@ -39,14 +41,23 @@ def scores(query: Vector, rows: Vector) -> Scores:
 def top_k(query: Vector, rows: Vector, k: int) -> tuple[Places, Scores]:
     """Return the places and cosines of the `k` rows most like `query`, best first, ties by place, in one pass.
 
-    `query` [width], `rows` [n, width] (else ValueError). Fewer than k come back where fewer rows have a cosine.
+    `query` [width], `rows` [n, width] (else ValueError). Fewer than k come back where fewer rows have a cosine. Rows of
+    float32 are first weighed in float32; only those that might be among the best then get their cosine.
     """
     _check(query, rows)
     if k < 0:
         raise ValueError(f"k: {k}; wanted 0 or more")
     size = min(k, len(rows))
     places, best = np.empty(size, np.int64), np.empty(size, np.float64)
-    found = _select(query, rows, places, best) if size else 0
+    if not size:
+        return places, best
+    largest = float(np.abs(query).max(initial=0.0))
+    if rows.dtype == np.float32 and rows.flags.c_contiguous and 0.0 < largest < math.inf:
+        unit = (query / largest).astype(np.float64)
+        unit /= np.linalg.norm(unit)
+        found = _select_weighed(query, unit.astype(np.float32), rows, places, best)
+    else:
+        found = _select(query, rows, places, best)
     return places[:found], best[:found]
 
 
@@ -106,13 +117,104 @@ def _select(query: Vector, rows: Vector, places: Places, best: Scores) -> int:
     """Keep the best rows seen so far in falling order; return how many there are."""
     found = 0
     for row in range(rows.shape[0]):
-        score = _cosine(query, rows[row])
-        if math.isnan(score) or (found == best.size and score <= best[-1]):
-            continue
-        at = found if found < best.size else found - 1
-        while at > 0 and best[at - 1] < score:
-            best[at], places[at] = best[at - 1], places[at - 1]
-            at -= 1
-        best[at], places[at] = score, row
-        found = min(found + 1, best.size)
+        found = _insert(_cosine(query, rows[row]), row, places, best, found)
     return found
+
+
+@reduction
+def _weigh(unit: Vector, a: Vector, b: Vector, c: Vector, d: Vector) -> Any:
+    """Return the products of a unit vector with four others, and their squares, in their own precision."""
+    p = q = r = s = np.float32(0)
+    aa = bb = cc = dd = np.float32(0)
+    for i in range(unit.size):
+        p += unit[i] * a[i]
+        aa += a[i] * a[i]
+        q += unit[i] * b[i]
+        bb += b[i] * b[i]
+        r += unit[i] * c[i]
+        cc += c[i] * c[i]
+        s += unit[i] * d[i]
+        dd += d[i] * d[i]
+    return (p, q, r, s), (aa, bb, cc, dd)
+
+
+@kernel
+def _select_weighed(query: Vector, unit: Vector, rows: Vector, places: Places, best: Scores) -> int:
+    """Do as `_select`, and reckon exactly only what float32 cannot rule out.
+
+    Four rows at a time, a quarter of all apart: memory answers several streams faster than one.
+    """
+    found = 0
+    quarter = rows.shape[0] // 4
+    # Of a sum of `size` products in float32, in any order, relative to the product of the norms; twice, to be safe.
+    error = 2.0 * (unit.size + 8) * 2.0**-24
+    for row in range(quarter):
+        products, squares = _weigh(
+            unit, rows[row], rows[row + quarter], rows[row + 2 * quarter], rows[row + 3 * quarter]
+        )
+        least = best[-1] - error if found == best.size else -np.inf
+        for part in range(4):
+            square = np.float64(squares[part])
+            # Squares that overflow, vanish or are NaN tell nothing.
+            told = _LEAST_SQUARE < square < np.inf
+            if not told or np.float64(products[part]) >= least * math.sqrt(square):
+                found = _insert(_cosine(query, rows[row + part * quarter]), row + part * quarter, places, best, found)
+    for row in range(4 * quarter, rows.shape[0]):
+        found = _insert(_cosine(query, rows[row]), row, places, best, found)
+    return found
+
+
+@kernel
+def _insert(score: float, row: int, places: Places, best: Scores, found: int) -> int:
+    """Put a row where it belongs among the best, in falling order, ties by place; return how many there are."""
+    if math.isnan(score):
+        return found
+    full = found == best.size
+    if full and (score < best[-1] or (score == best[-1] and row > places[-1])):
+        return found
+    at = found - 1 if full else found
+    while at > 0 and (best[at - 1] < score or (best[at - 1] == score and places[at - 1] > row)):
+        best[at], places[at] = best[at - 1], places[at - 1]
+        at -= 1
+    best[at], places[at] = score, row
+    return min(found + 1, best.size)
+
+
+def pairwise(queries: Vector, rows: Vector) -> Scores:
+    """Return the cosine of each of `queries` [m, width] with each of `rows` [n, width]: float64[m, n].
+
+    ValueError for other shapes. By blocks of rows, each of which is used for all queries while it is near; no norm is
+    computed twice.
+    """
+    if queries.ndim != 2 or rows.ndim != 2 or queries.shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"rows: shape {rows.shape} for queries of shape {queries.shape}; wanted [n, width], [m, width]"
+        )
+    result = np.empty((len(queries), len(rows)), np.float64)
+    _pairwise(queries, rows, result)
+    return result
+
+
+@reduction
+def _dot(a: Vector, b: Vector) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += np.float64(a[i]) * np.float64(b[i])
+    return total
+
+
+@kernel
+def _pairwise(queries: Vector, rows: Vector, result: Scores) -> None:
+    of_queries, of_rows = np.empty(queries.shape[0]), np.empty(rows.shape[0])
+    for i in range(queries.shape[0]):
+        of_queries[i] = _dot(queries[i], queries[i])
+    for i in range(rows.shape[0]):
+        of_rows[i] = _dot(rows[i], rows[i])
+    for start in range(0, rows.shape[0], _ROWS):
+        for i in range(queries.shape[0]):
+            for row in range(start, min(start + _ROWS, rows.shape[0])):
+                if _SMALL < of_queries[i] < _LARGE and _SMALL < of_rows[row] < _LARGE:
+                    cosine = _dot(queries[i], rows[row]) / math.sqrt(of_queries[i]) / math.sqrt(of_rows[row])
+                    result[i, row] = min(max(cosine, -1.0), 1.0)
+                else:
+                    result[i, row] = _cosine_scaled(queries[i], rows[row])

@@ -49,6 +49,26 @@ class DriftServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_drift__pb2.DriftReport.FromString,
                 _registered_method=True)
+        self.GetDrift = channel.unary_unary(
+                '/serval.v1.DriftService/GetDrift',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.GetDriftRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.LiveDrift.FromString,
+                _registered_method=True)
+        self.WatchDrift = channel.unary_stream(
+                '/serval.v1.DriftService/WatchDrift',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.WatchDriftRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.LiveDrift.FromString,
+                _registered_method=True)
+        self.ListReports = channel.unary_unary(
+                '/serval.v1.DriftService/ListReports',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
+                _registered_method=True)
+        self.CheckQuality = channel.unary_unary(
+                '/serval.v1.DriftService/CheckQuality',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
+                _registered_method=True)
 
 
 class DriftServiceServicer:
@@ -75,6 +95,35 @@ class DriftServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDrift(self, request, context):
+        """Compares the rows that a version has been asked for lately with its baseline. Every worker answers for all of
+        them. FAILED_PRECONDITION where the server does not monitor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDrift(self, request, context):
+        """GetDrift, now and then again, until the caller ends it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReports(self, request, context):
+        """The reports that were kept, one an hour for each version that was asked, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckQuality(self, request, context):
+        """Tells what is wrong with a sample: missing, repeated and outlying values, wrong types, what the baseline has not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DriftServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +141,26 @@ def add_DriftServiceServicer_to_server(servicer, server):
                     servicer.DetectDrift,
                     request_deserializer=serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_drift__pb2.DriftReport.SerializeToString,
+            ),
+            'GetDrift': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDrift,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.GetDriftRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.LiveDrift.SerializeToString,
+            ),
+            'WatchDrift': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDrift,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.WatchDriftRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.LiveDrift.SerializeToString,
+            ),
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.SerializeToString,
+            ),
+            'CheckQuality': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckQuality,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.QualityReport.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +244,114 @@ class DriftService:
             '/serval.v1.DriftService/DetectDrift',
             serval__protos_dot_v1_dot_drift__pb2.DetectDriftRequest.SerializeToString,
             serval__protos_dot_v1_dot_drift__pb2.DriftReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDrift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/GetDrift',
+            serval__protos_dot_v1_dot_drift__pb2.GetDriftRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.LiveDrift.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDrift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/serval.v1.DriftService/WatchDrift',
+            serval__protos_dot_v1_dot_drift__pb2.WatchDriftRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.LiveDrift.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/ListReports',
+            serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckQuality(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/CheckQuality',
+            serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.QualityReport.FromString,
             options,
             channel_credentials,
             insecure,

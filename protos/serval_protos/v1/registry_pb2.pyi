@@ -40,7 +40,7 @@ class RegisterModelRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[RegisterHeader, _Mapping]] = ..., artifact_chunk: _Optional[bytes] = ..., sample_chunk: _Optional[bytes] = ...) -> None: ...
 
 class RegisterHeader(_message.Message):
-    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes", "request_id")
+    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes", "request_id", "label", "bump", "lineage")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,9 @@ class RegisterHeader(_message.Message):
     ARTIFACT_SHA256_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    BUMP_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     tags: _containers.ScalarMap[str, str]
@@ -105,7 +108,42 @@ class RegisterHeader(_message.Message):
     artifact_sha256: str
     artifact_bytes: int
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    label: str
+    bump: str
+    lineage: Lineage
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., label: _Optional[str] = ..., bump: _Optional[str] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ...) -> None: ...
+
+class Lineage(_message.Message):
+    __slots__ = ("parents", "datasets", "run", "experiment")
+    PARENTS_FIELD_NUMBER: _ClassVar[int]
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    parents: _containers.RepeatedCompositeFieldContainer[ParentModel]
+    datasets: _containers.RepeatedCompositeFieldContainer[DatasetUse]
+    run: str
+    experiment: str
+    def __init__(self, parents: _Optional[_Iterable[_Union[ParentModel, _Mapping]]] = ..., datasets: _Optional[_Iterable[_Union[DatasetUse, _Mapping]]] = ..., run: _Optional[str] = ..., experiment: _Optional[str] = ...) -> None: ...
+
+class ParentModel(_message.Message):
+    __slots__ = ("model", "relationship")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RELATIONSHIP_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    relationship: str
+    def __init__(self, model: _Optional[str] = ..., relationship: _Optional[str] = ...) -> None: ...
+
+class DatasetUse(_message.Message):
+    __slots__ = ("name", "version", "split", "rows")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    split: str
+    rows: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., split: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class Parity(_message.Message):
     __slots__ = ("rows", "max_difference", "mean_difference", "label_mismatch", "tolerance", "relative")
@@ -124,7 +162,7 @@ class Parity(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., max_difference: _Optional[float] = ..., mean_difference: _Optional[float] = ..., label_mismatch: _Optional[float] = ..., tolerance: _Optional[float] = ..., relative: _Optional[bool] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "version", "stage", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "inputs", "outputs", "features", "classes", "parity", "libraries", "opsets", "missing_allowed", "artifact_sha256", "artifact_bytes", "baseline_rows", "has_sample", "vector_source", "created", "updated")
+    __slots__ = ("name", "version", "stage", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "inputs", "outputs", "features", "classes", "parity", "libraries", "opsets", "missing_allowed", "artifact_sha256", "artifact_bytes", "baseline_rows", "has_sample", "vector_source", "created", "updated", "label", "aliases", "lineage")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +223,9 @@ class ModelVersion(_message.Message):
     VECTOR_SOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     UPDATED_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     stage: _common_pb2.Stage
@@ -210,7 +251,10 @@ class ModelVersion(_message.Message):
     vector_source: str
     created: _timestamp_pb2.Timestamp
     updated: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., stage: _Optional[_Union[_common_pb2.Stage, str]] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., opsets: _Optional[_Mapping[str, int]] = ..., missing_allowed: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., baseline_rows: _Optional[int] = ..., has_sample: _Optional[bool] = ..., vector_source: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    label: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    lineage: Lineage
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., stage: _Optional[_Union[_common_pb2.Stage, str]] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., opsets: _Optional[_Mapping[str, int]] = ..., missing_allowed: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., baseline_rows: _Optional[int] = ..., has_sample: _Optional[bool] = ..., vector_source: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., label: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("model", "include_vector")

@@ -77,6 +77,13 @@ class Group(NamedTuple):
         return self._replace(row=self.groups[self.number].item())
 
 
+class _Bound(NamedTuple):
+    """A run whose arrays are settled; `addresses` are those of its input and outputs."""
+
+    addresses: Calls
+    run: Callable[[], None]
+
+
 class _Chunk(NamedTuple):
     """Messages that wait: their records and calls, the octets of their rows and of their ids."""
 
@@ -129,7 +136,7 @@ class Lane:
         self._estimate = estimate
         self._rows = np.zeros(_FIRST_OCTETS, np.uint8)
         self._values = np.zeros(_FIRST_OCTETS, np.uint8)
-        self._bound: list[Callable[[], None] | None] = [None] * (BOUND_ROWS_MAX + 1)
+        self._bound: list[_Bound | None] = [None] * (BOUND_ROWS_MAX + 1)
         same = [model_dtype == dtype for (_, model_dtype, _), dtype in zip(outputs, plan.dtypes, strict=True)]
         self._output_names = [name for name, _, _ in outputs] if all(same) else None
         self._waiting: deque[_Chunk] = deque()
@@ -153,7 +160,7 @@ class Lane:
         decoded = time.perf_counter_ns()
         try:
             if bound is not None:
-                bound()
+                bound.run()
             else:
                 outputs = self._run(self._rows[:octets], count)
         except ServalError:
@@ -164,6 +171,12 @@ class Lane:
         if bound is None:
             self._plan.lay_out(outputs, count, self._values)
         self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, self._values)
+        if self.model.observer is not None:
+            if bound is not None:
+                self.model.observer.copy(bound.addresses, count)
+            else:
+                rows = self._rows[:octets].view(self._given.dtype).reshape(count, *self._given.row)
+                self.model.observer.leave_in_order([rows.copy(), *outputs], count)
         self._count(messages, count, (started, decoded, ran))
 
     def _make_room(self, octets: int, size: int = 0) -> None:
@@ -172,7 +185,7 @@ class Lane:
             self._rows, self._values = _with_room(self._rows, octets), _with_room(self._values, size)
             self._bound = [None] * (BOUND_ROWS_MAX + 1)
 
-    def _bind(self, count: int) -> Callable[[], None] | None:
+    def _bind(self, count: int) -> "_Bound | None":
         """Return the run of `count` rows from `_rows` into `_values`; None where the values have to be converted."""
         bound = self._bound[count]
         if bound is not None or self._output_names is None:
@@ -182,7 +195,9 @@ class Lane:
         rows = self._rows[:octets].view(self._given.dtype)
         inputs = {self._given.name: rows.reshape(count, *self._given.row)}
         arrays = self._plan.views(count, self._values)
-        bound = self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True)))
+        addresses = np.array([rows.ctypes.data, *(array.ctypes.data for array in arrays)], np.int64)
+        run = self.model.session.bind(inputs, dict(zip(self._output_names, arrays, strict=True)))
+        bound = _Bound(addresses, run)
         self._bound[count] = bound
         return bound
 
@@ -282,7 +297,9 @@ class Lane:
                 chunks.append(chunk)
                 rows += int(chunk.records["rows"].sum())
         if chunks and not self._waiting and self._is_short(rows):
-            self._conclude(self._job(_joined(chunks)))
+            job = self._job(_joined(chunks))
+            self._conclude(job)
+            self._observe(job)
         elif chunks:
             self._working = True
             self._workers.submit(self._work, _joined(chunks))
@@ -299,7 +316,21 @@ class Lane:
 
     def _work(self, chunk: _Chunk) -> None:
         """Run a batch in a worker's thread."""
-        self._done(self._job(chunk))
+        job = self._job(chunk)
+        self._done(job)
+        self._observe(job)
+
+    def _observe(self, job: Job) -> None:
+        """Leave what was run to the monitor, but for messages that failed."""
+        observer = self.model.observer
+        if observer is None or len(job.failed) == len(job.chunk.calls):
+            return
+        keep = np.ones(len(job.chunk.calls), np.bool_)
+        keep[job.failed] = False
+        rows = np.repeat(keep, job.chunk.records["rows"])
+        given = job.chunk.rows.view(self._given.dtype).reshape(rows.size, *self._given.row)
+        arrays = [given, *self._plan.views(rows.size, job.values)]
+        observer.leave_in_order(arrays if keep.all() else [array[rows] for array in arrays], int(rows.sum()))
 
     def _job(self, chunk: _Chunk) -> Job:
         """Run a batch. Where it fails, each message is run alone."""

@@ -24,6 +24,7 @@ from serval_server.batching.inputs import (
     rows_are_independent,
 )
 from serval_server.batching.lane import Codec, Group, Job, Lane
+from serval_server.config import DEFAULT_BATCH_ROWS
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router
 from serval_server.transport.vectorized.vectors import Answers, Calls, Wake
@@ -32,7 +33,6 @@ Records = npt.NDArray[Any]
 
 LAYOUTS: Final = 4096
 GROUPS: Final = 256
-DEFAULT_MAX_ROWS: Final = 8192
 
 _WORKER_NICENESS: Final = 5
 
@@ -78,12 +78,14 @@ class BatchedMethod:
         router: Router,
         workers: ThreadPoolExecutor,
         senders: int,
-        max_rows: int = DEFAULT_MAX_ROWS,
+        max_rows: int = DEFAULT_BATCH_ROWS,
     ) -> None:
         self._codec = codec
         self._address_of = address_of
         self._router = router
         self._workers = workers
+        # Not on a worker: those stand back, and until it is done the model's calls are answered one by one.
+        self._preparer = ThreadPoolExecutor(1, thread_name_prefix="serval-prepare")
         self._max_rows = max_rows
         self._senders = senders
         self._turn = 0
@@ -162,11 +164,11 @@ class BatchedMethod:
         if model not in self._preparing:
             self._preparing.add(model)
             self._forget_unloaded()
-            self._workers.submit(self._prepare, model, given)
+            self._preparer.submit(self._prepare, model, given)
         return None
 
     def _prepare(self, model: LoadedModel, given: BatchInput) -> None:
-        """Make a model's lane; in a worker's thread, as it runs the model."""
+        """Make a model's lane; in a thread of its own, as it runs the model."""
         lane = None
         try:
             outputs = outputs_of(model)
@@ -201,7 +203,7 @@ class BatchedMethod:
 
 
 def infer_method(
-    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
+    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_BATCH_ROWS
 ) -> BatchedMethod:
     """Return inference.GRPCInferenceService/ModelInfer."""
     codec = Codec(
@@ -216,7 +218,7 @@ def infer_method(
 
 
 def predict_method(
-    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_MAX_ROWS
+    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_BATCH_ROWS
 ) -> BatchedMethod:
     """Return serval.v1.PredictionService/Predict."""
     codec = Codec(

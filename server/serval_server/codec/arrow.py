@@ -28,6 +28,11 @@ def read_table(data: bytes, field: str) -> Table:
     except (pa.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:FOREIGN_TEXT_MAX]
         raise InvalidArgument(f"{field}: {len(data)} bytes are not a whole Arrow IPC stream: {text}") from error
+    return columns_of(table, field)
+
+
+def columns_of(table: pa.Table, field: str) -> Table:
+    """Return the columns of a validated Arrow table by name, as `read_table` does."""
     names = table.column_names
     if len(names) > COLUMNS_MAX or len(set(names)) != len(names):
         raise InvalidArgument(f"{field}: got {len(names)} columns; wanted at most {COLUMNS_MAX}, each name once")

@@ -10,16 +10,21 @@ from serval_protos.v1 import common_pb2, registry_pb2
 from serval_registry.errors import InvalidArgument
 from serval_registry.lookups import Summary
 from serval_registry.model import (
+    DatasetUse,
     Draft,
     Feature,
     FeatureKind,
+    Lineage,
     Missing,
+    Parent,
     Parity,
+    Ref,
     Stage,
     TensorSpec,
     Version,
     check_name,
 )
+from serval_registry.stages import StageChange
 
 from serval_server.codec.tensors import number_of
 
@@ -79,10 +84,26 @@ def version_message(version: Version) -> registry_pb2.ModelVersion:
         vector_source=version.vector_source,
         created=timestamp(version.created),
         updated=timestamp(version.updated),
+        label=version.label,
+        aliases=version.aliases,
+        lineage=lineage_message(version.lineage),
     )
     if version.parity is not None:
         message.parity.CopyFrom(_parity_message(version.parity))
     return message
+
+
+def change_message(change: StageChange) -> registry_pb2.SetStageReply:
+    """Return what a change of stage has done."""
+    return registry_pb2.SetStageReply(version=version_message(change.version), archived_version=change.archived_version)
+
+
+def pinned(model: str) -> tuple[str, int]:
+    """Return the name and the number of "name@3"; raise InvalidArgument where no version is named."""
+    ref = Ref.parse(model)
+    if ref.version is None:
+        raise InvalidArgument(f"model: {model[:80]!r} names no version; wanted one, such as {ref.name}@1")
+    return ref.name, ref.version
 
 
 def summary_message(version: Summary) -> registry_pb2.VersionSummary:
@@ -117,6 +138,29 @@ def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
         libraries=dict(header.libraries),
         vector=list(header.vector) or None,
         request_id=header.request_id,
+        label=header.label,
+        bump=header.bump,
+        lineage=lineage_of(header.lineage),
+    )
+
+
+def lineage_of(message: registry_pb2.Lineage) -> Lineage:
+    """Return a lineage as it was sent."""
+    return Lineage(
+        parents=tuple(Parent(parent.model, parent.relationship) for parent in message.parents),
+        datasets=tuple(DatasetUse(used.name, used.version, used.split, used.rows) for used in message.datasets),
+        run=message.run,
+        experiment=message.experiment,
+    )
+
+
+def lineage_message(lineage: Lineage) -> registry_pb2.Lineage:
+    """Return a lineage as a message."""
+    return registry_pb2.Lineage(
+        parents=[registry_pb2.ParentModel(**parent._asdict()) for parent in lineage.parents],
+        datasets=[registry_pb2.DatasetUse(**used._asdict()) for used in lineage.datasets],
+        run=lineage.run,
+        experiment=lineage.experiment,
     )
 
 

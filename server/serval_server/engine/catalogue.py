@@ -22,8 +22,14 @@ class Catalogue:
     while later ones wait for the same future.
     """
 
-    def __init__(self, read_artifact: Callable[[Version], bytes], memory_bytes: int) -> None:
+    def __init__(
+        self,
+        read_artifact: Callable[[Version], bytes],
+        memory_bytes: int,
+        on_load: Callable[[LoadedModel], None] = lambda _: None,
+    ) -> None:
         self._read_artifact = read_artifact
+        self._on_load = on_load
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._models: dict[Key, LoadedModel] = {}
@@ -65,6 +71,7 @@ class Catalogue:
     def _load(self, key: Key, version: Version, future: Future[LoadedModel]) -> None:
         try:
             model = LoadedModel(version, Session(self._read_artifact(version)))
+            self._on_load(model)
         except BaseException as error:
             with self._lock:
                 del self._loading[key]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from serval_registry.model import DataType, TensorSpec, Version
 from serval_server.datatypes import NUMPY_TYPES
 from serval_server.engine.session import Session
 from serval_server.engine.statistics import Statistics
+
+if TYPE_CHECKING:
+    from serval_server.monitor.observer import Observer
 
 Array = npt.NDArray[np.generic]
 
@@ -33,6 +36,7 @@ class LoadedModel:
         self.version = version
         self.session = session
         self.statistics = Statistics()
+        self.observer: Observer | None = None  # where answered rows are left for the monitor
         self.last_used = time.monotonic()
         self.memory_bytes = SESSION_BYTES + BYTES_PER_FILE_BYTE * version.artifact_bytes
         self.name = version.name

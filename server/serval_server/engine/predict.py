@@ -33,5 +33,7 @@ def predict(model: LoadedModel, decode: Decode, encode: Encode[Reply]) -> Reply:
     except Exception:
         model.statistics.failed(started)
         raise
+    if model.observer is not None:
+        model.observer.leave(inputs, wanted, outputs, rows)
     model.statistics.succeeded(rows, started, decoded, ran, time.perf_counter_ns())
     return reply

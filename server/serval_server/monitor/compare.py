@@ -20,7 +20,9 @@ from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.model import Array, Feature, FeatureKind, Table
 
-from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, judge
+from serval_server.monitor import bounds
+from serval_server.monitor.report import DriftReport, FeatureDrift
+from serval_server.monitor.verdict import Rule, judge
 
 GROUPS = 10
 UNSEEN = 20
@@ -36,8 +38,10 @@ class _Categories:
     other: int = 0
 
 
-def compare_with_baseline(current: Table, baseline: Baseline, rule: Rule | None = None) -> DriftReport:
-    """Compare the columns that the baseline has; no row of the reference is needed.
+def compare_with_baseline(
+    current: Table, baseline: Baseline, rule: Rule | None = None, weights: Mapping[str, float] | None = None
+) -> DriftReport:
+    """Compare the columns that the baseline has; no row of the reference is needed. `weights`: see `judge`.
 
     Raises InvalidArgument for a missing column, or one of another type or length; see `baseline.check_table`.
     """
@@ -57,11 +61,50 @@ def compare_with_baseline(current: Table, baseline: Baseline, rule: Rule | None 
         rule=rule or Rule(),
         mean_cosine=_mean_cosine(pairs),
         against_baseline=True,
+        weights=weights,
     )
 
 
+def compare_counts(
+    current: Sequence[FeatureBaseline],
+    outside: Sequence[int],
+    rows: int,
+    baseline: Baseline,
+    rule: Rule | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> DriftReport:
+    """Compare what was counted of `rows` rows with the baseline: the same features, numbers between the same edges.
+
+    outside: of each feature, how many values lie outside the baseline's range.
+    """
+    pairs = list(zip(baseline.features, current, strict=True))
+    measured = [
+        _numeric_drift(*pair, beyond)
+        if pair[0].kind is FeatureKind.NUMERIC
+        else _category_drift(*pair, *(_listed(side) for side in pair))
+        for pair, beyond in zip(pairs, outside, strict=True)
+    ]
+    return judge(
+        measured,
+        reference_rows=baseline.rows,
+        current_rows=rows,
+        rule=rule or Rule(),
+        mean_cosine=_mean_cosine(pairs),
+        against_baseline=True,
+        weights=weights,
+    )
+
+
+def _listed(side: FeatureBaseline) -> _Categories:
+    return _Categories(dict(zip(side.categories, side.category_counts, strict=True)), side.other_count)
+
+
 def compare_tables(
-    current: Table, reference: Table, features: Sequence[Feature], rule: Rule | None = None
+    current: Table,
+    reference: Table,
+    features: Sequence[Feature],
+    rule: Rule | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> DriftReport:
     """Compare the features' columns of two tables, value by value. Raises as `compare_with_baseline` does."""
     current_rows = baselines.check_table(current, features)
@@ -79,6 +122,7 @@ def compare_tables(
         rule=rule or Rule(),
         mean_cosine=_mean_cosine(pairs),
         against_baseline=False,
+        weights=weights,
     )
 
 
@@ -86,10 +130,9 @@ def _against_baseline(
     feature: Feature, reference: FeatureBaseline, current: FeatureBaseline, column: Array
 ) -> FeatureDrift:
     if feature.kind is FeatureKind.NUMERIC:
-        return _numeric_drift(reference, current, cast("Floats", column))
-    listed = dict(zip(reference.categories, reference.category_counts, strict=True))
+        return _numeric_drift(reference, current, _outside(cast("Floats", column), reference))
     counts, _ = baselines.count_categories(feature, column)
-    return _category_drift(reference, current, _Categories(listed, reference.other_count), _Categories(counts))
+    return _category_drift(reference, current, _listed(reference), _Categories(counts))
 
 
 def _against_rows(
@@ -97,7 +140,7 @@ def _against_rows(
 ) -> FeatureDrift:
     if feature.kind is FeatureKind.NUMERIC:
         old, new = cast("Floats", before), cast("Floats", now)
-        return _exact(_numeric_drift(reference, current, new), reference, old, new)
+        return _exact(_numeric_drift(reference, current, _outside(new, reference)), reference, old, new)
     sides = [_Categories(baselines.count_categories(feature, column)[0]) for column in (before, now)]
     return _category_drift(reference, current, *sides)
 
@@ -115,8 +158,8 @@ def _common(reference: FeatureBaseline, current: FeatureBaseline) -> FeatureDrif
     )
 
 
-def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, column: Floats) -> FeatureDrift:
-    """Return what counts in shared bins, moments and the current column tell."""
+def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, outside: int) -> FeatureDrift:
+    """Return what counts in shared bins, moments and the number of values outside the reference's range tell."""
     drift = _with_moments(_common(reference, current), reference, current)
     if not (reference.present and current.present):
         return drift
@@ -134,7 +177,7 @@ def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, column:
         return drift
     ranges = (reference.minimum, reference.maximum, current.minimum, current.maximum)
     area = two_sample.wasserstein_binned(edges, before, now, ranges)
-    return replace(_with_area(drift, reference, area), outside_range=_outside(column, reference) / current.present)
+    return replace(_with_area(drift, reference, area), outside_range=outside / current.present)
 
 
 def _exact(drift: FeatureDrift, reference: FeatureBaseline, before: Floats, now: Floats) -> FeatureDrift:
@@ -151,7 +194,7 @@ def _exact(drift: FeatureDrift, reference: FeatureBaseline, before: Floats, now:
 
 def _with_ks(drift: FeatureDrift, distance: float, error: float) -> FeatureDrift:
     p_value = two_sample.ks_p_value(distance, drift.reference_rows, drift.current_rows)
-    return replace(drift, effect=distance, p_value=p_value, ks=distance, ks_error=error)
+    return replace(drift, effect=distance, effect_hidden=error, p_value=p_value, ks=distance, ks_error=error)
 
 
 def _with_area(drift: FeatureDrift, reference: FeatureBaseline, area: float) -> FeatureDrift:
@@ -194,19 +237,21 @@ def _category_drift(
         return drift
     unlisted = [name for name, _ in baselines.most_frequent(now.counts) if name not in before.counts]
     apart = [] if before.other else unlisted
-    rest = (before.other, sum(now.counts[name] for name in unlisted) if before.other else 0)
+    rest = (before.other, now.other + (sum(now.counts[name] for name in unlisted) if before.other else 0))
     names = [*before.counts, *apart]
     old, new = (np.array([side.counts.get(name, 0) for name in names], np.int64) for side in (before, now))
     test = categorical.chi_square(old, new, rest)
     whole = np.append(old, rest[0]), np.append(new, rest[1])
-    variation = divergence.total_variation(*whole)
+    found = bounds.variation(old, new, rest)
     return replace(
         drift,
-        effect=variation,
+        effect=float(found.distance),
+        effect_noise=float(found.noise),
+        effect_hidden=float(found.hidden),
         p_value=test.p_value,
         js_distance=divergence.js_distance(*whole),
         chi_square=test.statistic,
-        total_variation=variation,
+        total_variation=divergence.total_variation(*whole),
         unseen=tuple(apart[:UNSEEN]),
     )
 

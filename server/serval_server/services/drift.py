@@ -1,29 +1,47 @@
 """serval.v1.DriftService."""
 
-import dataclasses
+import logging
+import threading
+from collections.abc import Iterator
 from datetime import UTC
-from typing import Any
 
 import grpc
 from serval_protos.v1 import drift_pb2, drift_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
-from serval_registry.errors import FailedPrecondition, NotFound
-from serval_registry.model import Ref, Version
+from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound, ServalError
+from serval_registry.lifecycle.entries import Actor
+from serval_registry.model import Ref, Table, Version
 from serval_registry.registry import Registry
 
+from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
-from serval_server.codec.records import kind_number, timestamp
-from serval_server.errors import unary
+from serval_server.codec.drift import baseline_message, live_message, report_message
+from serval_server.codec.quality import quality_message
+from serval_server.errors import streaming, unary
+from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
-from serval_server.monitor.verdict import DriftReport, FeatureDrift, Rule, Verdict
+from serval_server.monitor.live import live_drift
+from serval_server.monitor.monitor import Monitor
+from serval_server.monitor.quality import check_quality
+from serval_server.monitor.report import DriftReport, Verdict
+from serval_server.monitor.severity import weights_of
+from serval_server.monitor.verdict import Rule
+from serval_server.monitor.windows import Window
+
+WATCH_SECONDS = 5.0
+WATCH_SECONDS_LEAST = 0.1
+WATCH_SECONDS_MOST = 3600.0
+
+LOG = logging.getLogger(__name__)
 
 
 class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     """Baselines, and samples compared with them."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, monitor: Monitor | None) -> None:
         self._registry = registry
+        self._monitor = monitor
 
     @unary
     def SetBaseline(self, request: drift_pb2.SetBaselineRequest, context: grpc.ServicerContext) -> drift_pb2.Baseline:
@@ -31,8 +49,9 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         version = self._registry.resolve(Ref.parse(request.model))
         table = _columns(version).table(request.sample, "sample")
         baseline = baselines.compute(table, version.features)
-        self._registry.set_baseline(version.name, version.version, baselines.to_bytes(baseline), baseline.rows)
-        return _baseline_message(version, baseline)
+        stored = baselines.to_bytes(baseline)
+        self._registry.set_baseline(version.name, version.version, stored, baseline.rows, actor_of(context))
+        return baseline_message(version, baseline)
 
     @unary
     def GetBaseline(self, request: drift_pb2.GetBaselineRequest, context: grpc.ServicerContext) -> drift_pb2.Baseline:
@@ -41,7 +60,7 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         baseline = self._baseline(version)
         if baseline is None:
             raise NotFound(f"{version.ref} has no baseline; set one with SetBaseline")
-        return _baseline_message(version, baseline)
+        return baseline_message(version, baseline)
 
     @unary
     def DetectDrift(
@@ -49,18 +68,108 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     ) -> drift_pb2.DriftReport:
         """Compare a sample with the baseline or with a reference."""
         version = self._registry.resolve(Ref.parse(request.model))
-        rule = Rule.asked(request.alpha, request.tolerance)
-        columns = _columns(version)
+        rule = Rule.asked(request.alpha, request.tolerance if request.HasField("tolerance") else None)
+        columns, weights = _columns(version), weights_of(version.metrics)
         current = columns.table(request.current, "current")
         if request.HasField("reference"):
             reference = columns.table(request.reference, "reference")
-            return _report_message(version, compare_tables(current, reference, version.features, rule))
+            return report_message(version, compare_tables(current, reference, version.features, rule, weights))
         baseline = self._baseline(version)
         if baseline is None:
             raise FailedPrecondition(
                 f"{version.ref} has no baseline: register it with a sample, call SetBaseline, or send a reference"
             )
-        return _report_message(version, compare_with_baseline(current, baseline, rule))
+        report = compare_with_baseline(current, baseline, rule, weights)
+        self._note(version, report, actor_of(context))
+        return report_message(version, report)
+
+    def _note(self, version: Version, report: DriftReport, actor: Actor) -> None:
+        """Keep what the report says where it is news; the caller gets the report whether that works or not."""
+        if report.verdict is Verdict.INSUFFICIENT_DATA:
+            return
+        try:
+            self._registry.drifts.note(version.ref, str(report.verdict), report.drifted, report.current_rows, actor)
+        except ServalError as error:
+            LOG.warning("drift of %s is not on record: %s", version.ref, error)
+
+    @unary
+    def GetDrift(self, request: drift_pb2.GetDriftRequest, context: grpc.ServicerContext) -> drift_pb2.LiveDrift:
+        """Compare what has been predicted lately with the baseline."""
+        return self._live(request)
+
+    @streaming
+    def WatchDrift(
+        self, request: drift_pb2.WatchDriftRequest, context: grpc.ServicerContext
+    ) -> Iterator[drift_pb2.LiveDrift]:
+        """GetDrift again and again, until the caller has gone."""
+        interval = request.interval or WATCH_SECONDS
+        if not WATCH_SECONDS_LEAST <= interval <= WATCH_SECONDS_MOST:
+            raise InvalidArgument(
+                f"interval: {interval:g} seconds; wanted {WATCH_SECONDS_LEAST:g} to {WATCH_SECONDS_MOST:g}"
+            )
+        gone = threading.Event()
+        if not context.add_callback(gone.set):
+            return
+        while True:
+            yield self._live(request.drift)
+            if gone.wait(interval):
+                return
+
+    @unary
+    def ListReports(
+        self, request: drift_pb2.ListReportsRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.ListReportsReply:
+        """One page of the history."""
+        ref = Ref.parse(request.model)
+        version = self._registry.resolve(ref)
+        page, token = self._registry.history.page(
+            version.name,
+            version.version if ref.version or ref.stage else None,
+            since=request.since.ToDatetime(UTC) if request.HasField("since") else None,
+            until=request.until.ToDatetime(UTC) if request.HasField("until") else None,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        reports = [drift_pb2.LiveDrift.FromString(content) for content in page]
+        return drift_pb2.ListReportsReply(reports=reports, next_page_token=token)
+
+    def _live(self, request: drift_pb2.GetDriftRequest) -> drift_pb2.LiveDrift:
+        tolerance = request.tolerance if request.HasField("tolerance") else None
+        rule, window = Rule.asked(request.alpha, tolerance), _window(request)
+        version = self._registry.resolve(Ref.parse(request.model))
+        if self._monitor is None:
+            raise FailedPrecondition("this server does not monitor what it predicts; it was started with --no-monitor")
+        seen = self._monitor.seen(version, window)
+        baseline = seen.layout.baseline
+        return live_message(
+            version, live_drift(seen, rule, weights_of(version.metrics)), baseline, whole=request.include_distributions
+        )
+
+    @unary
+    def CheckQuality(
+        self, request: drift_pb2.CheckQualityRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.QualityReport:
+        """Check a sample, or the one that the version was registered with."""
+        version = self._registry.resolve(Ref.parse(request.model))
+        reference = None
+        if request.HasField("reference"):
+            reference = _columns(version).any_table(request.reference, "reference")
+        report = check_quality(
+            self._sample(version, request),
+            features=version.features,
+            baseline=self._baseline(version),
+            label=request.label,
+            reference=reference,
+        )
+        return quality_message(version, report)
+
+    def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
+        if request.HasField("sample"):
+            return _columns(version).any_table(request.sample, "sample")
+        kept = self._registry.sample(version)
+        if kept is None:
+            raise FailedPrecondition(f"{version.ref} was registered without a sample; send one")
+        return arrow.read_table(kept, "sample")
 
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)
@@ -71,35 +180,11 @@ def _columns(version: Version) -> Columns:
     return Columns(str(version.ref), version.features, version.signature)
 
 
-def _baseline_message(version: Version, baseline: Baseline) -> drift_pb2.Baseline:
-    return drift_pb2.Baseline(
-        name=version.name,
-        version=version.version,
-        rows=baseline.rows,
-        features=[
-            drift_pb2.FeatureBaseline(**_fields(feature, kind=kind_number(feature.kind)))
-            for feature in baseline.features
-        ],
-        created=timestamp(baseline.created.astimezone(UTC)),
-    )
-
-
-def _report_message(version: Version, report: DriftReport) -> drift_pb2.DriftReport:
-    return drift_pb2.DriftReport(
-        name=version.name,
-        version=version.version,
-        **_fields(report, verdict=_number(report.verdict), features=[_feature(feature) for feature in report.features]),
-    )
-
-
-def _feature(feature: FeatureDrift) -> drift_pb2.FeatureDrift:
-    return drift_pb2.FeatureDrift(**_fields(feature, kind=kind_number(feature.kind), verdict=_number(feature.verdict)))
-
-
-def _number(verdict: Verdict) -> drift_pb2.Verdict:
-    return drift_pb2.Verdict.Value(verdict.name)  # type: ignore[no-any-return]
-
-
-def _fields(record: Any, **override: object) -> dict[str, Any]:
-    """Return a record's fields by name, as the message of the same name has them; None is absent."""
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)} | override
+def _window(request: drift_pb2.GetDriftRequest) -> Window:
+    match request.window.WhichOneof("span"):
+        case "seconds":
+            return Window(seconds=request.window.seconds)
+        case "rows":
+            return Window(rows=request.window.rows)
+        case _:
+            return Window()

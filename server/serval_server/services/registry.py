@@ -19,8 +19,10 @@ from serval_server.codec import arrow, tensors
 from serval_server.codec.columns import Columns
 from serval_server.codec.features import features_of
 from serval_server.codec.records import (
+    change_message,
     draft_of,
     missing_of,
+    pinned,
     stage_of,
     summary_message,
     version_message,
@@ -29,6 +31,7 @@ from serval_server.config import Options
 from serval_server.engine.router import Router
 from serval_server.engine.session import Session, passes_missing, trial
 from serval_server.errors import Cancelled, streaming, unary
+from serval_server.identity import actor_of
 
 CHUNK_BYTES = 1 << 20
 TRIAL_ROWS = 1024
@@ -83,6 +86,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             upload.artifact,
             baseline=_baseline_of(table, features),
             sample=arrow.write_table(table) if table is not None and header.keep_sample else None,
+            actor=actor_of(context),
         )
         self._router.refresh(version.name)
         return version_message(version)
@@ -93,7 +97,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     ) -> registry_pb2.GetModelReply:
         """One version and a list of its siblings."""
         version = self._registry.resolve(Ref.parse(request.model))
-        siblings = self._registry.history(version.name, VERSIONS_SHOWN)
+        siblings = self._registry.newest(version.name, VERSIONS_SHOWN)
         reply = registry_pb2.GetModelReply(
             version=self._message(version), versions=[summary_message(sibling) for sibling in siblings]
         )
@@ -161,12 +165,10 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self, request: registry_pb2.SetStageRequest, context: grpc.ServicerContext
     ) -> registry_pb2.SetStageReply:
         """Move it; the routes follow once the new model is loaded, so that no call waits for that."""
-        name, number = _pinned(request.model)
-        change = self._registry.set_stage(name, number, stage_of(request.stage, "stage"))
+        name, number = pinned(request.model)
+        change = self._registry.set_stage(name, number, stage_of(request.stage, "stage"), actor_of(context))
         self._router.refresh(name)
-        return registry_pb2.SetStageReply(
-            version=version_message(change.version), archived_version=change.archived_version or 0
-        )
+        return change_message(change)
 
     @unary
     def DeleteVersion(
@@ -175,8 +177,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         context: grpc.ServicerContext,
     ) -> registry_pb2.DeleteVersionReply:
         """Remove one version for good."""
-        name, number = _pinned(request.model)
-        self._registry.delete(name, number)
+        name, number = pinned(request.model)
+        self._registry.delete(name, number, actor_of(context))
         self._router.refresh(name)
         return registry_pb2.DeleteVersionReply(name=name, version=number)
 
@@ -275,13 +277,6 @@ def _baseline_of(table: Table | None, features: Sequence[Feature]) -> tuple[byte
         return None
     computed = baselines.compute(table, features)
     return baselines.to_bytes(computed), computed.rows
-
-
-def _pinned(model: str) -> tuple[str, int]:
-    ref = Ref.parse(model)
-    if ref.version is None:
-        raise InvalidArgument(f"model: {model[:80]!r} names no version; wanted one, such as {ref.name}@1")
-    return ref.name, ref.version
 
 
 def _bounded(value: int, default: int, most: int, field: str) -> int:

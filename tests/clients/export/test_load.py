@@ -29,3 +29,18 @@ def test_names_and_absent_files(tmp_path):
         load(tmp_path / "model.h5")
     with pytest.raises(ExportError, match="is not a file"):
         load(tmp_path / "model.onnx")
+
+
+def test_a_skops_file_of_scikit_learn_is_read_and_any_other_type_is_refused(tmp_path):
+    from skops import io
+
+    io.dump(Ridge(alpha=3.0), tmp_path / "model.skops")
+    assert load(tmp_path / "model.skops").alpha == 3.0
+    assert not executes_code(tmp_path / "model.skops")
+    io.dump(Foreign(), tmp_path / "foreign.skops")
+    with pytest.raises(ExportError, match=r"types that are not scikit-learn's: .*Foreign"):
+        load(tmp_path / "foreign.skops")
+
+
+class Foreign(Ridge):
+    pass

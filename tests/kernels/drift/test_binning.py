@@ -104,3 +104,27 @@ def test_coarse_groups_keep_order_and_counts():
 def test_too_few_bins_are_named():
     with pytest.raises(ValueError, match="bins: 1; wanted 2 or more"):
         binning.quantile_edges(np.zeros(3), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bins", [3, 64, 300])
+@pytest.mark.parametrize("name", ["quantiles", "even", "log", "ties", "tiny", "huge", "close"])
+def test_a_grid_counts_as_a_search_does(name, bins, dtype):
+    rng = np.random.default_rng(bins)
+    x = rng.normal(size=20_011)
+    x[:4] = np.nan, np.inf, -np.inf, -0.0
+    edges = {
+        "quantiles": lambda: binning.quantile_edges(x, bins),
+        "even": lambda: np.linspace(-3, 3, bins - 1),
+        "log": lambda: np.logspace(-300, 300, bins - 1),
+        "ties": lambda: np.linspace(-3, 3, bins - 1).round(1),
+        "tiny": lambda: np.linspace(-3, 3, bins - 1) * 1e-310,
+        "huge": lambda: np.linspace(-1, 1, bins - 1) * 1.7e308,
+        "close": lambda: 1 + np.arange(bins - 1) * 2.0**-52,
+    }[name]()
+    edges = np.unique(edges)
+    x[4 : 4 + len(edges)] = edges
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype)
+    expected = np.bincount(np.searchsorted(edges, x[~np.isnan(x)].astype(float)), minlength=len(edges) + 1)
+    np.testing.assert_array_equal(binning.count_bins(x, edges), expected)

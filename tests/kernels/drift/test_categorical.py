@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
-from serval_kernels.drift.categorical import ChiSquare, chi_square, chi_square_tail, gamma_tail, share_p_value
+from serval_kernels.drift.categorical import ChiSquare, chi_square, chi_square_tail, g_test, gamma_tail, share_p_value
 
 # The first example may wait for the compiler.
 COMPILES = settings(deadline=None)
@@ -27,6 +27,8 @@ def test_equals_scipy_on_the_pooled_table(rows):
     assert found.freedom == expected.dof
     assert found.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-12)
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-8, abs=1e-300)
+    by_likelihood = stats.chi2_contingency(kept, correction=False, lambda_="log-likelihood")
+    assert g_test(*table).statistic == pytest.approx(by_likelihood.statistic, rel=1e-9, abs=1e-8)
 
 
 def naive_pool(table):

@@ -12,7 +12,8 @@ from serval_kernels.drift import divergence
 COMPILES = settings(deadline=None)
 
 EVERY = [
-    divergence.psi, divergence.kl_divergence, divergence.js_distance, divergence.hellinger, divergence.total_variation
+    divergence.psi, divergence.kl_divergence, divergence.js_distance, divergence.hellinger, divergence.total_variation,
+    divergence.l_infinity,
 ]  # fmt: skip
 
 # Of one length, neither of them empty.
@@ -37,6 +38,7 @@ def test_values_equal_scipy_and_the_formula(counts):
     assert divergence.js_distance(reference, current) ** 2 == pytest.approx(expected**2, rel=1e-9, abs=1e-15)
     assert divergence.hellinger(reference, current) ** 2 == pytest.approx(1 - np.sqrt(p * q).sum(), rel=1e-9, abs=1e-14)
     assert divergence.total_variation(reference, current) == pytest.approx(np.abs(p - q).sum() / 2, **approx)
+    assert divergence.l_infinity(reference, current) == pytest.approx(np.abs(p - q).max(), **approx)
 
 
 @COMPILES

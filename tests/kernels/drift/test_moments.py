@@ -71,3 +71,10 @@ def test_float32_views_are_read_in_place_and_summed_in_float64():
     result = moments(table[:, 1])
     assert result.mean == pytest.approx(table[:, 1].astype(float).mean(), rel=1e-12)
     assert result.deviation == pytest.approx(table[:, 1].astype(float).std(), rel=1e-9)
+
+
+def test_long_columns_with_gaps_equal_numpy_and_a_constant_has_no_variance():
+    x = 1e6 + np.random.default_rng(0).normal(size=5000)
+    x[::7], x[::11], x[1000:2100] = np.nan, np.inf, np.nan
+    assert_right(moments(x), x)
+    assert moments(np.full(5000, 0.1)).m2 == 0.0

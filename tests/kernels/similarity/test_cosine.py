@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from serval_kernels.similarity.cosine import cosine, scores, top_k
+from serval_kernels.similarity.cosine import cosine, pairwise, scores, top_k
 
 # The first example may wait for the compiler.
 COMPILES = settings(deadline=None)
 
 ELEMENTS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 5e-324, 1e-310, 1.7e308, 1e200])
+SINGLES = st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0**-140, 2.0**127])
 VECTORS = st.integers(1, 12).flatmap(lambda n: npst.arrays(np.float64, (2, n), elements=ELEMENTS))
 
 
@@ -69,3 +70,32 @@ def test_shapes_are_named():
         top_k(np.ones(3), np.ones((2, 3)), -1)
     places, best = top_k(np.ones(3), np.ones((0, 3)), 5)
     assert places.size == best.size == 0
+
+
+@COMPILES
+@given(npst.arrays(np.float32, (13, 3), elements=SINGLES))
+def test_weighing_in_float32_loses_no_row(rows):
+    every = scores(rows[0], rows)
+    order = [place for place in np.argsort(-every, kind="stable").tolist() if not math.isnan(every[place])]
+    places, best = top_k(rows[0], rows, 4)
+    assert places.tolist() == order[:4]
+    np.testing.assert_array_equal(best, every[order[:4]])
+
+
+def test_many_near_ties_are_told_apart_exactly():
+    rng = np.random.default_rng(0)
+    rows = (np.ones((4003, 48)) + 1e-7 * rng.normal(size=(4003, 48))).astype(np.float32)
+    order = np.argsort(-scores(rows[0], rows), kind="stable")
+    assert top_k(rows[0], rows, 25)[0].tolist() == order[:25].tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_to_many_equals_one_to_many(dtype):
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(150, 9)).astype(dtype)
+    rows[4], rows[5], rows[6] = 0, np.nan, 1e-30
+    queries = np.asfortranarray(rows[:11])
+    expected = [scores(np.ascontiguousarray(query), rows) for query in queries]
+    np.testing.assert_allclose(pairwise(queries, rows), expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="queries"):
+        pairwise(queries[:, 1:], rows)

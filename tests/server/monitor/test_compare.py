@@ -5,7 +5,8 @@ from serval_registry import baseline as baselines
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Feature, FeatureKind
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
-from serval_server.monitor.verdict import Rule, Verdict
+from serval_server.monitor.report import Severity, Verdict
+from serval_server.monitor.verdict import Rule
 from sklearn.datasets import load_breast_cancer, load_wine
 
 NUMBER = Feature("size", FeatureKind.NUMERIC, "input")
@@ -178,7 +179,7 @@ def test_identifiers_that_never_repeat_are_no_drift(route, rows):
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("names", [200, 2000])
 def test_many_categories_in_small_samples_rarely_drift(route, names):
-    """Total variation alone is about 0.4 here: the p value has to hold it back."""
+    """Total variation alone is about 0.4 here: rare categories taken together and the noise have to hold it back."""
     rng = np.random.default_rng(4)
     shares = 1 / np.arange(1, names + 1)
     words = np.array([f"w{i}" for i in range(names)], object)
@@ -187,9 +188,9 @@ def test_many_categories_in_small_samples_rarely_drift(route, names):
         before, now = (rng.choice(words, size, p=shares / shares.sum()) for size in (3000, 120))
         column = compare(route, {"colour": now}, {"colour": before}, [TEXT]).features[0]
         alarms += column.verdict is Verdict.DRIFT
-        effects.append(column.effect)
+        effects.append(column.total_variation)
     assert np.mean(effects) > 0.2
-    assert alarms <= 3
+    assert alarms == 0
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -216,7 +217,7 @@ def test_the_report_says_what_it_was_made_of():
     assert (report.alpha, report.tolerance, report.against_baseline) == (0.05, 0.2, True)
     assert "baseline's bins" in report.rule
     report = compare("rows", table, table, features)
-    assert (report.alpha, report.tolerance, report.against_baseline) == (0.01, 0.1, False)
+    assert (report.alpha, report.tolerance, report.against_baseline) == (0.01, 0.04, False)
     assert "exact" in report.rule
 
 
@@ -224,3 +225,37 @@ def test_the_report_says_what_it_was_made_of():
 def test_a_missing_column_is_named(route):
     with pytest.raises(InvalidArgument, match="column 'size': not in the table"):
         compare(route, {"weight": np.zeros(40)}, {"size": np.zeros(40)}, [NUMBER])
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_shift_of_three_tenths_in_one_of_thirty_columns_is_named_alone(route):
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(40):
+        before, now = rng.normal(size=(2, 3000, 30)).astype(np.float32)
+        now[:, 7] += 0.3
+        (now, features), (before, _) = numeric_table(now), numeric_table(before)
+        found.append(compare(route, now, before, features).drifted == ("f07",))
+    assert np.mean(found) >= 0.95
+
+
+@pytest.mark.parametrize("tolerance", [0.04, 0.0])
+def test_a_shift_far_below_the_tolerance_is_not_drift_however_many_rows(tolerance):
+    rng = np.random.default_rng(3)
+    before, now = rng.normal(size=(2, 300_000)).astype(np.float32)
+    now += np.float32(0.02)
+    report = compare("baseline", {"size": now}, {"size": before}, [NUMBER], Rule(tolerance=tolerance))
+    # With nothing tolerated so many rows show even this.
+    assert (report.verdict is Verdict.DRIFT) == (tolerance == 0)
+
+
+def test_importances_weigh_what_drifted():
+    rng = np.random.default_rng(0)
+    (now, features), (before, _) = (numeric_table(rng.normal(at, 1, (800, 2))) for at in (0.5, 0.0))
+    plain = compare_tables(now, before, features)
+    assert [column.severity for column in plain.features] == [Severity.WARNING, Severity.WARNING]
+    weighed = compare_tables(now, before, features, weights={"f00": 1.0, "f01": 0.1})
+    assert [column.severity for column in weighed.features] == [Severity.WARNING, Severity.INFO]
+    assert [column.weight for column in weighed.features] == [1.0, 0.1]
+    assert weighed.severity is Severity.WARNING
+    assert weighed.drifted == plain.drifted

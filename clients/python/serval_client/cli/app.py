@@ -7,7 +7,26 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from serval_client import errors
-from serval_client.cli import demo, drift, external, lifecycle, models, predict, register, search
+from serval_client.cli import (
+    audit,
+    card,
+    compare,
+    demo,
+    drift,
+    external,
+    gates,
+    interchange,
+    lifecycle,
+    lineage,
+    models,
+    names,
+    predict,
+    quality,
+    register,
+    requests,
+    search,
+    stages,
+)
 from serval_client.cli.command import ERROR, Command
 from serval_client.cli.external import External
 
@@ -20,15 +39,32 @@ OWN: dict[str, Command] = {
         search.SEARCH,
         predict.PREDICT,
         drift.DRIFT,
+        quality.QUALITY,
         lifecycle.STAGE,
+        stages.STAGES,
+        stages.ROLLBACK,
+        gates.GATES,
+        requests.REQUEST,
+        requests.REQUESTS,
+        requests.APPROVE,
+        requests.REFUSE,
+        names.ALIAS,
+        names.TAG,
+        lineage.LINEAGE,
+        compare.COMPARE,
+        card.CARD,
+        audit.AUDIT,
         lifecycle.DELETE,
         lifecycle.DOWNLOAD,
+        interchange.IMPORT,
+        interchange.EXPORT,
         demo.DEMO,
     )
 }
 
 EPILOG = """\
-a model is named NAME (its production version, else its newest), NAME@3 (a version) or NAME@production (a stage)
+a model is named NAME (its production version, else its newest), NAME@3 (a version), NAME@production (a stage),
+NAME@champion (an alias) or NAME@1.4.0 (a label)
 
 examples:
   serval serve --data ./models                             start a server on localhost:8470
@@ -40,6 +76,7 @@ examples:
 
 environment:
   SERVAL_SERVER   HOST:PORT of the server, where --server is not given
+  SERVAL_ACTOR    who acts, where --actor is not given; else the user of the operating system
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `serval drift` adds 3 (drift) and 4 (too few rows to say)
 """

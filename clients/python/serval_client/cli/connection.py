@@ -1,5 +1,6 @@
 """The server that a command speaks to: its arguments, and the client made of them."""
 
+import getpass
 import os
 from argparse import ArgumentParser, Namespace
 
@@ -20,6 +21,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT, help="seconds for one call (%(default)g)"
     )
+    group.add_argument(
+        "--actor",
+        metavar="WHO",
+        default=os.environ.get("SERVAL_ACTOR") or _user(),
+        help="who acts, for the audit log (SERVAL_ACTOR, else you); a certificate says so itself",
+    )
     group.add_argument("--tls", action="store_true", help="connect by TLS, trusting the authorities that gRPC knows")
     group.add_argument("--tls-ca", metavar="PEM", help="connect by TLS, trusting the authorities in this file")
     group.add_argument("--tls-cert", metavar="PEM", help="own certificate, for a server that asks who calls")
@@ -36,4 +43,14 @@ def connect(args: Namespace) -> Client:
         tls=args.tls_ca or args.tls,
         client_certificate=args.tls_cert,
         client_key=args.tls_key,
+        actor=args.actor,
     )
+
+
+def _user() -> str | None:
+    """Return the name of the operating system's user, None where it has none that metadata could carry."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return None
+    return name if name.isascii() and name.isprintable() and name.strip() == name else None

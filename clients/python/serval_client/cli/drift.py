@@ -1,23 +1,26 @@
 """`serval drift`."""
 
-import textwrap
 from argparse import ArgumentParser, Namespace
 from typing import assert_never
 
-from serval_client.cli import command, connection, output
+from serval_client.cli import command, connection, live, output
 from serval_client.cli.command import Command
 from serval_client.cli.files import ENDINGS
 from serval_client.cli.progress import Progress
 from serval_client.cli.samples import read_for
-from serval_client.drift import DriftReport, Verdict
-
-RULE_WIDTH = 100
+from serval_client.cli.told import told
+from serval_client.drift import Verdict
+from serval_client.errors import InvalidArgument
 
 EXAMPLES = """\
   serval drift churn --data today.csv
   serval drift churn@3 --data today.parquet --reference last-month.parquet
   serval drift churn --data today.csv --tolerance 0.05 --json
   serval drift churn --data today.csv || page-someone
+  serval drift churn --live                        the rows that were predicted in the last hour
+  serval drift churn@3 --live --window "5000 rows" --format json
+  serval drift churn --window 24h --html report.html
+  serval drift churn --watch
 
 exit codes: 0 no drift, 3 drift, 4 too few rows to say (which is not "no drift"), 1 failed
 """
@@ -27,16 +30,33 @@ def configure(parser: ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
     add("model", metavar="REF", help="NAME, NAME@VERSION or NAME@STAGE")
-    add("--data", required=True, metavar="FILE", help=f"the rows of now: {ENDINGS}")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", metavar="FILE", help=f"the rows of now: {ENDINGS}")
+    source.add_argument(
+        "--live", action="store_true", help="the rows that the server has predicted lately: the default"
+    )
+    source.add_argument("--watch", action="store_true", help="as --live, again and again, until interrupted")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
-    add("--tolerance", type=float, metavar="X", help="smallest effect that counts, 0 to 1 (0.1)")
+    add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
+    add("--window", metavar="SPAN", help="with --live: 15m, 1h, 7d, or '5000 rows' (1h)")
+    add("--every", type=float, default=5.0, metavar="S", help="with --watch: seconds between two looks (%(default)g)")
+    add("--html", metavar="FILE", help="with --live: write a page with the distributions of each column")
+    add("--format", choices=["table", "json"], default="table", help="what to print (%(default)s)")
     output.add_json(parser)
     connection.add_arguments(parser)
 
 
 def run(args: Namespace) -> int:
     """Compare, print the features, and return the verdict as an exit code."""
+    args.json = args.json or args.format == "json"
+    for option, given in (("--window", args.window), ("--html", args.html)):
+        if args.data is not None and given is not None:
+            raise InvalidArgument(f"{option}: goes with --live, not with --data")
+    if args.reference is not None and args.data is None:
+        raise InvalidArgument("--reference: goes with --data; live rows are compared with the version's baseline")
+    if args.data is None:
+        return live.watch(args) if args.watch else exit_code(live.look(args).verdict)
     with connection.connect(args) as client, Progress("comparing"):
         info = client.show(args.model).model
         report = client.drift(
@@ -49,7 +69,7 @@ def run(args: Namespace) -> int:
     if args.json:
         output.print_json(report)
     else:
-        print(_told(report))
+        print(told(report))
     return exit_code(report.verdict)
 
 
@@ -63,31 +83,6 @@ def exit_code(verdict: Verdict) -> int:
         case Verdict.INSUFFICIENT_DATA:
             return command.INSUFFICIENT_DATA
     assert_never(verdict)
-
-
-def _told(report: DriftReport) -> str:
-    against = "its baseline" if report.against_baseline else "the reference"
-    head = {
-        Verdict.NO_DRIFT: f"no drift: {report.ref}",
-        Verdict.DRIFT: f"DRIFT in {', '.join(report.drifted)}: {report.ref}",
-        Verdict.INSUFFICIENT_DATA: f"too few rows to say: {report.ref}",
-    }[report.verdict]
-    rows = (
-        (
-            feature.feature,
-            feature.verdict.replace("_", " "),
-            output.figure(feature.effect, ".3f"),
-            output.figure(feature.adjusted_p_value, ".2g"),
-            output.figure(feature.psi, ".3f"),
-            output.figure(feature.mean_shift, "+.2f"),
-            f"{feature.reference_missing:.1%} > {feature.current_missing:.1%}",
-            ", ".join(feature.unseen[:3]) or None,
-        )
-        for feature in sorted(report.features, key=lambda feature: -feature.effect)
-    )
-    table = output.table(("FEATURE", "VERDICT", "EFFECT", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN"), rows)
-    rule = textwrap.fill(f"alpha {report.alpha:g}, tolerance {report.tolerance:g}: {report.rule}", RULE_WIDTH)
-    return f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}\n\n{table}\n\n{rule}"
 
 
 DRIFT = Command("drift", "tell whether rows differ from those a model was trained on", configure, run, EXAMPLES)

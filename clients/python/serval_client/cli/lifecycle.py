@@ -7,12 +7,12 @@ from serval_client.cli import connection, output
 from serval_client.cli.command import OK, Command
 from serval_client.cli.progress import Progress
 from serval_client.errors import InvalidArgument
-from serval_client.records import Stage
+from serval_client.records import Stage, StageChange
 
 STAGE_EXAMPLES = """\
   serval stage churn@3 production      the version that was in production is archived
-  serval stage churn@2 production      and back
-  serval stage churn@1 none
+  serval stage churn@2 production      and back; see also `serval rollback churn`
+  serval stage churn@3 staging
 """
 
 DELETE_EXAMPLES = """\
@@ -40,10 +40,16 @@ def run_stage(args: Namespace) -> int:
     if args.json:
         output.print_json(change)
         return OK
-    print(f"{change.model.ref} is now in stage {change.model.stage}")
-    if change.archived_version:
-        print(f"{change.model.name}@{change.archived_version} was in production and is archived")
+    print(told_change(change))
     return OK
+
+
+def told_change(change: StageChange) -> str:
+    """Return in words what a change of stage has done."""
+    lines = [f"{change.model.ref} is now in stage {change.model.stage}"]
+    if change.archived_version:
+        lines.append(f"{change.model.name}@{change.archived_version} was in production and is archived")
+    return "\n".join(lines)
 
 
 def configure_delete(parser: ArgumentParser) -> None:

@@ -64,11 +64,14 @@ def run_models(args: Namespace) -> int:
 
 def listing(found: Iterable[ModelInfo]) -> str:
     """Return versions as a table."""
+    listed = list(found)
+    named = any(info.label or info.aliases for info in listed)
     return output.table(
-        ("MODEL", "STAGE", "ALGORITHM", "METRICS", "TAGS", "SIZE", "CREATED"),
+        ("MODEL", *(("NAMES",) if named else ()), "STAGE", "ALGORITHM", "METRICS", "TAGS", "SIZE", "CREATED"),
         (
             (
                 info.ref,
+                *((", ".join(filter(None, [info.label, *info.aliases])) or None,) if named else ()),
                 info.stage,
                 info.algorithm or None,
                 pairs.shown(sorted(info.metrics.items())) or None,
@@ -76,14 +79,14 @@ def listing(found: Iterable[ModelInfo]) -> str:
                 output.size(info.artifact_bytes),
                 info.created,
             )
-            for info in found
+            for info in listed
         ),
     )
 
 
 def configure_show(parser: ArgumentParser) -> None:
     """Add the arguments of `show`."""
-    parser.add_argument("model", metavar="REF", help="NAME, NAME@VERSION or NAME@STAGE")
+    parser.add_argument("model", metavar="REF", help="NAME, NAME@VERSION, NAME@STAGE, NAME@ALIAS or NAME@LABEL")
     parser.add_argument("--vector", action="store_true", help="with the version's vector (in JSON)")
     output.add_json(parser)
     connection.add_arguments(parser)
@@ -106,6 +109,8 @@ def _sheet(detail: ModelDetail) -> str:
     facts = {
         "model": info.ref,
         "stage": info.stage,
+        "label": info.label,
+        "aliases": ", ".join(info.aliases),
         "description": info.description,
         "algorithm": info.algorithm,
         "framework": info.framework,

@@ -64,6 +64,11 @@ def print_json(value: object) -> None:
     print(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def print_json_line(value: object) -> None:
+    """Print a record as JSON on a line of its own, at once."""
+    print(json.dumps(plain(value), ensure_ascii=False), flush=True)
+
+
 def plain(value: Any) -> Any:
     """Return a record, an array or a container as what JSON is made of."""
     match value:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from serval_client import extras, forms, registration
-from serval_client.cli import connection, output, pairs
+from serval_client.cli import connection, lineage, output, pairs
 from serval_client.cli.command import OK, Command
 from serval_client.cli.files import ENDINGS, read_rows
 from serval_client.cli.progress import Progress
@@ -17,16 +17,24 @@ EXAMPLES = """\
   serval register churn.joblib --name churn --sample train.csv --drop churned --tag team=growth
   serval register price.json --name price --sample train.parquet     an XGBoost model
   serval register encoder.onnx --name encoder --json
+  serval register churn.onnx --name churn --bump minor --parent churn@3=retrained-from --data churn:2024-06:train:41200
 
 A model that is not ONNX is exported first and compared with its original on the rows of --sample. A pickled model
 (.joblib, .pkl) executes code as it is loaded: register only files that you trust.
 """
 
 
+BUMPS = ("major", "minor", "patch")
+
+
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("file", metavar="FILE", help=".onnx, or a model: .joblib, .pkl, .json and .ubj (XGBoost), .txt (LightGBM)")
+    add(
+        "file",
+        metavar="FILE",
+        help=".onnx, or a model: .joblib, .pkl, .skops, .json, .ubj (XGBoost), .txt (LightGBM)",
+    )
     add("--name", required=True, help="the model's name; it gets the next version")
     add("--sample", metavar="FILE", help=f"rows the model was trained on, for drift: {ENDINGS}")
     add(
@@ -41,6 +49,9 @@ def configure(parser: ArgumentParser) -> None:
     add("--framework", default="", help="such as scikit-learn (found by itself when exported)")
     add("--dataset", default="", metavar="REFERENCE", help="what it was trained on, in your own terms")
     add("--tolerance", type=float, metavar="X", help="largest difference of scores that an export may make")
+    add("--label", default="", metavar="VERSION", help="a semantic version, such as 1.4.0; unique per name")
+    add("--bump", default="", choices=BUMPS, help="instead: which part of the name's highest label is to grow")
+    lineage.add_arguments(parser)
     output.add_json(parser)
     connection.add_arguments(parser)
 
@@ -68,6 +79,9 @@ def run(args: Namespace) -> int:
             framework=args.framework,
             dataset=args.dataset,
             keep_sample=args.keep_sample,
+            label=args.label,
+            bump=args.bump,
+            lineage=lineage.read(args),
             progress=progress,
         )
     if args.json:
@@ -102,7 +116,8 @@ def _silent(text: str) -> None:
 
 
 def _told(info: ModelInfo) -> str:
-    lines = [f"registered {info.ref}: {info.algorithm or 'ONNX model'}, {output.size(info.artifact_bytes)}"]
+    label = f" ({info.label})" if info.label else ""
+    lines = [f"registered {info.ref}{label}: {info.algorithm or 'ONNX model'}, {output.size(info.artifact_bytes)}"]
     if info.parity is not None:
         lines.append(f"equals its original within {info.parity.max_difference:.2g} on {info.parity.rows} rows")
     if info.baseline_rows:

@@ -1,4 +1,4 @@
-"""A model file as people have them: ONNX, joblib, pickle, XGBoost, LightGBM."""
+"""A model file as people have them: ONNX, joblib, pickle, skops, XGBoost, LightGBM."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ TRUST_NOTICE = "a pickled model executes code as it is loaded: load only files t
 _PICKLED = {".joblib", ".pkl", ".pickle"}
 _XGBOOST = {".json", ".ubj"}
 _LIGHTGBM = {".txt"}
+_SKOPS = {".skops"}
 
 
 def executes_code(path: str | Path) -> bool:
@@ -21,13 +22,16 @@ def load(path: str | Path) -> Any:
     """Return the model in a file, by the ending of its name.
 
     .onnx: the bytes as they are, for there is nothing to export. .joblib, .pkl, .pickle: the object, which **executes
-    code from the file: load only what you trust**. .json, .ubj: an xgboost.Booster. .txt: a lightgbm.Booster. Raises
-    ExportError where the file is not there or not what its name says.
+    code from the file: load only what you trust**. .skops: the object, which executes nothing; a file that names types
+    that neither skops nor scikit-learn vouches for is refused. .json, .ubj: an xgboost.Booster. .txt: a
+    lightgbm.Booster. Raises ExportError where the file is not there or not what its name says.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in {".onnx"} | _PICKLED | _XGBOOST | _LIGHTGBM:
-        raise ExportError(f"path: {path.name!r}; wanted a name ending in .onnx, .joblib, .pkl, .json, .ubj or .txt")
+    if suffix not in {".onnx"} | _PICKLED | _SKOPS | _XGBOOST | _LIGHTGBM:
+        raise ExportError(
+            f"path: {path.name!r}; wanted a name ending in .onnx, .joblib, .pkl, .skops, .json, .ubj or .txt"
+        )
     if not path.is_file():
         raise ExportError(f"path: {str(path)!r} is not a file")
     try:
@@ -44,6 +48,8 @@ def _loaded(path: Path, suffix: str) -> Any:
         import joblib
 
         return joblib.load(path)
+    if suffix in _SKOPS:
+        return _read_skops(path)
     if suffix in _XGBOOST:
         import xgboost
 
@@ -53,3 +59,13 @@ def _loaded(path: Path, suffix: str) -> Any:
     import lightgbm
 
     return lightgbm.Booster(model_file=str(path))
+
+
+def _read_skops(path: Path) -> Any:
+    from skops import io
+
+    unknown = io.get_untrusted_types(file=path)
+    foreign = [name for name in unknown if not name.startswith("sklearn.")]
+    if foreign:
+        raise ExportError(f"holds types that are not scikit-learn's: {', '.join(sorted(foreign)[:5])}")
+    return io.load(path, trusted=unknown)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 import grpc
 
@@ -32,11 +32,9 @@ from serval_server.transport.vectorized.metadata import (
     trailers_only_block,
     unsupported_encoding_block,
 )
+from serval_server.transport.vectorized.outlet import Send, Terms
 
 _LOGGER = logging.getLogger(__name__)
-
-UNLIMITED: Final = -1
-DEFAULT_MESSAGE_OCTETS: Final = 4 * 1024 * 1024  # what every gRPC implementation takes
 
 # Messages a streaming handler may be ahead of its client: enough that the loop finds one whenever the stream is ready,
 # few enough that a stream's memory is a few messages.
@@ -45,37 +43,6 @@ MAX_WAITING_SENDS: Final = 4
 _OPEN: Final = 0
 _ENDED: Final = 1
 _CANCELLED: Final = 2
-
-
-class Send(NamedTuple):
-    """One thing for the wire, in order."""
-
-    head: bytes = b""  # an HPACK block of initial headers
-    body: bytes = b""  # one message with its prefix
-    tail: bytes = b""  # an HPACK block of trailers; where there is but one block, `head` is it
-    ends: bool = False  # END_STREAM goes with the last frame
-
-
-class Outlet(Protocol):
-    """The loop, as a call sees it; any thread may use it."""
-
-    def post(self, call: "Call") -> None:
-        """Take from `call.outgoing` soon."""
-
-    def consumed(self, call: "Call", octets: int) -> None:
-        """Give credit back: a message of so many octets, its prefix not counted, has been taken."""
-
-    def cancel(self, call: "Call") -> None:
-        """Reset the stream of the call."""
-
-
-class Terms(NamedTuple):
-    """What all calls of a server have in common. Messages are bounded as they are before compression."""
-
-    outlet: Outlet
-    executor: ThreadPoolExecutor
-    max_received_octets: int = DEFAULT_MESSAGE_OCTETS
-    max_message_octets: int = UNLIMITED  # to send
 
 
 class CallEnded(grpc.RpcError):  # type: ignore[misc]

@@ -16,10 +16,11 @@ import numpy as np
 from serval_kernels.wire import state as engine
 from serval_kernels.wire import turn
 
-from serval_server.transport.vectorized.call import Call, Send, Terms
+from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
 from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND, Handlers
 from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
+from serval_server.transport.vectorized.outlet import Send, Terms
 
 _COUNT: Final = struct.Struct(">I")
 _SIZES: Final = struct.Struct(">II")

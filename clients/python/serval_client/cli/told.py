@@ -1,0 +1,40 @@
+"""A drift report as text."""
+
+import textwrap
+
+from serval_client.cli import output
+from serval_client.drift import DriftReport, Severity, Verdict
+
+RULE_WIDTH = 100
+
+
+def told(report: DriftReport) -> str:
+    """Return the verdict, a table of the columns, and how the verdict was reached."""
+    against = "its baseline" if report.against_baseline else "the reference"
+    head = {
+        Verdict.NO_DRIFT: f"no drift: {report.ref}",
+        Verdict.DRIFT: f"DRIFT in {', '.join(report.drifted)}: {report.ref}",
+        Verdict.INSUFFICIENT_DATA: f"too few rows to say: {report.ref}",
+    }[report.verdict]
+    rows = (
+        (
+            feature.feature,
+            feature.verdict.replace("_", " "),
+            feature.severity if feature.severity is not Severity.NONE else None,
+            output.figure(feature.effect, ".3f"),
+            f"{feature.effect_lower:.3f}-{feature.effect_upper:.3f}",
+            output.figure(feature.adjusted_p_value, ".2g"),
+            output.figure(feature.psi, ".3f"),
+            output.figure(feature.mean_shift, "+.2f"),
+            f"{feature.reference_missing:.1%} > {feature.current_missing:.1%}",
+            ", ".join(feature.unseen[:3]) or None,
+        )
+        for feature in sorted(report.features, key=lambda feature: -feature.effect)
+    )
+    names = ("FEATURE", "VERDICT", "SEVERITY", "EFFECT", "BOUNDS", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN")
+    table = output.table(names, rows)
+    summary = f"\n{report.summary}" if report.summary else ""
+    rule = textwrap.fill(f"alpha {report.alpha:g}, tolerance {report.tolerance:g}: {report.rule}", RULE_WIDTH)
+    return (
+        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
+    )

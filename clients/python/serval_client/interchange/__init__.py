@@ -1,0 +1,1 @@
+"""Models from and to where people keep them: MLflow's registry, Triton's model repository."""

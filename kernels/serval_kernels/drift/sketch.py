@@ -1,0 +1,329 @@
+"""Sketches: what many rows looked like, column by column, in a size that does not grow with them, and adds up.
+
+Rules. A sketch holds columns of numbers, all in the same three arrays: counts between fixed edges, how many values were
+finite, missing (NaN) and infinite, and mean, M2, minimum and maximum of the finite ones. Bin i counts
+edges[i-1] < x <= edges[i] as in `binning`; -inf and +inf fall into the outer bins, NaN into none. Counts, and so
+`merge` of counts, are exact; moments are associative up to rounding. Where no edges are known, `LOG_LINEAR` ones serve.
+
+A bin is found in two steps: an affine map of the value, or of its bits, to a cell of a grid says which edges lie below
+for sure, and as many halvings as the fullest cell needs look at the others. The map need only be monotone for that to
+be exact, which rounding leaves it; `new_plan` takes the one of both that needs fewer halvings.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from serval_kernels.compile import kernel, kernel_for
+from serval_kernels.drift.moments import Moments
+
+Floats = npt.NDArray[np.floating[Any]]
+Edges = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
+_OCTAVES: Final = 32  # to either side of 1
+_CELLS: Final = 1024
+_HUGE: Final = np.finfo(np.float64).max
+
+FINITE, MISSING, INFINITE = range(3)
+MEAN, M2, MINIMUM, MAXIMUM = range(4)
+
+
+def _log_linear() -> Edges:
+    scales = 2.0 ** np.arange(-_OCTAVES, _OCTAVES)
+    positive = (scales[:, None] * (1.0 + np.arange(SUB_BINS) / SUB_BINS)).reshape(-1)
+    return np.concatenate([-positive[::-1], positive])
+
+
+# From -1.9 * 2**31 to 1.9 * 2**31, each octave in eight; what is smaller than 2**-32 is one bin.
+LOG_LINEAR: Final = _log_linear()
+
+
+class Plan(NamedTuple):
+    """How the values of d columns find their bins. Never changed."""
+
+    edges: Edges  # [d, most edges, and then some]; +inf behind the last
+    grid: npt.NDArray[np.uint16]  # [d, cells]: how many edges lie below the cell
+    map: Edges  # [d, 2]: cell = (x - map[0]) * map[1]
+    steps: Counts  # [d, 2]: halvings, and whether x stands for its bits
+    sizes: Counts  # [d]: edges
+
+
+class Sketch(NamedTuple):
+    """What d columns looked like. The columns' number of rows is the sum of their tally."""
+
+    counts: Counts  # [d, most bins]
+    tally: Counts  # [d, 3]: FINITE, MISSING, INFINITE
+    moments: Edges  # [d, 4]: MEAN, M2 (sum of squared deviations), MINIMUM, MAXIMUM; of finite values
+
+
+def new_plan(edges: Sequence[Edges]) -> Plan:
+    """Return the plan of columns with these edges: finite, strictly rising float64, at most 65,534, or none at all.
+
+    Raises ValueError for others.
+    """
+    for column, of_column in enumerate(edges):
+        if not (np.isfinite(of_column).all() and (of_column[1:] > of_column[:-1]).all() and len(of_column) < 65535):
+            raise ValueError(f"edges of column {column}: wanted at most 65,534 finite, strictly rising numbers")
+    d, most = len(edges), max(map(len, edges), default=0)
+    width = 2 * (1 << most.bit_length())  # halvings look this far behind the last edge
+    plan = Plan(
+        np.full((d, width), np.inf),
+        np.zeros((d, _CELLS), np.uint16),
+        np.zeros((d, 2)),
+        np.zeros((d, 2), np.int64),
+        np.array([len(of_column) for of_column in edges], np.int64),
+    )
+    for column, of_column in enumerate(edges):
+        plan.edges[column, : len(of_column)] = of_column
+        _lay_grid(plan, column, of_column)
+    return plan
+
+
+def _lay_grid(plan: Plan, column: int, edges: Edges) -> None:
+    """Fill in the map, the grid and the number of halvings of a column."""
+    best = 1 << 16
+    for by_bits in (0, 1):
+        places = np.array([_coordinate(edge, by_bits) for edge in edges]) if len(edges) else np.zeros(1)
+        with np.errstate(over="ignore"):
+            span = places[-1] - places[0]
+        low, scale = (float(places[0]), float((_CELLS - 1) / span)) if span > 0 else (0.0, 0.0)
+        if not (np.isfinite(scale) and np.isfinite(span)):
+            continue  # the edges lie too near, or too far apart
+        cells = np.array([_cell(place, low, scale) for place in places[: len(edges)]], np.int64)
+        within = np.bincount(cells, minlength=_CELLS)
+        if within.max() < best:
+            best = within.max()
+            plan.map[column] = low, scale
+            plan.steps[column] = int(best).bit_length(), by_bits
+            plan.grid[column] = np.cumsum(within) - within
+
+
+def new_sketch(plan: Plan) -> Sketch:
+    """Return a sketch of nothing: the neutral element of `merge`."""
+    d = len(plan.sizes)
+    sketch = Sketch(
+        np.zeros((d, int(plan.sizes.max(initial=0)) + 1), np.int64), np.zeros((d, 3), np.int64), np.zeros((d, 4))
+    )
+    clear(sketch)
+    return sketch
+
+
+def clear(sketch: Sketch) -> None:
+    """Make a sketch one of nothing again."""
+    sketch.counts[:] = 0
+    sketch.tally[:] = 0
+    sketch.moments[:] = 0.0, 0.0, np.inf, -np.inf
+
+
+def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
+    """Take in rows: float32 or float64 [n, w], C-contiguous; their columns are `first` to `first` + w of the sketch.
+
+    Raises TypeError for arrays of another kind and ValueError for columns that the sketch does not have.
+    """
+    if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
+        raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
+    _observe(rows, first, plan.edges, plan.grid, plan.map, plan.steps, *sketch)
+
+
+def merge(into: Sketch, part: Sketch) -> None:
+    """Add a part to a sketch of the same plan; raises ValueError where their shapes differ."""
+    if into.counts.shape != part.counts.shape:
+        raise ValueError(f"sketches: counts of shape {into.counts.shape} and {part.counts.shape}; wanted one plan")
+    _merge_moments(into.tally, into.moments, part.tally, part.moments)
+    into.counts[:] += part.counts
+    into.tally[:] += part.tally
+
+
+def moments_of(sketch: Sketch, column: int) -> Moments:
+    """Return the moments of a column."""
+    finite, missing, infinite = sketch.tally[column].tolist()
+    return Moments(finite, missing, infinite, *sketch.moments[column].tolist())
+
+
+def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: Sequence[float]) -> Edges:
+    """Return the values below which these shares of the counted values lie, each bin's values spread evenly over it.
+
+    `ends` are the minimum and the maximum: they close the outer bins. The true quantile lies in the same bin, for
+    LOG_LINEAR edges within an eighth of its size. NaN where nothing was counted.
+    """
+    total = counts.sum()
+    if not total:
+        return np.full(len(shares), np.nan)
+    bounds = np.clip(np.concatenate([[ends[0]], edges, [ends[1]]]), *ends)
+    found: Edges = np.interp(np.asarray(shares) * total, np.concatenate([[0], np.cumsum(counts)]), bounds)
+    return found
+
+
+@kernel
+def _coordinate(value: float, by_bits: int) -> float:
+    """Return the value, or its float32 bits as a number of the same order."""
+    if by_bits:
+        bits = np.float32(value).view(np.int32)
+        return float(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    return value
+
+
+@kernel
+def _cell(coordinate: float, low: float, scale: float) -> Any:
+    """Return the cell of a finite coordinate: monotone in it, whatever is rounded."""
+    return np.uint64(np.int32(max(0.0, min((coordinate - low) * scale, _CELLS - 1.0))))
+
+
+@kernel
+def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
+    """Return `base`, moved on by 2**halving if all edges up to there lie below `value`.
+
+    A shift of the comparison, as LLVM makes of a choice a branch, which is mispredicted half of the time.
+    """
+    one = np.uint64(1)
+    return base + (np.uint64(edges[base + (one << halving) - one] < value) << halving)
+
+
+@kernel
+def _all_finite(values: Floats) -> bool:
+    """Tell whether every value is finite. Without an exit it compiles to vector compares."""
+    others = False
+    for i in range(values.size):
+        others |= not abs(values[i]) <= _HUGE
+    return not others
+
+
+@kernel
+def _observe_finite(
+    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
+) -> None:
+    """Take in a column of finite values in one pass.
+
+    Sums are of differences from the mean so far, which costs no digits. Two halvings, which are enough for nearly every
+    column, are written out.
+    """
+    low, scale, halvings, by_bits = places[0], places[1], np.uint64(steps[0]), steps[1]
+    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
+    pivot = moments[MEAN] if tally[FINITE] else np.float64(values[0])
+    total = squares = 0.0
+    least, most = moments[MINIMUM], moments[MAXIMUM]
+    for i in range(values.size):
+        x = np.float64(values[i])
+        delta = x - pivot
+        total += delta
+        squares += delta * delta
+        least, most = min(least, x), max(most, x)
+        base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), halvings
+        while halving > two:
+            halving -= one
+            base = _step(x, edges, base, halving)
+        counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
+    moments[MINIMUM], moments[MAXIMUM] = least, most
+    _add_sums(values, values.size, pivot, total, squares, tally, moments)
+
+
+@kernel
+def _observe_any(
+    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
+) -> None:
+    """Take in a column of any values: stretches of finite ones, and between them the others."""
+    start = 0
+    for i in range(values.size + 1):
+        if i == values.size or not abs(np.float64(values[i])) <= _HUGE:
+            if i > start:
+                _observe_finite(values[start:i], edges, grid, places, steps, counts, tally, moments)
+            if i < values.size:
+                _count_other(np.float64(values[i]), edges, counts, tally)
+            start = i + 1
+
+
+@kernel
+def _add_sums(
+    values: Floats, count: int, pivot: float, total: float, squares: float, tally: Counts, moments: Edges
+) -> None:
+    """Add what sums of differences from a pivot say of finite values, and their number."""
+    mean, m2 = pivot + total / count, max(squares - total / count * total, 0.0)
+    if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
+        mean, m2 = 0.0, np.inf
+        for i in range(values.size):
+            mean += np.float64(values[i]) / count
+    _join(moments, tally[FINITE], mean, m2, count)
+    tally[FINITE] += count
+
+
+@kernel
+def _count_other(x: float, edges: Edges, counts: Counts, tally: Counts) -> None:
+    """Count a value that is not finite."""
+    if x != x:
+        tally[MISSING] += 1
+        return
+    tally[INFINITE] += 1
+    place = 0
+    while x > 0.0 and edges[place] < x:
+        place += 1
+    counts[place] += 1
+
+
+@kernel
+def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> None:
+    """Add mean and M2 of `count` values to those of the `before` there are (Chan, Golub and LeVeque, 1979)."""
+    delta = mean - moments[MEAN]
+    share = count / (before + count)
+    if not abs(delta) <= _HUGE:  # two shares of means rather than one step: that cannot overflow
+        moments[MEAN] = moments[MEAN] * (1.0 - share) + mean * share
+        moments[M2] = np.inf
+        return
+    moments[MEAN] += delta * share
+    moments[M2] += m2 + delta * delta * share * before
+
+
+_MATRIX = numba.types.Array(numba.float64, 2, "C")
+_WHOLE = numba.types.Array(numba.int64, 2, "C")
+
+
+@kernel_for(
+    *(
+        numba.void(
+            numba.types.Array(dtype, 2, "C", readonly=True),
+            numba.int64,
+            _MATRIX,
+            numba.types.Array(numba.uint16, 2, "C"),
+            _MATRIX,
+            _WHOLE,
+            _WHOLE,
+            _WHOLE,
+            _MATRIX,
+        )
+        for dtype in (numba.float32, numba.float64)
+    )
+)
+def _observe(
+    rows: Floats,
+    first: int,
+    edges: Edges,
+    grid: Any,
+    maps: Edges,
+    steps: Counts,
+    counts: Counts,
+    tally: Counts,
+    moments: Edges,
+) -> None:
+    """Column by column: what belongs to one stays near while its values go by."""
+    finite = _all_finite(rows.reshape(rows.size))
+    for column in range(rows.shape[1] if rows.size else 0):
+        c = first + column
+        values = rows[:, column]
+        if finite:
+            _observe_finite(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+        else:
+            _observe_any(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+
+
+@kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))
+def _merge_moments(tally: Counts, moments: Edges, other_tally: Counts, other: Edges) -> None:
+    """Add the moments of other parts, before the tallies are added up."""
+    for c in range(tally.shape[0]):
+        if other_tally[c, FINITE]:
+            _join(moments[c], tally[c, FINITE], other[c, MEAN], other[c, M2], other_tally[c, FINITE])
+        moments[c, MINIMUM] = min(moments[c, MINIMUM], other[c, MINIMUM])
+        moments[c, MAXIMUM] = max(moments[c, MAXIMUM], other[c, MAXIMUM])

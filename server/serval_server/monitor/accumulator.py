@@ -1,0 +1,141 @@
+"""What some rows of a version looked like: an accumulator takes rows in, adds others of its layout, and is kept.
+
+Rules. It holds the sketch of all numeric columns, a table for each label output and a counter for each column of texts,
+of which 1,000 are told apart. It knows no clock and no lock.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from serval_kernels.drift import labels, sketch
+from serval_registry.baseline import CATEGORIES
+
+from serval_server.monitor.layout import How, Layout, Tensor
+
+Array = npt.NDArray[np.generic]
+
+_CODEC = "zstd"
+
+
+class Accumulator:
+    """Rows of one version, added up. `unobserved` counts those that were answered but could not be looked at."""
+
+    def __init__(
+        self, digest: str, numbers: sketch.Sketch, tables: list[labels.Labels], texts: list[Counter[str]]
+    ) -> None:
+        self.digest = digest
+        self.numbers = numbers
+        self.tables = tables
+        self.texts = texts
+        self.other_texts = [0] * len(texts)
+        self.rows = 0
+        self.unobserved = 0
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Accumulator":
+        """Return one of no rows."""
+        tables = [labels.new_labels() for _ in range(layout.labels)]
+        return cls(layout.digest, sketch.new_sketch(layout.plan), tables, [Counter() for _ in range(layout.texts)])
+
+    def observe(self, layout: Layout, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> None:
+        """Take in the values of some tensors, [rows] or [rows, width] each. The rows are counted by the caller."""
+        for tensor, array in zip(tensors, arrays, strict=True):
+            if tensor.how is How.NUMBERS:
+                sketch.observe(_numbers(array, tensor.width), tensor.first, layout.plan, self.numbers)
+            elif tensor.how is How.LABELS:
+                labels.count(np.ascontiguousarray(array.reshape(-1), np.int64), self.tables[tensor.first])
+            else:
+                for column in range(tensor.width):
+                    values = array.reshape(-1, tensor.width)[:, column]
+                    self._count_texts(tensor.first + column, Counter(map(str, values.tolist())))
+
+    def add(self, part: "Accumulator") -> None:
+        """Add the rows of another of the same layout."""
+        sketch.merge(self.numbers, part.numbers)
+        for table, other in zip(self.tables, part.tables, strict=True):
+            labels.merge(table, other)
+        for place, texts in enumerate(part.texts):
+            self._count_texts(place, texts)
+            self.other_texts[place] += part.other_texts[place]
+        self.rows += part.rows
+        self.unobserved += part.unobserved
+
+    def copy(self) -> "Accumulator":
+        """Return the same rows, to go on with apart."""
+        other = Accumulator(
+            self.digest,
+            sketch.Sketch(self.numbers.counts.copy(), self.numbers.tally.copy(), self.numbers.moments.copy()),
+            [labels.Labels(*(array.copy() for array in table)) for table in self.tables],
+            [Counter(texts) for texts in self.texts],
+        )
+        other.other_texts = list(self.other_texts)
+        other.rows, other.unobserved = self.rows, self.unobserved
+        return other
+
+    def _count_texts(self, place: int, counts: Counter[str]) -> None:
+        known = self.texts[place]
+        for text, count in counts.items():
+            if text in known or len(known) < CATEGORIES:
+                known[text] += count
+            else:
+                self.other_texts[place] += count
+
+    def to_bytes(self) -> bytes:
+        """Return it as octets; `from_bytes` gives back what went in."""
+        arrays = [*self.numbers, *(array for table in self.tables for array in table)]
+        raw = b"".join(array.tobytes() for array in arrays)
+        head: dict[str, Any] = {
+            "digest": self.digest,
+            "rows": self.rows,
+            "unobserved": self.unobserved,
+            "shape": self.numbers.counts.shape,
+            "rooms": [len(table.labels) for table in self.tables],
+            "texts": self.texts,
+            "other_texts": self.other_texts,
+            "size": len(raw),
+        }
+        packed: bytes = pa.compress(raw, codec=_CODEC, asbytes=True)
+        return json.dumps(head).encode() + b"\n" + packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Accumulator":
+        """Read what `to_bytes` wrote."""
+        line, _, packed = data.partition(b"\n")
+        head = json.loads(line)
+        raw = _Reader(pa.decompress(packed, decompressed_size=head["size"], codec=_CODEC, asbytes=True))
+        d, bins = head["shape"]
+        numbers = sketch.Sketch(raw.take(np.int64, (d, bins)), raw.take(np.int64, (d, 3)), raw.take(np.float64, (d, 4)))
+        tables = [
+            labels.Labels(raw.take(np.int64, (room,)), raw.take(np.int64, (room,)), raw.take(np.int64, (1,)))
+            for room in head["rooms"]
+        ]
+        found = cls(head["digest"], numbers, tables, [Counter(texts) for texts in head["texts"]])
+        found.other_texts, found.rows, found.unobserved = head["other_texts"], head["rows"], head["unobserved"]
+        return found
+
+
+class _Reader:
+    """Arrays out of octets, one after the other."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self._at = 0
+
+    def take(self, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return the next array, which may be written to."""
+        count = int(np.prod(shape))
+        array = np.frombuffer(self._octets, dtype, count, self._at).reshape(shape).copy()
+        self._at += array.nbytes
+        return array
+
+
+def _numbers(array: Array, width: int) -> npt.NDArray[np.floating[Any]]:
+    """Return [rows, width] of float32 or float64, C-contiguous; a copy only where it is not so yet."""
+    dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    floats: npt.NDArray[Any] = np.ascontiguousarray(array, dtype)
+    return floats.reshape(-1, width)

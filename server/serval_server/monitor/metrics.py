@@ -1,0 +1,156 @@
+"""Gauges for Prometheus: what the drift of the last hour is, of the versions that are asked most.
+
+Rules. Label sets are bounded: so many versions, and of each so many columns, those of the largest effect. What was
+compared is kept for some seconds, so that scraping often costs no more. Any worker answers for all of them; the one
+that got the port does.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from serval_registry.errors import InvalidArgument, NotFound
+from serval_registry.model import Ref
+from serval_registry.registry import Registry
+
+from serval_server.monitor.live import LiveDrift, live_drift
+from serval_server.monitor.monitor import Monitor
+from serval_server.monitor.slots import Key
+from serval_server.monitor.verdict import Verdict
+from serval_server.monitor.windows import DEFAULT_SECONDS, Window
+
+LOG = logging.getLogger(__name__)
+
+VERSIONS_MAX: Final = 32
+COLUMNS_MAX: Final = 32
+FRESH_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 5.0
+
+_OF_VERSION: Final = ("model", "version")
+_OF_COLUMN: Final = ("model", "version", "feature")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where metrics are answered."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read HOST:PORT; raise InvalidArgument."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:
+            raise InvalidArgument(f"--metrics: {text!r}; wanted HOST:PORT")
+        return cls(host.strip("[]"), int(port))
+
+
+class Metrics:
+    """The endpoint, on threads of its own."""
+
+    def __init__(self, address: Address, registry: Registry, monitor: Monitor, *, shared: bool) -> None:
+        self._address = address
+        self._shared = shared
+        self._collectors = CollectorRegistry(auto_describe=False)
+        self._collectors.register(DriftCollector(registry, monitor))
+        self._server: Any = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Listen; where workers share the address, wait in the background until it is free.
+
+        Raises InvalidArgument where the address cannot be had.
+        """
+        if not self._bind() and not self._shared:
+            raise InvalidArgument(f"--metrics: cannot bind {self._address.host}:{self._address.port}")
+        if self._server is None:
+            threading.Thread(target=self._wait, name="serval-metrics", daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._stopped.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def _wait(self) -> None:
+        while not self._stopped.wait(_RETRY_SECONDS) and not self._bind():
+            pass
+
+    def _bind(self) -> bool:
+        try:
+            self._server, _ = start_http_server(self._address.port, self._address.host, self._collectors)
+        except OSError:
+            return False
+        LOG.info("metrics on http://%s:%d/metrics", self._address.host, self._server.server_port)
+        return True
+
+
+class DriftCollector(Collector):
+    """Makes the gauges when it is asked."""
+
+    def __init__(self, registry: Registry, monitor: Monitor) -> None:
+        self._registry = registry
+        self._monitor = monitor
+        self._collecting = threading.Lock()
+        self._known: list[tuple[Key, LiveDrift]] = []
+        self._known_at = float("-inf")
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the families of gauges."""
+        with self._collecting:
+            if time.monotonic() - self._known_at > FRESH_SECONDS:
+                self._known = list(self._compared())
+                self._known_at = time.monotonic()
+            known = self._known
+        yield from _of_versions(known)
+        yield from _of_columns(known)
+
+    def _compared(self) -> Iterator[tuple[Key, LiveDrift]]:
+        since = time.time() - DEFAULT_SECONDS
+        rows: Counter[Key] = Counter(dict.fromkeys(self._monitor.watched(), 0))
+        for slot in self._monitor.slots.listing():
+            if slot.end > since:
+                for entry in slot.entries:
+                    rows[entry.name, entry.version] += entry.rows
+        for (name, number), _ in rows.most_common(VERSIONS_MAX):
+            try:
+                version = self._registry.resolve(Ref(name, version=number))
+            except NotFound:
+                continue
+            yield (name, number), live_drift(self._monitor.seen(version, Window()))
+
+
+def _of_versions(known: list[tuple[Key, LiveDrift]]) -> Iterator[GaugeMetricFamily]:
+    rows = GaugeMetricFamily("serval_window_rows", "Rows of the last hour that were looked at", labels=_OF_VERSION)
+    missed = GaugeMetricFamily("serval_window_rows_unobserved", "Rows that could not be looked at", labels=_OF_VERSION)
+    drifted = GaugeMetricFamily("serval_drift_columns", "Columns that have drifted", labels=_OF_VERSION)
+    judged = GaugeMetricFamily("serval_drift_judged", "1: there was enough data for a verdict", labels=_OF_VERSION)
+    for (name, number), live in known:
+        labels = (name, str(number))
+        rows.add_metric(labels, live.rows)
+        missed.add_metric(labels, live.unobserved)
+        drifted.add_metric(labels, len(live.report.drifted))
+        judged.add_metric(labels, live.report.verdict is not Verdict.INSUFFICIENT_DATA)
+    yield from (rows, missed, drifted, judged)
+
+
+def _of_columns(known: list[tuple[Key, LiveDrift]]) -> Iterator[GaugeMetricFamily]:
+    effect = GaugeMetricFamily("serval_drift_effect", "Effect of a column's drift, 0 to 1", labels=_OF_COLUMN)
+    drifted = GaugeMetricFamily("serval_drift_column", "1: the column has drifted", labels=_OF_COLUMN)
+    missing = GaugeMetricFamily("serval_missing_share", "Share of rows without a value, 0 to 1", labels=_OF_COLUMN)
+    for (name, number), live in known:
+        for column in sorted(live.report.features, key=lambda column: -column.effect)[:COLUMNS_MAX]:
+            labels = (name, str(number), column.feature)
+            effect.add_metric(labels, column.effect)
+            drifted.add_metric(labels, column.verdict is Verdict.DRIFT)
+            missing.add_metric(labels, column.current_missing)
+    yield from (effect, drifted, missing)

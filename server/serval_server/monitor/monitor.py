@@ -1,0 +1,188 @@
+"""Watches the versions that this process serves, and answers for what all processes have seen.
+
+One thread looks at the rows that have been answered, writes what it has seen every few seconds, and merges and reports
+what is old enough. What is not written yet when a process is killed is lost: no more than the interval.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Final
+
+from serval_registry.errors import NotFound
+from serval_registry.model import Ref, Version
+from serval_registry.registry import Registry
+
+from serval_server.engine.loaded import LoadedModel
+from serval_server.monitor.accumulator import Accumulator
+from serval_server.monitor.layout import Layouts
+from serval_server.monitor.observer import Observer
+from serval_server.monitor.reports import Reports
+from serval_server.monitor.slots import Key, Slots
+from serval_server.monitor.windows import Seen, Window
+
+LOG = logging.getLogger(__name__)
+
+ROUND_SECONDS: Final = 0.25  # what few callers have left is looked at this often
+FOLLOW_SECONDS: Final = 1.0  # how often it looks for new baselines
+_NICENESS: Final = 5  # it stands back behind those who answer
+
+
+class Monitor:
+    """The observers of one process, and the slots that all share."""
+
+    def __init__(self, registry: Registry, folder: Path, interval: float, report_interval: float) -> None:
+        self._registry = registry
+        self.interval = interval
+        self.slots = Slots(folder)
+        self._layouts = Layouts(registry)
+        self._reports = Reports(registry, self._layouts, self.slots, report_interval, interval)
+        self._cursor = registry.changes(None).cursor
+        self._watched: list[tuple[weakref.ref[LoadedModel], Key, Observer]] = []
+        self._changing = threading.Lock()  # of `_watched`
+        self._keeping = threading.Lock()  # what is taken from an observer is in a file when it is let go
+        self._unwritten: list[tuple[Key, Accumulator]] = []
+        self._since = time.time()
+        self._woken: queue.SimpleQueue[Observer | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="serval-monitor", daemon=True)
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look at what is left, write it and end."""
+        self._stopping = True
+        self._woken.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+        self._keep()
+        self.slots.close()
+
+    def watch(self, model: LoadedModel) -> None:
+        """Have the rows that a model answers observed; one that cannot be is served all the same."""
+        try:
+            layout = self._layouts.of(model.version)
+        except Exception:
+            LOG.exception("%s is served, but not monitored", model.version.ref)
+            return
+        observer: Observer = Observer(layout, lambda: self._woken.put(observer))
+        with self._changing:
+            self._watched.append((weakref.ref(model), (model.name, model.number), observer))
+        model.observer = observer
+
+    def seen(self, version: Version, window: Window) -> Seen:
+        """Return what all processes have seen of a version, this one up to now, others up to an interval ago."""
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # a slot was merged meanwhile
+                return self._seen(version, window)
+
+    def watched(self) -> list[Key]:
+        """Return the versions that are observed by this process."""
+        with self._changing:
+            return sorted({key for _, key, _ in self._watched})
+
+    def _seen(self, version: Version, window: Window) -> Seen:
+        key, layout = (version.name, version.version), self._layouts.of(version)
+        now = time.time()
+        seen = Seen(layout, Accumulator.of(layout), now, now)
+        with self._keeping:
+            listing = self.slots.listing()
+            for part in self._in_memory(key):
+                seen.add(part, self._since)
+        for slot in listing:
+            if window.rows and seen.total.rows >= window.rows:
+                break
+            if not window.rows and slot.end <= now - window.seconds:
+                break
+            for part in self.slots.read(slot, key):
+                seen.add(part, slot.start)
+        return seen
+
+    def _in_memory(self, key: Key) -> list[Accumulator]:
+        found = [part for other, part in self._unwritten if other == key]
+        with self._changing:
+            observers = [observer for _, other, observer in self._watched if other == key]
+        return found + [part for observer in observers if (part := observer.snapshot()) is not None]
+
+    # The thread
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # 0: this thread
+        tick_at = time.monotonic() + self.interval
+        follow_at = 0.0
+        while not self._stopping:
+            try:
+                self._look(max(0.0, min(ROUND_SECONDS, tick_at - time.monotonic())))
+                if time.monotonic() >= follow_at:
+                    follow_at = time.monotonic() + FOLLOW_SECONDS
+                    self._follow()
+                if time.monotonic() >= tick_at:
+                    tick_at = time.monotonic() + self.interval
+                    self._tick()
+            except Exception:
+                LOG.exception("monitoring failed; going on")
+
+    def _look(self, patience: float) -> None:
+        """Look at what one observer has for us or, where none has much, at what all have."""
+        try:
+            observer = self._woken.get(timeout=patience)
+        except queue.Empty:
+            with self._changing:
+                observers = [observer for _, _, observer in self._watched]
+            for observer in observers:
+                observer.drain()
+        else:
+            if observer is not None:
+                observer.drain()
+
+    def _tick(self) -> None:
+        self._keep()
+        with self.slots.turn() as mine:
+            if mine:
+                self.slots.merge(time.time())
+                self._reports.close()
+
+    def _keep(self) -> None:
+        """Write what was seen since the last time."""
+        with self._keeping:
+            now = time.time()
+            with self._changing:
+                watched = list(self._watched)
+            gone = []
+            for entry in watched:
+                model, key, observer = entry
+                part = observer.take()
+                if part is not None:
+                    self._unwritten.append((key, part))
+                elif (loaded := model()) is None or loaded.observer is not observer:
+                    gone.append(entry)
+            with self._changing:
+                self._watched = [entry for entry in self._watched if entry not in gone]
+            if self._unwritten:
+                self.slots.write(self._since, now, self._unwritten)  # where that fails, they wait for the next time
+            self._unwritten = []
+            self._since = now
+
+    def _follow(self) -> None:
+        """Observe by the new baseline where one was set."""
+        changes = self._registry.changes(self._cursor)
+        self._cursor = changes.cursor
+        with self._changing:
+            watched = [entry for entry in self._watched if entry[1][0] in changes.names]
+        for reference, (name, number), observer in watched:
+            model = reference()
+            if model is None or model.observer is not observer:
+                continue
+            try:
+                version = self._registry.resolve(Ref(name, version=number))
+            except NotFound:
+                continue  # deleted; calls under way may still come
+            if self._layouts.of(version).digest != observer.layout.digest:
+                self.watch(model)

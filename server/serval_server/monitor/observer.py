@@ -1,0 +1,214 @@
+"""Where the rows of one version wait to be looked at, after they have been answered.
+
+Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again (the lanes of
+the vectorized transport), `leave` for arrays that are not. One thread looks at them, in `drain`. Where it cannot keep
+up, rows are not looked at, and counted as such.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from serval_kernels.drift import rows
+
+from serval_server.monitor.accumulator import Accumulator
+from serval_server.monitor.layout import Layout, Tensor
+
+Array = npt.NDArray[np.generic]
+
+BLOCK_OCTETS: Final = 1 << 20
+BLOCK_ROWS: Final = (16, 4096)  # least and most
+BLOCKS_MAX: Final = 8
+LEFT_OCTETS_MAX: Final = 16 << 20
+LEFT_MAX: Final = 8192
+CALLS_MAX: Final = 256
+# So many calls, or octets, that wait wake the thread; fewer wait for its next round.
+LEFT_MANY: Final = 1024
+LEFT_MANY_OCTETS: Final = 2 << 20
+
+
+class _Call(NamedTuple):
+    """Which tensors of a call are observed: inputs by name, outputs by their place among those asked for."""
+
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[int, ...]
+    row_octets: int  # texts are taken for short
+
+    @classmethod
+    def of(cls, inputs: Sequence[Tensor], outputs: Sequence[Tensor], places: Sequence[int]) -> "_Call":
+        tensors = (*inputs, *outputs)
+        octets = sum(tensor.width * tensor.dtype.itemsize for tensor in tensors)
+        return cls(tensors, tuple(tensor.name for tensor in inputs), tuple(places), max(1, octets))
+
+
+class _Left(NamedTuple):
+    call: _Call
+    arrays: list[Array]
+    rows: int
+
+
+class _Block:
+    """Rows side by side, for one visit of the kernel."""
+
+    def __init__(self, tensors: Sequence[Tensor], rows: int) -> None:
+        self.arrays: list[npt.NDArray[Any]] = [np.zeros((rows, *tensor.row), tensor.dtype) for tensor in tensors]
+        self.table = np.array(
+            [(t.place, a.ctypes.data, a.strides[0]) for t, a in zip(tensors, self.arrays, strict=True)], np.int64
+        ).reshape(-1, 3)
+        self.filled = 0
+
+
+class Observer:
+    """The rows of one version. `wake` is called when there is much to look at."""
+
+    def __init__(self, layout: Layout, wake: Callable[[], None]) -> None:
+        self.layout = layout
+        self._wake = wake
+        self._tensors = (*layout.inputs, *layout.outputs)
+        self._places = [tensor.place for tensor in self._tensors]
+        self._whole = _Call.of(layout.inputs, layout.outputs, range(len(layout.outputs)))
+        self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+        self._filling = threading.Lock()
+        self._block: _Block | None = None
+        self._full: deque[_Block] = deque()
+        self._free: list[_Block] = []
+        self._blocks = 0
+        self._left: deque[_Left] = deque()
+        self._left_octets = 0
+        self._calls: dict[tuple[str, ...], _Call] = {}  # by the outputs that were asked for
+        self._missed = 0
+        self._looking = threading.Lock()
+        self._seen: Accumulator | None = None
+
+    # Whoever answers
+
+    def copy(self, sources: npt.NDArray[np.int64], count: int) -> None:
+        """Copy rows from arrays that are used again.
+
+        sources: the addresses of all inputs and then all outputs of the signature, C-contiguous arrays of the
+        signature's dtypes with at least `count` rows each.
+        """
+        with self._filling:
+            done = 0
+            while done < count:
+                block = self._block or self._next_block()
+                if block is None:
+                    self._missed += count - done
+                    return
+                part = min(count - done, self._block_rows - block.filled)
+                rows.copy(sources, block.table, done, block.filled, part)
+                block.filled += part
+                done += part
+                if block.filled == self._block_rows:
+                    self._full.append(block)
+                    self._block = None
+                    self._wake()
+
+    def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
+        """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
+        key = tuple(names)
+        call = self._calls.get(key) or self._new_call(key)
+        arrays = [inputs[name] for name in call.inputs]
+        arrays += [outputs[place] for place in call.outputs]
+        self._leave(call, arrays, count)
+
+    def leave_in_order(self, arrays: Sequence[Array], count: int) -> None:
+        """As `leave`, for the arrays of all inputs and then all outputs of the signature."""
+        self._leave(self._whole, [arrays[place] for place in self._places], count)
+
+    def _leave(self, call: _Call, arrays: list[Array], count: int) -> None:
+        octets = count * call.row_octets
+        with self._filling:
+            waiting = len(self._left)
+            if waiting and (waiting >= LEFT_MAX or self._left_octets + octets > LEFT_OCTETS_MAX):
+                self._missed += count
+                return
+            self._left.append(_Left(call, arrays, count))
+            self._left_octets += octets
+        if waiting == LEFT_MANY or self._left_octets > LEFT_MANY_OCTETS:
+            self._wake()
+
+    def _new_call(self, names: tuple[str, ...]) -> _Call:
+        """Return what is observed of calls that ask for these outputs."""
+        if len(self._calls) >= CALLS_MAX:
+            self._calls.clear()
+        asked = [tensor for tensor in self.layout.outputs if tensor.name in names]
+        call = _Call.of(self.layout.inputs, asked, [names.index(tensor.name) for tensor in asked])
+        self._calls[names] = call
+        return call
+
+    def _next_block(self) -> _Block | None:
+        """Return a block to fill, None where all of them wait."""
+        if self._free:
+            self._block = self._free.pop()
+        elif self._blocks < BLOCKS_MAX:
+            self._blocks += 1
+            self._block = _Block(self._tensors, self._block_rows)
+        return self._block
+
+    # Who looks
+
+    def drain(self) -> None:
+        """Look at all that waits."""
+        with self._looking:
+            self._drain()
+
+    def snapshot(self) -> Accumulator | None:
+        """Return what has been seen since `take`, in a copy; None where that is nothing."""
+        with self._looking:
+            self._drain()
+            return self._seen.copy() if self._seen is not None else None
+
+    def take(self) -> Accumulator | None:
+        """Return what has been seen since the last time, and begin anew; None where that is nothing."""
+        with self._looking:
+            self._drain()
+            seen, self._seen = self._seen, None
+            return seen
+
+    def _drain(self) -> None:
+        while self._full:
+            self._look_at(self._full.popleft())
+        with self._filling:
+            block, self._block = self._block, None
+            left, self._left, self._left_octets = self._left, deque(), 0
+            missed, self._missed = self._missed, 0
+        if block is not None:
+            self._look_at(block)
+        while left:
+            self._look_at_left(left)
+        if missed:
+            self._sum().unobserved += missed
+
+    def _sum(self) -> Accumulator:
+        if self._seen is None:
+            self._seen = Accumulator.of(self.layout)
+        return self._seen
+
+    def _look_at(self, block: _Block) -> None:
+        if block.filled:
+            seen = self._sum()
+            seen.observe(self.layout, self._tensors, [array[: block.filled] for array in block.arrays])
+            seen.rows += block.filled
+        block.filled = 0
+        with self._filling:
+            self._free.append(block)
+
+    def _look_at_left(self, left: deque[_Left]) -> None:
+        """Look at the first call, and at those behind it that have the same tensors, together."""
+        first = left.popleft()
+        together, rows = [first.arrays], first.rows
+        while left and left[0].call is first.call and rows + left[0].rows <= BLOCK_ROWS[1]:
+            following = left.popleft()
+            together.append(following.arrays)
+            rows += following.rows
+        arrays = (
+            first.arrays if len(together) == 1 else [np.concatenate(parts) for parts in zip(*together, strict=True)]
+        )
+        seen = self._sum()
+        seen.observe(self.layout, first.call.tensors, arrays)
+        seen.rows += rows

@@ -1,0 +1,113 @@
+"""What a column looks like: counts, moments, quantiles, frequent values and outliers.
+
+Rules. A column is an array of numbers, of booleans, or of objects (texts, None for missing); NaN is missing. Moments,
+quantiles and outliers are of finite values.
+
+Outliers are values whose robust z score, 0.6745 |x - median| / MAD, exceeds 3.5 (Iglewicz and Hoaglin, "How to detect
+and handle outliers", 1993); where the MAD is 0, |x - median| / (1.2533 mean |x - median|) takes its place, and where
+that is 0 too nothing is an outlier. A column of up to 10 different values has none: it is a code, not a measure.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from serval_registry.model import Array, FeatureKind
+
+OUTLIER_FROM = 3.5
+OUTLIER_VALUES_LEAST = 11
+FREQUENT = 10
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+_NORMAL_MAD = 0.6745
+_NORMAL_MEAN = 1.2533
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnProfile:
+    """One column; numbers that it has none of are None. `frequent` holds values as text with their counts."""
+
+    name: str
+    kind: FeatureKind
+    rows: int
+    missing: int
+    infinite: int = 0
+    distinct: int
+    outliers: int = 0
+    mean: float | None = None
+    deviation: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    quantiles: tuple[float, ...] = ()
+    frequent: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def present(self) -> int:
+        """Return how many rows are not missing."""
+        return self.rows - self.missing
+
+    @property
+    def constant(self) -> bool:
+        """Return whether all that is present is one value, of at least two rows."""
+        return self.distinct <= 1 and self.rows > 1
+
+
+def profile_column(name: str, column: Array) -> ColumnProfile:
+    """Return the profile of one column."""
+    if column.dtype.kind in "fiu":
+        return _profile_numbers(name, column.astype(np.float64))
+    kind = FeatureKind.FLAG if column.dtype.kind == "b" else FeatureKind.TEXT
+    counts = Counter(_as_texts(column))
+    missing = counts.pop(None, 0)
+    frequent = sorted(((str(value), n) for value, n in counts.items()), key=lambda item: (-item[1], item[0]))
+    return ColumnProfile(
+        name=name,
+        kind=kind,
+        rows=len(column),
+        missing=missing,
+        distinct=len(counts),
+        frequent=tuple(frequent[:FREQUENT]),
+    )
+
+
+def outliers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which values are outliers by the rule of the module; NaN and infinities are none."""
+    finite = np.isfinite(values)
+    some = values[finite]
+    if len(some) == 0 or len(np.unique(some)) < OUTLIER_VALUES_LEAST:
+        return np.zeros(len(values), bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.abs(values - np.median(some))
+    spread = float(np.median(distance[finite])) / _NORMAL_MAD or _NORMAL_MEAN * float(distance[finite].mean())
+    return finite & (distance > OUTLIER_FROM * spread) if spread > 0 else np.zeros(len(values), bool)
+
+
+def _profile_numbers(name: str, values: npt.NDArray[np.float64]) -> ColumnProfile:
+    missing = np.isnan(values)
+    finite = values[np.isfinite(values)]
+    distinct, counts = np.unique(values[~missing], return_counts=True)
+    order = np.lexsort((distinct, -counts))[:FREQUENT]
+    known: dict[str, object] = {}
+    if len(finite):
+        with np.errstate(over="ignore", invalid="ignore"):
+            known = {"mean": float(finite.mean()), "deviation": float(finite.std())}
+        known |= {"minimum": float(finite.min()), "maximum": float(finite.max())}
+        known["quantiles"] = tuple(np.quantile(finite, QUANTILES, method="inverted_cdf").tolist())
+    return ColumnProfile(
+        name=name,
+        kind=FeatureKind.NUMERIC,
+        rows=len(values),
+        missing=int(missing.sum()),
+        infinite=int(np.isinf(values).sum()),
+        distinct=len(distinct),
+        outliers=int(outliers(values).sum()),
+        frequent=tuple((f"{distinct[i]:g}", int(counts[i])) for i in order),
+        **known,  # type: ignore[arg-type]
+    )
+
+
+def _as_texts(column: Array) -> list[str | None]:
+    if column.dtype.kind == "b":
+        return ["true" if value else "false" for value in column]
+    return [None if value is None or value != value else str(value) for value in column]

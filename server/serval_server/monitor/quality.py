@@ -1,0 +1,332 @@
+"""Whether a sample can be trusted: what is wrong with it, cell by cell and row by row, and a score from 0 to 1.
+
+Rules. The score is the product of its parts, each a share of what is right, raised to a weight: what spoils data
+counts in full, what may be in its nature counts for little.
+
+    completeness   cells that are not missing                                                        1
+    validity       cells of the wanted type, finite, in range and of known categories; a column
+                   that is not there has none                                                        1
+    uniqueness     rows that do not repeat an earlier one, NaN equal to NaN                          1
+    separation     rows that do not come in the reference, such as the training rows of a test set   1
+    typicality     cells that are no outliers, see `profile`                                         0.25
+    variety        columns that are not constant                                                     0.25
+    balance        entropy of the label's classes, as a share of the most it could be                0.25
+
+A part that cannot be measured is left out. Range and categories are those of a baseline; without one they are not held
+against anything. A row is what it has in all columns that both tables have, and two numbers are the same if they are
+equal.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from serval_registry.baseline import Baseline, FeatureBaseline
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import Array, Feature, FeatureKind, Table
+
+from serval_server.monitor.profile import ColumnProfile, outliers, profile_column
+
+SCORE_LEAST = 0.9
+CLASS_SHARE_LEAST = 0.1
+LABEL_GAP_MOST = 0.1
+NUMBERS_FROM = 0.9
+
+WEIGHTS: Mapping[str, float] = {
+    "completeness": 1.0,
+    "validity": 1.0,
+    "uniqueness": 1.0,
+    "separation": 1.0,
+    "typicality": 0.25,
+    "variety": 0.25,
+    "balance": 0.25,
+}
+
+_KIND_OF = {"f": FeatureKind.NUMERIC, "i": FeatureKind.NUMERIC, "u": FeatureKind.NUMERIC, "b": FeatureKind.FLAG}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """One thing that is wrong: which check found it, in which column ("" for whole rows), and in how many cells.
+
+    `row` is the first such row, from 0; -1 where it is of no row.
+    """
+
+    check: str
+    column: str = ""
+    count: int
+    share: float
+    row: int = -1
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReport:
+    """What came of all checks; parts in the order of `WEIGHTS`, issues with the largest share first."""
+
+    rows: int
+    score: float
+    parts: Mapping[str, float]
+    columns: tuple[ColumnProfile, ...]
+    issues: tuple[Issue, ...]
+
+
+def check_quality(
+    table: Table,
+    *,
+    features: Sequence[Feature] = (),
+    baseline: Baseline | None = None,
+    label: str = "",
+    reference: Table | None = None,
+) -> QualityReport:
+    """Check a sample of at least 1 row; columns are arrays of numbers, booleans, or objects of str and None.
+
+    features: the columns that are wanted; without them all are taken as they are. baseline: ranges and categories.
+    label: the column of classes. reference: a table that no row should come from, such as that of training. Raises
+    InvalidArgument for no rows, columns of different lengths, and an unknown label.
+    """
+    rows = _rows_of(table, label)
+    wanted = {feature.name: feature.kind for feature in features}
+    known = {} if baseline is None else {base.feature: base for base in baseline.features}
+    profiles = tuple(profile_column(name, column) for name, column in table.items())
+    issues = [*_schema(table, wanted, label), *_repeats(table)]
+    for profile in profiles:
+        column = table[profile.name]
+        issues += [*_cells(profile, column), *_types(profile.name, column, wanted.get(profile.name))]
+        if profile.name in known and known[profile.name].kind is profile.kind:
+            issues += _against(known[profile.name], column)
+    if label:
+        issues += _imbalance(label, table[label])
+    if reference is not None:
+        issues += _split(table, reference, label)
+    parts = _parts(issues, profiles, rows, wanted, table[label] if label else None, reference is not None)
+    score = math.prod(part ** WEIGHTS[name] for name, part in parts.items())
+    if score < SCORE_LEAST:
+        detail = f"the score is {score:.3f}; wanted at least {SCORE_LEAST:g}"
+        issues.append(Issue(check="score", count=rows, share=1.0 - score, detail=detail))
+    issues.sort(key=lambda issue: (-issue.share, issue.check, issue.column))
+    return QualityReport(rows=rows, score=score, parts=parts, columns=profiles, issues=tuple(issues))
+
+
+def _rows_of(table: Table, label: str) -> int:
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) != 1 or not max(lengths.values(), default=0):
+        raise InvalidArgument(f"sample: columns of {sorted(set(lengths.values()))} rows; wanted one length, 1 or more")
+    if label and label not in table:
+        raise InvalidArgument(f"label: no column {label!r}; the sample has {', '.join(sorted(table)[:20])}")
+    return next(iter(lengths.values()))
+
+
+def _schema(table: Table, wanted: Mapping[str, FeatureKind], label: str) -> list[Issue]:
+    if not wanted:
+        return []
+    rows = len(next(iter(table.values())))
+    lacking = [
+        Issue(check="missing_column", column=name, count=rows, share=1.0, detail="the column is not in the sample")
+        for name in wanted
+        if name not in table
+    ]
+    return lacking + [
+        Issue(check="extra_column", column=name, count=rows, share=0.0, detail="no feature of the model")
+        for name in table
+        if name not in wanted and name != label
+    ]
+
+
+def _cells(profile: ColumnProfile, column: Array) -> list[Issue]:
+    """Return what is wrong with a column by itself."""
+    found = []
+    if profile.missing:
+        found.append(_issue("missing", profile.name, _missing(column), "no value"))
+    if profile.constant:
+        value = profile.frequent[0][0] if profile.frequent else "nothing"
+        detail = f"every row holds {value:.40}"
+        found.append(Issue(check="constant", column=profile.name, count=profile.rows, share=1.0, detail=detail))
+    if profile.infinite:
+        found.append(_issue("infinite", profile.name, np.isinf(column.astype(np.float64)), "infinite"))
+    if profile.outliers:
+        far = outliers(column.astype(np.float64))
+        found.append(_issue("outlier", profile.name, far, f"far from the median, such as {column[far.argmax()]:g}"))
+    return found
+
+
+def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
+    """Return the cells of another type than is wanted; where nothing is, the texts among what are numbers otherwise."""
+    came = _KIND_OF.get(column.dtype.kind, FeatureKind.TEXT)
+    if wanted is came or (wanted is None and came is not FeatureKind.TEXT):
+        return []
+    missing = _missing(column)
+    if came is FeatureKind.TEXT and wanted in (None, FeatureKind.NUMERIC):
+        wrong = ~missing & ~np.array([value is None or _is_number(value) for value in column])
+        numbers = 1.0 - wrong.sum() / max((~missing).sum(), 1)
+        if wanted is None and not NUMBERS_FROM <= numbers < 1:
+            return []
+    else:
+        wrong = ~missing
+    if not wrong.any():
+        return []
+    first = column[wrong.argmax()]
+    return [_issue("type", name, wrong, f"{first!r:.40} is no {wanted or FeatureKind.NUMERIC} value")]
+
+
+def _against(base: FeatureBaseline, column: Array) -> list[Issue]:
+    """Return the cells that the baseline has nothing like."""
+    if base.kind is FeatureKind.NUMERIC:
+        if not base.finite:
+            return []
+        values = column.astype(np.float64)
+        with np.errstate(over="ignore"):
+            low, high = np.array([base.minimum, base.maximum]).astype(
+                column.dtype if column.dtype.kind == "f" else float
+            )
+        outside = np.isfinite(values) & ((column < low) | (column > high))
+        return [_issue("out_of_range", base.feature, outside, f"outside {low:g} to {high:g}")] if outside.any() else []
+    if base.other_count:
+        return []
+    listed = set(base.categories)
+    names = np.array([None if v is None else _category(v) for v in column.tolist()], object)
+    unseen = np.array([name is not None and name not in listed for name in names], bool)
+    if not unseen.any():
+        return []
+    return [_issue("unseen_category", base.feature, unseen, f"such as {names[unseen.argmax()]!r:.40}")]
+
+
+def _repeats(table: Table) -> list[Issue]:
+    keys = row_keys([table])[0]
+    _, first = np.unique(keys, return_index=True)
+    again = np.ones(len(keys), bool)
+    again[first] = False
+    return [_issue("duplicate_row", "", again, "equal in every column to an earlier row")] if again.any() else []
+
+
+def _imbalance(label: str, column: Array) -> list[Issue]:
+    shares = _class_shares(column)
+    if not shares:
+        return []
+    name, least = min(shares.items(), key=lambda item: item[1])
+    if least * len(shares) >= CLASS_SHARE_LEAST * 2:
+        return []
+    count = round(least * len(column))
+    detail = f"class {name:.40} has {100 * least:.2g} % of the rows, of {len(shares)} classes"
+    return [Issue(check="class_imbalance", column=label, count=count, share=1.0 - least * len(shares), detail=detail)]
+
+
+def _split(table: Table, reference: Table, label: str) -> list[Issue]:
+    """Return what is wrong with a pair of tables that should be alike and have no row in common."""
+    both = [name for name in table if name in reference]
+    found = [
+        Issue(check="schema_gap", column=name, count=1, share=0.0, detail=f"only in {where}")
+        for side, other, where in ((table, reference, "the sample"), (reference, table, "the reference"))
+        for name in side
+        if name not in other
+    ]
+    if both:
+        here, there = row_keys([{name: side[name] for name in both} for side in (table, reference)])
+        shared = np.isin(here, there)
+        if shared.any():
+            found.append(_issue("shared_row", "", shared, "comes in the reference too"))
+    if label in both:
+        old, new = _class_shares(reference[label]), _class_shares(table[label])
+        gap = sum(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in old | new) / 2
+        if gap > LABEL_GAP_MOST:
+            detail = f"its classes have other shares than in the reference, by {100 * gap:.2g} % of the rows"
+            found.append(
+                Issue(check="label_gap", column=label, count=round(gap * len(table[label])), share=gap, detail=detail)
+            )
+    return found
+
+
+def row_keys(tables: Sequence[Table]) -> list[npt.NDArray[np.int64]]:
+    """Return a number for each row of tables with the same columns: the same for rows equal in every column."""
+    sizes = [len(next(iter(table.values()))) for table in tables]
+    keys = np.zeros(sum(sizes), np.int64)
+    for name in tables[0]:
+        sides = [table[name] for table in tables]
+        codes = _codes(np.concatenate(sides) if len({side.dtype.kind for side in sides}) == 1 else _mixed(sides))
+        # Both are below the number of rows, so that their pair fits; numbered anew it stays so.
+        keys = np.unique(keys * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1].astype(np.int64)
+    return np.split(keys, np.cumsum(sizes)[:-1])
+
+
+def _codes(column: Array) -> npt.NDArray[np.int64]:
+    if column.dtype.kind == "O":
+        numbered: dict[object, int] = {}
+        return np.array([numbered.setdefault(_key(value), len(numbered)) for value in column.tolist()], np.int64)
+    return np.unique(column, return_inverse=True)[1].astype(np.int64)
+
+
+def _key(value: object) -> object:
+    return None if value != value else value
+
+
+def _mixed(sides: Sequence[Array]) -> Array:
+    if all(side.dtype.kind in "fiu" for side in sides):
+        return np.concatenate([side.astype(np.float64) for side in sides])
+    return np.concatenate([side.astype(object) for side in sides])
+
+
+def _parts(
+    issues: Sequence[Issue],
+    profiles: Sequence[ColumnProfile],
+    rows: int,
+    wanted: Mapping[str, FeatureKind],
+    label: Array | None,
+    compared: bool,
+) -> dict[str, float]:
+    def share(*checks: str, of: int) -> float:
+        return 1.0 - min(sum(issue.count for issue in issues if issue.check in checks) / max(of, 1), 1.0)
+
+    columns = len(profiles) + len(set(wanted) - {profile.name for profile in profiles})
+    cells = rows * columns
+    invalid = ("type", "infinite", "out_of_range", "unseen_category", "missing_column")
+    parts = {
+        "completeness": share("missing", of=rows * len(profiles)),
+        "validity": share(*invalid, of=cells),
+        "uniqueness": share("duplicate_row", of=rows),
+        "separation": share("shared_row", of=rows),
+        "typicality": share("outlier", of=cells),
+        "variety": 1.0 - sum(profile.constant for profile in profiles) / len(profiles),
+        "balance": _evenness(label),
+    }
+    left_out = {"separation"} if not compared else set()
+    if label is None:
+        left_out.add("balance")
+    return {name: part for name, part in parts.items() if name not in left_out}
+
+
+def _evenness(label: Array | None) -> float:
+    """Return the entropy of the classes divided by that of as many even ones; 0 for a single class."""
+    shares = [] if label is None else list(_class_shares(label).values())
+    return -sum(s * math.log(s) for s in shares) / math.log(len(shares)) if len(shares) > 1 else 0.0
+
+
+def _class_shares(column: Array) -> dict[str, float]:
+    names, counts = np.unique([_category(value) for value in column[~_missing(column)].tolist()], return_counts=True)
+    return {str(name): float(count / counts.sum()) for name, count in zip(names, counts, strict=True)}
+
+
+def _category(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _missing(column: Array) -> npt.NDArray[np.bool_]:
+    if column.dtype.kind == "O":
+        return np.array([value is None or value != value for value in column], bool)
+    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _issue(check: str, column: str, cells: npt.NDArray[np.bool_], detail: str) -> Issue:
+    count = int(cells.sum())
+    return Issue(
+        check=check, column=column, count=count, share=count / len(cells), row=int(cells.argmax()), detail=detail
+    )

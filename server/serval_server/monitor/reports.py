@@ -1,0 +1,73 @@
+"""Closes windows: when a period has ended, what was seen of each version in it is compared, and kept as history."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from serval_registry.errors import NotFound
+from serval_registry.history import ClosedWindow
+from serval_registry.model import Ref, Version
+from serval_registry.registry import Registry
+
+from serval_server.codec.drift import live_message
+from serval_server.monitor.accumulator import Accumulator
+from serval_server.monitor.layout import Layouts
+from serval_server.monitor.live import live_drift
+from serval_server.monitor.slots import KEPT_SECONDS, Slot, Slots
+from serval_server.monitor.windows import Seen
+
+# Slots of a period are there once it ended so many intervals ago.
+LATE_INTERVALS: Final = 2.0
+
+
+class Reports:
+    """The reports of one data folder; one process at a time makes them."""
+
+    def __init__(self, registry: Registry, layouts: Layouts, slots: Slots, period: float, interval: float) -> None:
+        self._registry = registry
+        self._layouts = layouts
+        self._slots = slots
+        self._period = period
+        self._late = LATE_INTERVALS * interval
+        self._closed = 0.0  # the end of the last period that is known to be closed
+
+    def close(self) -> None:
+        """Close the last period that has ended, unless it is closed already."""
+        end = (time.time() - self._late) // self._period * self._period
+        if end <= self._closed:
+            return
+        newest = self._registry.history.newest()
+        if newest is None or newest.timestamp() < end:
+            inside = [slot for slot in self._slots.listing() if end - self._period <= slot.start < end]
+            self._registry.history.add(list(self._windows(inside, end)))
+            self._registry.history.forget(datetime.now(UTC) - timedelta(seconds=KEPT_SECONDS))
+        self._closed = end
+
+    def _windows(self, slots: list[Slot], end: float) -> Iterable[ClosedWindow]:
+        for name, number in dict.fromkeys((entry.name, entry.version) for slot in slots for entry in slot.entries):
+            try:
+                version = self._registry.resolve(Ref(name, version=number))
+            except NotFound:
+                continue
+            yield self._window(version, slots, end)
+
+    def _window(self, version: Version, slots: list[Slot], end: float) -> ClosedWindow:
+        layout = self._layouts.of(version)
+        seen = Seen(layout, Accumulator.of(layout), end, end)
+        for slot in slots:
+            for part in self._slots.read(slot, (version.name, version.version)):
+                seen.add(part, slot.start)
+        live = live_drift(seen)
+        return ClosedWindow(
+            name=version.name,
+            version=version.version,
+            start=datetime.fromtimestamp(seen.start, UTC),
+            end=datetime.fromtimestamp(end, UTC),
+            rows=live.rows,
+            verdict=live.report.verdict.value,
+            drifted=live.report.drifted,
+            effect=max((feature.effect for feature in live.report.features), default=0.0),
+            report=live_message(version, live).SerializeToString(),
+            window=seen.total.to_bytes(),
+        )

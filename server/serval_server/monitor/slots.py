@@ -1,0 +1,173 @@
+"""Where windows are kept: files that hold what one process has seen of all versions in some seconds.
+
+Rules. A file is written whole, renamed into place and never changed; its name says when it begins and ends. As it gets
+older it is merged with its neighbours, of all processes: into minutes, then hours, then days, which are dropped in the
+end. A merged file names what it was made of, so that whoever is killed in between counts nothing twice. Any process
+may read and merge; one at a time merges.
+
+    level-start-end-writer.slots    milliseconds since the epoch
+    {"merged": [names], "entries": [[name, version, rows, at, length], ...]}
+    what the accumulators are as octets
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from serval_registry.locks import FileLock
+
+from serval_server.monitor.accumulator import Accumulator
+
+Key = tuple[str, int]  # name and version
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+# Level i + 1 holds spans of so many seconds, made once they ended so many seconds ago.
+SPANS: Final = ((MINUTE, MINUTE), (HOUR, 2 * HOUR), (DAY, 2 * DAY))
+KEPT_SECONDS: Final = 90 * DAY
+
+_ENDING: Final = ".slots"
+
+
+class Entry(NamedTuple):
+    """What a file holds of one version."""
+
+    name: str
+    version: int
+    rows: int
+    at: int
+    length: int
+
+
+class Slot(NamedTuple):
+    """A file: what its name and its first line say."""
+
+    level: int
+    start: float
+    end: float
+    file: str
+    merged: frozenset[str]
+    entries: tuple[Entry, ...]
+
+
+class Slots:
+    """The files of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._writer = f"{os.getpid()}.{time.time_ns():x}"
+        self._known: dict[str, Slot] = {}
+        self._turn = FileLock(folder / "turn.lock")
+
+    def close(self) -> None:
+        """Let go of the lock's file."""
+        self._turn.close()
+
+    def write(self, start: float, end: float, parts: Iterable[tuple[Key, Accumulator]]) -> None:
+        """Keep what was seen between two moments. Raises OSError."""
+        self._write(0, start, end, parts, ())
+
+    def listing(self) -> list[Slot]:
+        """Return all slots, newest first, none of which another one holds already."""
+        known = self._known
+        files = [file for file in os.listdir(self._folder) if file.endswith(_ENDING)]
+        slots = [slot for file in files if (slot := known.get(file) or self._slot(file)) is not None]
+        self._known = {slot.file: slot for slot in slots}
+        merged = frozenset[str]().union(*(slot.merged for slot in slots))
+        return sorted((slot for slot in slots if slot.file not in merged), key=lambda slot: (-slot.end, slot.file))
+
+    def read(self, slot: Slot, key: Key) -> list[Accumulator]:
+        """Return what a slot holds of a version, one for each layout it was observed by.
+
+        Raises FileNotFoundError where it was merged since it was listed.
+        """
+        wanted = [entry for entry in slot.entries if (entry.name, entry.version) == key]
+        if not wanted:
+            return []
+        with open(self._folder / slot.file, "rb") as file:
+            return [_accumulator(file, entry) for entry in wanted]
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Yield whether this process is the one that may merge, and is it until the end."""
+        mine = self._turn.try_acquire()
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._turn.release()
+
+    def merge(self, now: float) -> None:
+        """Merge what is old enough. In a turn. Raises OSError."""
+        self._sweep(now)
+        for level, (span, age) in enumerate(SPANS):
+            self._merge_level(level, span, now - age)
+
+    def _sweep(self, now: float) -> None:
+        """Remove what is held elsewhere already, or too old."""
+        current = {slot.file for slot in self.listing() if slot.end >= now - KEPT_SECONDS}
+        for file in os.listdir(self._folder):
+            if file.endswith(_ENDING) and file not in current:
+                self._remove(file)
+
+    def _merge_level(self, level: int, span: int, until: float) -> None:
+        groups: dict[int, list[Slot]] = {}
+        for slot in self.listing():
+            if slot.level == level:
+                groups.setdefault(int(slot.start // span), []).append(slot)
+        for number, slots in groups.items():
+            if (number + 1) * span <= until:
+                parts = self._sums(slots)
+                start, end = min(slot.start for slot in slots), max(slot.end for slot in slots)
+                self._write(level + 1, start, end, parts, [slot.file for slot in slots])
+                for slot in slots:
+                    self._remove(slot.file)
+
+    def _sums(self, slots: Iterable[Slot]) -> list[tuple[Key, Accumulator]]:
+        sums: dict[tuple[Key, str], Accumulator] = {}
+        for slot in slots:
+            for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
+                for part in self.read(slot, key):
+                    whole = sums.setdefault((key, part.digest), part)
+                    if whole is not part:
+                        whole.add(part)
+        return [(key, whole) for (key, _), whole in sums.items()]
+
+    def _write(
+        self, level: int, start: float, end: float, parts: Iterable[tuple[Key, Accumulator]], merged: Iterable[str]
+    ) -> None:
+        entries, blobs, at = [], [], 0
+        for (name, version), part in parts:
+            blobs.append(part.to_bytes())
+            entries.append(Entry(name, version, part.rows, at, len(blobs[-1])))
+            at += len(blobs[-1])
+        head = json.dumps({"merged": list(merged), "entries": entries}).encode() + b"\n"
+        file = f"{level}-{int(start * 1000)}-{int(end * 1000)}-{self._writer}{_ENDING}"
+        aside = self._folder / f"{file}.new"
+        aside.write_bytes(head + b"".join(blobs))
+        os.replace(aside, self._folder / file)
+
+    def _slot(self, file: str) -> Slot | None:
+        """Read what a file says of itself; None where it is gone."""
+        level, start, end, _ = file.split("-", 3)
+        try:
+            with open(self._folder / file, "rb") as opened:
+                line = opened.readline()
+        except FileNotFoundError:
+            return None
+        head: Mapping[str, Any] = json.loads(line)
+        entries = (Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"])
+        return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), tuple(entries))
+
+    def _remove(self, file: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._folder / file)
+
+
+def _accumulator(file: Any, entry: Entry) -> Accumulator:
+    file.seek(entry.at)
+    return Accumulator.from_bytes(file.read(entry.length))

@@ -1,0 +1,141 @@
+"""Models of MLflow and of Triton, into a server and back out of it."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from serval_client import Client, Stage
+from serval_client.cli import main
+from serval_client.errors import FailedPrecondition
+from serval_client.interchange import triton
+from serval_e2e import start_server
+from skl2onnx import to_onnx
+from sklearn.datasets import load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tritonclient.grpc import model_config_pb2
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = start_server(tmp_path_factory.mktemp("served") / "data", "--transport", "grpcio")
+    yield server.address
+    assert server.terminate() == 0
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def wine():  # type: ignore[no-untyped-def]
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    X = X.astype(np.float32)
+    return X, make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def onnx(wine) -> bytes:  # type: ignore[no-untyped-def]
+    X, model = wine
+    options = {"zipmap": False}
+    made = to_onnx(model, X.to_numpy()[:1], options=options, target_opset={"": 18, "ai.onnx.ml": 3})
+    return made.SerializeToString()  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_mlflow_store(client: Client, address: str, wine, onnx: bytes, tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
+    monkeypatch.chdir(tmp_path)
+    import mlflow
+    import mlflow.onnx
+    import mlflow.sklearn
+    import onnx as onnx_module
+
+    X, model = wine
+    quick = {"pip_requirements": []}  # MLflow would start a process to find out
+    uri = (tmp_path / "mlruns").as_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with mlflow.start_run():
+        mlflow.log_metric("accuracy", 0.97)
+        mlflow.log_param("C", 1.0)
+        mlflow.sklearn.log_model(model, name="m", input_example=X.head(60), registered_model_name="mlwine", **quick)
+        mlflow.onnx.log_model(
+            onnx_module.load_from_string(onnx),
+            name="o",
+            input_example=X.head(3),
+            registered_model_name="mlwine",
+            **quick,
+        )
+        mlflow.sklearn.log_model(model, name="n", registered_model_name="bare", **quick)
+    mlflow.MlflowClient().set_registered_model_alias("mlwine", "champion", 2)
+    arguments = ["import", "mlflow", "--uri", uri, "--server", address, "--production", "champion"]
+    assert main([*arguments, "--json"]) == 1  # `bare` has nothing to be compared on
+    told = {outcome["origin"]: outcome for outcome in json.loads(capsys.readouterr().out)}
+    assert {origin: outcome["ref"] for origin, outcome in told.items()} == {
+        "mlflow:mlwine/1": "mlwine@1",
+        "mlflow:mlwine/2": "mlwine@2",
+        "mlflow:bare/1": "",
+    }
+    assert "no input example" in told["mlflow:bare/1"]["words"]
+    first, second = sorted(client.models("mlwine"), key=lambda info: info.version)
+    assert (first.metrics, first.hyperparameters["C"], first.parity.rows) == ({"accuracy": 0.97}, '"1.0"', 60)
+    assert [feature.name for feature in first.features] == list(X.columns)
+    assert (second.stage, second.tags["mlflow.aliases"]) == (Stage.PRODUCTION, "champion")
+    scores = model.predict_proba(X[:5])
+    for ref in ("mlwine@1", "mlwine"):
+        np.testing.assert_allclose(client.predict(ref, X.to_numpy()[:5]).probabilities, scores, atol=1e-5)
+    assert main([*arguments, "--name", "mlwine"]) == 0
+    assert capsys.readouterr().out.count("was here already") == 2
+    assert len(list(client.models("mlwine"))) == 2
+
+
+def test_a_triton_repository_and_back(client: Client, address: str, wine, onnx: bytes, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    X, model = wine
+    client.register(onnx, "exported", sample=X.to_numpy())
+    client.register(model, "exported", sample=X)
+    client.set_stage("exported@1", "production")
+    assert main(["export", "triton", str(tmp_path / "repository"), "exported", "--server", address]) == 0
+    assert (tmp_path / "repository/exported/1/model.onnx").read_bytes() == onnx
+    text = (tmp_path / "repository/exported/config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())  # Triton's own schema
+    assert (config.name, config.platform, config.backend) == ("exported", "onnxruntime_onnx", "onnxruntime")
+    assert list(config.version_policy.specific.versions) == [1]
+    assert [(t.name, t.data_type, list(t.dims)) for t in config.input] == [("X", model_config_pb2.TYPE_FP32, [13])]
+    label, scores = config.output
+    assert (list(label.dims), label.HasField("reshape"), list(scores.dims)) == ([1], True, [3])
+    with pytest.raises(FailedPrecondition, match="is there already"):
+        list(triton.write(client, tmp_path / "repository", ["exported"]))
+
+    os.rename(tmp_path / "repository/exported", tmp_path / "repository/back")
+    other = tmp_path / "repository/other/1"
+    other.mkdir(parents=True)
+    (other.parent / "config.pbtxt").write_text('backend: "python"')
+    plain = tmp_path / "repository/plain/7"
+    plain.mkdir(parents=True)
+    (plain / "model.onnx").write_bytes(onnx)
+    capsys.readouterr()
+    assert main(["import", "dir", str(tmp_path / "repository"), "--promote", "--server", address]) == 1
+    told = capsys.readouterr().out
+    assert "is for the backend python; wanted onnxruntime" in told
+    back, plain_info = client.show("back").model, client.show("plain").model
+    assert (back.stage, plain_info.tags["triton.version"]) == (Stage.PRODUCTION, "7")
+    exported = client.show("exported@1").model
+    assert (back.features, back.classes, back.artifact_sha256) == (
+        exported.features,
+        exported.classes,
+        exported.artifact_sha256,
+    )
+    np.testing.assert_allclose(
+        client.predict("back", X.to_numpy()[:5]).probabilities, model.predict_proba(X[:5]), atol=1e-5
+    )

@@ -1,0 +1,95 @@
+"""The page of a report: whole in itself, the largest difference first, and nothing of a caller's text is markup."""
+
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from serval_client.drift import FeatureBaseline
+from serval_client.records import FeatureKind
+from serval_client.report import charts
+from serval_client.report.page import page
+
+
+class Reader(HTMLParser):
+    """Checks that tags close, and gathers them."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture
+def html(client):
+    client.register(b"1", "m", sample=np.zeros((20, 2)))
+    return page(client.live_drift("m", distributions=True))
+
+
+def test_a_page_is_whole_in_itself(html):
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    tags = {tag for tag, _ in reader.tags}
+    assert not tags & {"script", "link", "img", "iframe", "object", "b"}
+    assert not any(name in ("src", "href", "xlink:href") for _, attributes in reader.tags for name in attributes)
+    assert "http" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "prefers-color-scheme: dark" in html
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 4  # two columns, and two outputs that have values
+
+
+def test_it_says_in_words_what_has_changed(html):
+    reader = Reader()
+    reader.feed(html)
+    text = " ".join(reader.text)
+    assert "1 of 2 columns drifted (width)" in text
+    assert "Its mean went from 1 to 2, +1.50 standard deviations of the baseline." in text
+    assert "71.0% of its rows lie outside the baseline's range." in text
+    assert "Categories that the baseline does not have: <b>tall</b>." in text
+    assert "7 rows were answered but not looked at." in text
+    assert text.index("width effect" if "width effect" in text else "width") < text.index("height")
+
+
+def column(edges, counts, least, most):
+    counts = np.array(counts)
+    return FeatureBaseline(
+        feature="x", kind=FeatureKind.NUMERIC, rows=int(counts.sum()), missing=0, infinite=0, edges=np.array(edges),
+        counts=counts, mean=0.0, variance=1.0, minimum=least, maximum=most, categories=(),
+        category_counts=np.zeros(0, int), other_count=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (column([0.0, 1.0], [5, 5, 5], -1.0, 2.0), column([0.0, 1.0], [0, 0, 9], 5.0, 9.0)),
+        (column([0.0], [7, 0], 0.0, 0.0), column([0.0], [7, 0], 0.0, 0.0)),
+        (None, column([-1e-9, 0.0, 3.0], [0, 40, 30, 30], 0.0, 1e9)),
+        (column([], [4], 1.0, 1.0), column([], [4], 2.0, 2.0)),
+    ],
+)
+def test_charts_hold_every_value(before, now):
+    root = ElementTree.fromstring(charts.numbers(before, now))
+    lines = [part.get("points") for part in root if part.get("points")]
+    assert len(lines) == 1 + (before is not None)
+    assert "nan" not in "".join(lines)
+    for side in (before, now):
+        if side is not None:
+            grid = np.linspace(side.minimum, max(side.maximum, side.minimum + 1), 20)
+            assert charts._shares(side, grid).sum() == pytest.approx(1.0)
+            assert charts._shares(side, grid)[0] >= (side.counts[1] / 100 if side.minimum == 0.0 < side.maximum else 0)

@@ -1,0 +1,164 @@
+"""Sketches held against slow and obvious ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from serval_kernels.drift import labels, sketch
+from serval_kernels.drift.binning import count_bins, quantile_edges
+
+EDGES = [
+    np.array([]),
+    np.array([0.0]),
+    np.array([-3.0, -1e-30, 0.0, 5e-324, 1.0, 1.5]),
+    np.array([-1e308, 1e308]),
+    np.array([1e9, np.nextafter(1e9, 2e9), 1e9 + 1]),
+    np.geomspace(1e-6, 1e6, 200),
+    sketch.LOG_LINEAR,
+]
+
+
+def naive_counts(values, edges):
+    counts = np.zeros(len(edges) + 1, np.int64)
+    for value in values.astype(np.float64):
+        if not np.isnan(value):
+            counts[sum(edge < value for edge in edges)] += 1
+    return counts
+
+
+def columns(dtype):
+    elements = st.one_of(
+        st.floats(width=np.dtype(dtype).itemsize * 8),
+        st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan]),
+    )
+    return hnp.arrays(dtype, st.tuples(st.integers(0, 30), st.just(len(EDGES))), elements=elements)
+
+
+def observed(rows, plan):
+    found = sketch.new_sketch(plan)
+    sketch.observe(np.ascontiguousarray(rows), 0, plan, found)
+    return found
+
+
+PLAN = sketch.new_plan(EDGES)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.one_of(columns(np.float32), columns(np.float64)))
+def test_a_sketch_is_what_the_naive_one_is(rows):
+    found = observed(rows, PLAN)
+    for column, edges in enumerate(EDGES[:-1]):
+        values = rows[:, column]
+        assert (found.counts[column, : len(edges) + 1] == naive_counts(values, edges)).all()
+        assert not found.counts[column, len(edges) + 1 :].any()
+        finite = values[np.isfinite(values)].astype(np.float64)
+        assert found.tally[column].tolist() == [finite.size, np.isnan(values).sum(), np.isinf(values).sum()]
+        moments = sketch.moments_of(found, column)
+        if finite.size:
+            assert (moments.minimum, moments.maximum) == (finite.min(), finite.max())
+        if finite.size and np.abs(finite).max() < 1e150:
+            scale = np.abs(finite).max()
+            assert moments.mean == pytest.approx(finite.mean(), rel=1e-9, abs=1e-12 * scale)
+            assert moments.variance == pytest.approx(finite.var(), rel=1e-9, abs=1e-12 * scale * scale)
+    assert (found.counts[-1] == count_bins(rows[:, -1], sketch.LOG_LINEAR)).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(columns(np.float32), st.integers(0, 30), st.integers(0, 30))
+def test_parts_add_up_in_any_order(rows, first, second):
+    first, second = sorted((min(first, len(rows)), min(second, len(rows))))
+    whole = observed(rows, PLAN)
+    for order in ((0, 1, 2), (2, 0, 1)):
+        parts = [observed(part, PLAN) for part in (rows[:first], rows[first:second], rows[second:])]
+        total = sketch.new_sketch(PLAN)
+        for place in order:
+            sketch.merge(total, parts[place])
+        assert (total.counts == whole.counts).all()
+        assert (total.tally == whole.tally).all()
+        assert (total.moments[:, 2:] == whole.moments[:, 2:]).all()
+        size = np.nan_to_num(np.abs(whole.moments[:, 2:]).max(axis=1), posinf=0.0)
+        assert (np.abs(total.moments[:, 0] - whole.moments[:, 0]) <= 1e-12 * size).all()
+        assert (np.abs(total.moments[:, 1] - whole.moments[:, 1]) <= 1e-12 * size**2 * 30).all()
+
+
+@pytest.mark.parametrize("shape", ["normal", "lognormal", "offset", "ties", "wild"])
+def test_quantile_edges_of_many_shapes(shape):
+    rng = np.random.default_rng(0)
+    draw = {
+        "normal": lambda n: rng.normal(size=n),
+        "lognormal": lambda n: rng.lognormal(0, 4, n),
+        "offset": lambda n: 1e9 + rng.normal(size=n),
+        "ties": lambda n: rng.integers(0, 5, n).astype(float),
+        "wild": lambda n: rng.standard_cauchy(n),
+    }[shape]
+    edges = quantile_edges(draw(3000), 256)
+    values = draw(2000)
+    plan = sketch.new_plan([edges])
+    for dtype in (np.float32, np.float64):
+        column = values.astype(dtype)
+        assert (observed(column[:, None], plan).counts[0, : len(edges) + 1] == count_bins(column, edges)).all()
+
+
+def test_the_mean_survives_an_offset_and_many_parts():
+    rows = (1e6 + np.random.default_rng(0).normal(size=(20_000, 1))).astype(np.float64)
+    plan = sketch.new_plan([np.array([])])
+    found = sketch.new_sketch(plan)
+    for start in range(0, 20_000, 7):
+        sketch.observe(rows[start : start + 7], 0, plan, found)
+    moments = sketch.moments_of(found, 0)
+    assert moments.mean == pytest.approx(rows.mean(), rel=1e-14)
+    assert moments.variance == pytest.approx(rows.var(), rel=1e-9)
+
+
+def test_huge_numbers_of_both_signs():
+    moments = sketch.moments_of(observed(np.array([[1.7e308], [-1.7e308]]), sketch.new_plan([np.array([])])), 0)
+    assert (moments.mean, moments.m2) == (0.0, np.inf)
+
+
+def test_columns_in_the_middle_of_a_sketch():
+    plan = sketch.new_plan([np.array([0.5])] * 4)
+    found = sketch.new_sketch(plan)
+    sketch.observe(np.ones((3, 2), np.float32), 1, plan, found)
+    assert found.tally[:, 0].tolist() == [0, 3, 3, 0]
+    with pytest.raises(ValueError, match="columns 3 to 5"):
+        sketch.observe(np.ones((3, 2), np.float32), 3, plan, found)
+
+
+def test_wrong_edges_are_refused():
+    for edges in ([1.0, 1.0], [2.0, 1.0], [np.nan], [np.inf]):
+        with pytest.raises(ValueError, match="edges of column 0"):
+            sketch.new_plan([np.array(edges)])
+
+
+def test_log_linear_quantiles_lie_within_an_eighth():
+    values = np.random.default_rng(0).lognormal(0, 3, (50_000, 1))
+    plan = sketch.new_plan([sketch.LOG_LINEAR])
+    found = observed(values, plan)
+    shares = [0.001, 0.01, 0.25, 0.5, 0.75, 0.99, 0.999]
+    ends = (values.min(), values.max())
+    about = sketch.quantiles(sketch.LOG_LINEAR, found.counts[0], ends, shares)
+    assert about == pytest.approx(np.quantile(values, shares), rel=0.125)
+    assert np.isnan(sketch.quantiles(sketch.LOG_LINEAR, np.zeros(1025, np.int64), ends, [0.5])).all()
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=200), st.integers(0, 200))
+def test_labels_are_counted(values, cut):
+    parts = [np.array(part, np.int64) for part in (values[:cut], values[cut:])]
+    tables = [labels.new_labels() for _ in parts]
+    for part, table in zip(parts, tables, strict=True):
+        labels.count(part, table)
+    labels.merge(tables[1], tables[0])
+    table = tables[1]
+    found = {int(k): int(n) for k, n in zip(table.labels, table.counts, strict=True) if n}
+    assert found == {value: values.count(value) for value in set(values)}
+
+
+def test_labels_beyond_the_room_are_counted_together():
+    table = labels.new_labels(8)
+    labels.count(np.arange(100), table)
+    labels.count(np.arange(3), table)
+    assert (table.counts > 0).sum() == 6
+    assert table.counts.sum() + table.rest[0] == 103
+    taken = table.counts > 0
+    assert dict(zip(table.labels[taken], table.counts[taken], strict=True)) == {0: 2, 1: 2, 2: 2, 3: 1, 4: 1, 5: 1}

@@ -1,0 +1,106 @@
+"""No row is lost on the way to the monitor without being counted as lost."""
+
+import threading
+
+import numpy as np
+import pytest
+from serval_server.monitor import observer as module
+from serval_server.monitor.layout import Layouts
+from serval_server.monitor.observer import Observer
+from serval_watched import register, rows
+
+
+@pytest.fixture
+def watched(registry):
+    return Observer(Layouts(registry).of(register(registry)), lambda: None)
+
+
+def addresses(*arrays):
+    return np.array([array.ctypes.data for array in arrays], np.int64)
+
+
+def plain(registry):
+    """A version of one input of numbers: what lanes are made for."""
+    from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, TensorSpec
+
+    features = [Feature(f"f{i}", FeatureKind.NUMERIC, "X", i) for i in range(3)]
+    outputs = (TensorSpec("label", DataType.INT64, (-1,)), TensorSpec("score", DataType.FP32, (-1, 2)))
+    signature = Signature((TensorSpec("X", DataType.FP32, (-1, 3)),), outputs, {"": 18})
+    version = registry.register(Draft(name="plain", features=features), signature, b"", baseline=None, sample=None)
+    return Observer(Layouts(registry).of(version), lambda: None)
+
+
+def test_what_is_copied_is_what_is_seen(registry):
+    watched = plain(registry)
+    rng = np.random.default_rng(0)
+    sent, labels = [], []
+    for count in (1, 5, 1000, 64, 3000):
+        X = rng.normal(size=(count, 3)).astype(np.float32)
+        label, score = rng.integers(0, 4, count), rng.random((count, 2)).astype(np.float32)
+        watched.copy(addresses(X, label, score), count)
+        sent.append(X.copy())
+        labels.append(label.copy())
+        X[:] = label[:] = 0  # the buffers are used again
+    seen = watched.take()
+    whole, label = np.concatenate(sent), np.concatenate(labels)
+    assert (seen.rows, seen.unobserved) == (4070, 0)
+    assert seen.numbers.moments[:3, 0] == pytest.approx(whole.mean(axis=0), abs=1e-6)
+    assert (seen.numbers.moments[:3, 2] == whole.min(axis=0)).all()
+    assert sorted(seen.tables[0].counts[seen.tables[0].counts > 0]) == sorted(np.bincount(label))
+    assert watched.take() is None
+
+
+def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch):
+    monkeypatch.setattr(module, "BLOCKS_MAX", 2)
+    watched = plain(registry)
+    X, label, score = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64), np.zeros((10_000, 2), np.float32)
+    watched.copy(addresses(X, label, score), 10_000)
+    seen = watched.take()
+    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 10_000 - 2 * module.BLOCK_ROWS[1])
+    watched.copy(addresses(X, label, score), 10)
+    assert watched.take().rows == 10
+
+
+def test_calls_left_beyond_the_room_are_counted(watched, monkeypatch):
+    monkeypatch.setattr(module, "LEFT_MAX", 3)
+    for seed in range(5):
+        inputs, outputs = rows(2, seed)
+        watched.leave(inputs, list(outputs), list(outputs.values()), 2)
+    seen = watched.snapshot()
+    assert (seen.rows, seen.unobserved) == (6, 4)
+
+
+def test_outputs_that_were_not_asked_for_are_not_seen(watched):
+    for names in (["label"], ["probabilities", "label"], ["label"]):
+        inputs, outputs = rows(4)
+        watched.leave(inputs, names, [outputs[name] for name in names], 4)
+    seen = watched.take()
+    assert seen.rows == 12
+    assert seen.tables[0].counts.sum() == 12
+    assert seen.numbers.tally[-1].tolist() == [4, 0, 0]
+
+
+def test_many_threads_leave_while_one_looks(watched):
+    inputs, outputs = rows(3)
+    done = threading.Event()
+
+    def leave():
+        for _ in range(500):
+            watched.leave(inputs, list(outputs), list(outputs.values()), 3)
+
+    def look():
+        while not done.is_set():
+            watched.drain()
+
+    looker = threading.Thread(target=look)
+    threads = [threading.Thread(target=leave) for _ in range(4)]
+    looker.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    looker.join()
+    seen = watched.take()
+    assert seen.rows + seen.unobserved == 6000
+    assert seen.tables[0].counts.sum() == seen.rows

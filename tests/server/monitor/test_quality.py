@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serval_registry import baseline as baselines
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import Feature, FeatureKind
+from serval_server.monitor.profile import outliers, profile_column
+from serval_server.monitor.quality import WEIGHTS, check_quality, row_keys
+from serval_server.monitor.quality_page import page
+
+SIZE = Feature("size", FeatureKind.NUMERIC, "input")
+COLOUR = Feature("colour", FeatureKind.TEXT, "colour")
+FEATURES = [SIZE, COLOUR]
+
+
+def clean(rows=400, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "size": np.r_[2.5, 7.5, rng.uniform(2.5, 7.5, rows - 2)],
+        "colour": rng.choice(np.array(["red", "green"], object), rows),
+    }
+
+
+def found(report, check):
+    return {issue.column: issue for issue in report.issues if issue.check == check}
+
+
+def test_clean_rows_score_one_and_nothing_is_said():
+    table = clean()
+    report = check_quality(table, features=FEATURES, baseline=baselines.compute(table, FEATURES), label="colour")
+    assert report.issues == ()
+    assert report.score == pytest.approx(1, abs=1e-3)
+    assert list(report.parts) == [name for name in WEIGHTS if name != "separation"]
+
+
+def test_every_injected_fault_is_found_and_named():
+    base = baselines.compute(clean(), FEATURES)
+    table = clean(seed=1)
+    table["size"][[3, 4]] = np.nan
+    table["size"][10] = 1e6
+    table["size"][20] = np.inf
+    table["colour"][[30, 31, 32]] = "violet"
+    table["colour"][40] = None
+    for column in table.values():
+        column[[399, 398]] = column[0]
+        column[397] = column[3]
+    table["colour"][4] = table["colour"][3]
+    report = check_quality(table, features=FEATURES, baseline=base)
+    missing = found(report, "missing")
+    assert (missing["size"].count, missing["size"].row, missing["colour"].count) == (3, 3, 1)
+    assert found(report, "out_of_range")["size"].count == 1
+    assert found(report, "out_of_range")["size"].row == 10
+    assert found(report, "outlier")["size"].count == 1
+    assert found(report, "infinite")["size"].row == 20
+    assert (found(report, "unseen_category")["colour"].count, found(report, "unseen_category")["colour"].row) == (3, 30)
+    # Rows 4 and 397 repeat row 3, whose number is missing in both.
+    assert (found(report, "duplicate_row")[""].count, found(report, "duplicate_row")[""].row) == (4, 4)
+    assert report.parts["completeness"] == pytest.approx(1 - 4 / 800)
+    assert report.parts["uniqueness"] == pytest.approx(1 - 4 / 400)
+    assert report.parts["validity"] == pytest.approx(1 - 5 / 800)
+    expected = np.prod([share ** WEIGHTS[name] for name, share in report.parts.items()])
+    assert report.score == pytest.approx(expected)
+
+
+def test_schema_and_types_are_held_against_the_features():
+    table = {"size": np.array(["1.5", "2", "many", None], object), "shape": np.arange(4.0)}
+    report = check_quality(table, features=FEATURES)
+    assert set(found(report, "missing_column")) == {"colour"}
+    assert set(found(report, "extra_column")) == {"shape"}
+    wrong = found(report, "type")["size"]
+    assert (wrong.count, wrong.row) == (1, 2)
+    assert "'many'" in wrong.detail
+    assert report.parts["validity"] == pytest.approx(1 - 5 / 12)
+    assert "score" in {issue.check for issue in report.issues}
+
+
+def test_a_text_among_numbers_is_found_without_features():
+    values = np.array([str(i) for i in range(99)] + ["n/a"], object)
+    assert found(check_quality({"x": values}), "type")["x"].row == 99
+    assert not found(check_quality({"x": np.array(["a", "b", "1"], object)}), "type")
+
+
+def test_constant_columns_and_rare_classes_are_told():
+    table = {"x": np.full(200, 3.0), "y": np.arange(200.0), "label": np.array(["yes"] * 196 + ["no"] * 4, object)}
+    report = check_quality(table, label="label")
+    assert set(found(report, "constant")) == {"x"}
+    assert "class no has 2 %" in found(report, "class_imbalance")["label"].detail
+    assert report.parts["variety"] == pytest.approx(2 / 3)
+    share = np.array([0.98, 0.02])
+    assert report.parts["balance"] == pytest.approx(-(share * np.log2(share)).sum())
+
+
+def test_rows_shared_with_the_reference_and_other_gaps_are_found():
+    rng = np.random.default_rng(0)
+    train = {"x": rng.normal(size=300), "y": np.array([0.0, 1.0] * 150), "only": np.zeros(300)}
+    test = {"x": np.r_[train["x"][:30], rng.normal(size=70)], "y": np.r_[train["y"][:30], np.ones(70)]}
+    report = check_quality(test, reference=train, label="y")
+    assert (found(report, "shared_row")[""].count, report.parts["separation"]) == (30, 0.7)
+    assert found(report, "label_gap")["y"].share == pytest.approx(0.35)
+    assert found(report, "schema_gap")["only"].detail == "only in the reference"
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.sampled_from(["a", None, "b"])), min_size=1, max_size=12)
+)
+def test_rows_are_the_same_where_every_cell_is(rows):
+    numbers, texts = (
+        np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), (float, object), strict=True)
+    )
+    keys = row_keys([{"n": numbers, "t": texts}])[0]
+    names = [(None if n != n else n, t) for n, t in rows]
+    assert [[a == b for b in keys] for a in keys] == [[a == b for b in names] for a in names]
+
+
+def test_outliers_follow_the_robust_rule():
+    values = np.r_[np.arange(101.0), 1000.0, np.nan, np.inf]
+    assert np.flatnonzero(outliers(values)).tolist() == [101]
+    # More than half of the values are equal: the mean distance takes the place of the median.
+    mostly = np.r_[np.zeros(90), np.arange(1.0, 11), 500.0]
+    assert np.flatnonzero(outliers(mostly)).tolist() == [100]
+    assert not outliers(np.r_[np.zeros(99), 9.0]).any()
+
+
+def test_a_profile_counts_exactly():
+    column = profile_column("x", np.array([1, 2, 2, np.nan, np.inf], np.float32))
+    assert (column.rows, column.missing, column.infinite, column.distinct) == (5, 1, 1, 3)
+    assert (column.mean, column.minimum, column.maximum) == (pytest.approx(5 / 3), 1, 2)
+    assert column.frequent[0] == ("2", 2)
+    flags = profile_column("f", np.array([True, False, True]))
+    assert (flags.kind, flags.frequent) == (FeatureKind.FLAG, (("true", 2), ("false", 1)))
+    empty = profile_column("e", np.full(3, np.nan))
+    assert (empty.mean, empty.distinct, empty.constant) == (None, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("table", "label", "words"),
+    [
+        ({}, "", "wanted one length"),
+        ({"x": np.zeros(0)}, "", "wanted one length"),
+        ({"x": np.ones(2)}, "y", "label: no"),
+    ],
+)
+def test_what_cannot_be_checked_is_named(table, label, words):
+    with pytest.raises(InvalidArgument, match=words):
+        check_quality(table, label=label)
+
+
+def test_the_page_holds_no_markup_of_the_data():
+    table = {"<b>x": np.array(["<script>", "b", "b"], object)}
+    text = page("a<c", check_quality(table))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "a&lt;c" in text
+    assert "http" not in text
