@@ -11,7 +11,7 @@ TRIALS ?= 5000
 SEED ?= $(shell date +%j)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-drift protos serve warmup docs clean
+.PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-registry bench-drift protos serve warmup docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,8 @@ format: $(READY) ## ruff's formatting and its safe fixes
 bench: $(READY) ## kernels against their references, and a load test of a server started for it
 	@$(BIN)/python -m serval_benchmarks
 
+bench-registry: $(READY) ## the registry at 1,000 and at 1,000,000 versions; half an hour, some gigabytes in /tmp
+	@$(BIN)/python -m serval_benchmarks registry --hnsw
 bench-drift: $(READY) ## how far drift verdicts can be trusted: TRIALS (5000) windows a size, STREAM=a .csv in time order, PEERS=a python
 	@$(BIN)/python -m serval_benchmarks drift --trials $(TRIALS) $(if $(STREAM),--data $(STREAM)) $(if $(PEERS),--peers $(PEERS)) --json drift-quality.json --plots docs
 

@@ -1,6 +1,7 @@
 """`make bench`: the kernels against their references, then a load test of a server started for it.
 
-`python -m serval_benchmarks kernels`, `conditions`, `charts` and `drift`, with their options, are each alone.
+`python -m serval_benchmarks kernels`, `conditions`, `charts`, `registry` and `drift`, with their options, are each
+alone.
 """
 
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from serval_client import Client
 from serval_client.demo import process, zoo
 
-from serval_benchmarks import charts, conditions, drift_quality, kernels
+from serval_benchmarks import charts, conditions, drift_quality, kernels, registry_scale
 
 SECONDS = 5
 LOADS = (
@@ -21,7 +22,13 @@ LOADS = (
     ("ModelInfer", 1, 64),
     ("BatchPredict", 4096, 4),
 )
-PARTS = {"kernels": kernels.main, "conditions": conditions.main, "charts": charts.main, "drift": drift_quality.main}
+PARTS = {
+    "kernels": kernels.main,
+    "registry": registry_scale.main,
+    "conditions": conditions.main,
+    "charts": charts.main,
+    "drift": drift_quality.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,12 +15,40 @@ TAGS_MAX = 100
 TAG_TEXT_MAX = 256
 
 
-def all_of(*conditions: Expr | None) -> Expr:
+# A condition: typed, or SQL whose every text was quoted by LanceDB.
+Where = Expr | str
+
+
+def all_of(*conditions: Where | None) -> Where:
     """Return the conjunction of the conditions that are given; there must be one."""
-    return reduce(lambda left, right: left & right, (condition for condition in conditions if condition is not None))
+    return reduce(both, (condition for condition in conditions if condition is not None))
 
 
-def maybe_all_of(*conditions: Expr | None) -> Expr | None:
+def both(left: Where, right: Where) -> Where:
+    """Return the conjunction, typed where both are."""
+    if isinstance(left, Expr) and isinstance(right, Expr):
+        return left & right
+    return f"({sql(left)}) and ({sql(right)})"
+
+
+def either(left: Where, right: Where) -> Where:
+    """Return the disjunction, typed where both are."""
+    if isinstance(left, Expr) and isinstance(right, Expr):
+        return left | right
+    return f"({sql(left)}) or ({sql(right)})"
+
+
+def negation(condition: Where) -> Where:
+    """Return what is true where the condition is false."""
+    return ~condition if isinstance(condition, Expr) else f"not ({condition})"
+
+
+def sql(condition: Where) -> str:
+    """Return a condition as SQL."""
+    return condition.to_sql() if isinstance(condition, Expr) else condition
+
+
+def maybe_all_of(*conditions: Where | None) -> Where | None:
     """Return the conjunction of the conditions that are given, None for none."""
     given = [condition for condition in conditions if condition is not None]
     return all_of(*given) if given else None
@@ -39,6 +67,11 @@ def named(name: str) -> Expr:
 def requested(name: str, request_id: str) -> Expr:
     """What a request has made under a name."""
     return named(name) & (col("request_id") == lit(request_id))
+
+
+def sourced(source: str) -> Expr:
+    """Versions whose vector comes from here."""
+    return col("vector_source") == lit(source)
 
 
 def exactly(name: str, *versions: int) -> Expr:
@@ -65,11 +98,21 @@ def staged(stages: Collection[Stage]) -> Expr | None:
     return col("stage").isin([str(stage) for stage in stages]) if stages else None
 
 
-def tagged(tags: Mapping[str, str]) -> Expr | None:
+def tagged(tags: Mapping[str, str]) -> Where | None:
     """Versions that have all of these tags; None, which is no condition, for no tags."""
     check_tags(tags)
-    marks = (_mark(f"{key}={value}") for key, value in tags.items())
-    return all_of(*(col("tags").contains(lit(mark)) for mark in marks)) if tags else None
+    return all_of(*(tag_is(key, value) for key, value in tags.items())) if tags else None
+
+
+def tag_is(key: str, value: str) -> str:
+    """Versions with this tag, in the form that LanceDB's index on lists answers; the text is quoted by LanceDB."""
+    return f"array_has(tag_list, {lit(f'{key}={value}').to_sql()})"
+
+
+def tag_columns(tags: Mapping[str, str]) -> dict[str, object]:
+    """Return the tags as columns of a row."""
+    # LanceDB's UPDATE takes no empty list, and a null would be neither equal nor unequal; no tag is an empty text.
+    return {"tags": tag_line(tags), "tag_list": [f"{key}={value}" for key, value in sorted(tags.items())] or [""]}
 
 
 def aliased(alias: str) -> Expr:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
-from serval_registry.search import partitions
+from serval_registry.search import TRAINED, measure_recall, partitions
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
 from serval_registry.tables import INDEX_ROWS_MIN, Database, Table
@@ -25,6 +25,9 @@ logger = logging.getLogger("serval.registry")
 
 # A query over this many pieces takes about half as long again as over one.
 FRAGMENTS_MAX = 32
+
+# From so many versions on, columns that filters ask for are indexed.
+COLUMN_INDEX_ROWS = 5000
 
 # How many writes of this process pass before the tables are looked at again.
 WRITES_BETWEEN = 8
@@ -39,7 +42,7 @@ _GROWTH = 2
 _TRIES = 4
 _PATIENCE = 120.0
 
-_TRAINED, _SWEPT = "index.json", "swept.json"
+_SWEPT = "swept.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Housekeeper:
     def build_index(self) -> int:
         """Train the vector index on all rows now; return how many it covers: none below INDEX_ROWS_MIN."""
         with self.alone():
+            self._index_columns()
             self._train()
         return self._database.versions.indexed_rows()
 
@@ -198,6 +202,7 @@ class Housekeeper:
                 self._merge()
             if self._outgrown():
                 self._train()
+            self._index_columns()
             if self._is_time_to_sweep():
                 self._sweep()
 
@@ -223,7 +228,18 @@ class Housekeeper:
             return
         with self._at("index"):
             self._persist(lambda: self._database.versions.build_index(partitions(rows)))
-            self._storage.write(_TRAINED, json.dumps({"rows": rows}).encode())
+            self._database.versions.prewarm()
+            recall = measure_recall(self._database.versions)
+            self._storage.write(TRAINED, json.dumps({"rows": rows, "recall": recall}).encode())
+
+    def _index_columns(self) -> None:
+        """Index what filters ask for, once there are enough rows for that to matter; merges keep the indices fresh."""
+        versions = self._database.versions
+        if versions.count() < COLUMN_INDEX_ROWS:
+            return
+        for column in versions.unindexed_columns():
+            with self._at("index"):
+                self._persist(lambda column=column: versions.index_column(column))  # type: ignore[misc]
 
     def _sweep(self) -> Swept:
         with self._at("sweep"):
@@ -240,7 +256,7 @@ class Housekeeper:
         rows = self._database.versions.count()
         if rows < self._threshold:
             return False
-        return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._noted(_TRAINED, "rows")
+        return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._noted(TRAINED, "rows")
 
     def _is_time_to_sweep(self) -> bool:
         last = self._noted(_SWEPT, "at")

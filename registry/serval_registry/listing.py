@@ -7,67 +7,133 @@ shown twice or left out.
 import base64
 import binascii
 import json
-from collections.abc import Collection, Mapping
+from bisect import bisect_right
+from collections.abc import Sequence
 
-from lancedb import col
-from lancedb.expr import Expr
+import numpy as np
+from lancedb import col, lit
 
 from serval_registry.errors import InvalidArgument
-from serval_registry.filters import after, alive, all_of, named, staged, tagged
-from serval_registry.model import Stage, check_name
+from serval_registry.filters import Where, after, alive, all_of, named
+from serval_registry.model import check_name
+from serval_registry.predicates import Conditions
 from serval_registry.tables import Row, Table
 from serval_registry.versions import VersionList, from_row
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
 
+# A span holds about so many rows, or a share of them where they are many more.
+ROWS_PER_SPAN = 200
+BOUNDS = 8192
+
+# A name and a version that a page comes after.
+Place = tuple[str, int]
+
 # Above every version number: a page of one row a name goes on with the next name.
 _LAST = 2**62
 
 
-def page(
-    table: Table,
-    *,
-    name: str | None,
-    stages: Collection[Stage],
-    tags: Mapping[str, str],
-    latest_only: bool,
-    page_size: int,
-    page_token: str,
-) -> tuple[VersionList, str]:
-    """Return a page and the token of the next, which is empty after the last."""
-    if not 0 <= page_size <= PAGE_SIZE_MAX:
-        raise InvalidArgument(f"page_size: {page_size}; wanted 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}")
-    if name is not None:
-        check_name(name, "name")
-    size = page_size or PAGE_SIZE
-    passing = all_of(alive(), named(name) if name is not None else None, staged(stages), tagged(tags))
-    rest = all_of(passing, after(*_read_token(page_token)) if page_token else None)
-    rows = _newest(table, passing, rest, size + 1) if latest_only else _rows(table, rest, size + 1)
-    shown = rows[:size]
-    more = len(rows) > size
-    token = _token(shown[-1]["name"], _LAST if latest_only else shown[-1]["version"]) if more else ""
-    return [from_row(row) for row in shown], token
+class Pages:
+    """Pages of one table.
+
+    LanceDB sorts all that it finds before it cuts off, so that a page of a million rows would take a second. The names
+    are therefore cut into spans by some of them (BOUNDS at most, evenly spread when they were chosen), and a page is
+    read from as many spans as it needs. The bounds need not be fresh: they only say where one span ends.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._bounds: list[str] = []
+        self._chosen_at = 0
+
+    def page(
+        self, conditions: Conditions, *, name: str | None, latest_only: bool, page_size: int, page_token: str
+    ) -> tuple[VersionList, str]:
+        """Return a page and the token of the next, which is empty after the last."""
+        if not 0 <= page_size <= PAGE_SIZE_MAX:
+            raise InvalidArgument(f"page_size: {page_size}; wanted 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}")
+        if name is not None:
+            check_name(name, "name")
+        size = page_size or PAGE_SIZE
+        begin = _read_token(page_token) if page_token else None
+        passing = all_of(alive(), None if name is None else named(name), conditions.where())
+        spans = [None] if name is not None else self._spans(begin[0] if begin else "")
+        read = self._newest if latest_only else self._rows
+        rows = read(passing, begin, spans, size + 1)
+        shown = rows[:size]
+        more = len(rows) > size
+        token = token_of(shown[-1]["name"], _LAST if latest_only else shown[-1]["version"]) if more else ""
+        return [from_row(row) for row in shown], token
+
+    def _spans(self, begin: str) -> list[str | None]:
+        """Return where the spans from a name on end: first one, then always twice as many; None is the end of all."""
+        count = self._table.count()
+        if not self._chosen_at <= count <= 2 * self._chosen_at:
+            self._choose(count)
+        rest = self._bounds[bisect_right(self._bounds, begin) :]
+        ends = [rest[step - 1] for step in _doublings(len(rest))]
+        return [*ends, None]
+
+    def _choose(self, count: int) -> None:
+        if count > ROWS_PER_SPAN:
+            names = np.sort(self._table.strings("name"))
+            step = max(ROWS_PER_SPAN, count // BOUNDS)
+            self._bounds = np.unique(names[step::step]).tolist()
+        else:
+            self._bounds = []
+        self._chosen_at = count
+
+    def _rows(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Row]:
+        rows: list[Row] = []
+        order = {"name": True, "version": True}
+        for end in ends:
+            where = all_of(passing, _within(begin, end))
+            rows += self._table.select(where, self._table.columns, order=order, limit=limit - len(rows))
+            if len(rows) >= limit:
+                break
+            begin = begin if end is None else (end, _LAST)
+        return rows
+
+    def _newest(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Row]:
+        newest: dict[str, int] = {}
+        for end in ends:
+            for row in self._table.select(all_of(passing, _within(begin, end)), ["name", "version"]):
+                newest[row["name"]] = max(row["version"], newest.get(row["name"], 0))
+            if len(newest) >= limit:
+                break
+            begin = begin if end is None else (end, _LAST)
+        chosen = dict(sorted(newest.items())[:limit])
+        if not chosen:
+            return []
+        # A little more than asked for: every combination of these names and numbers.
+        wide = all_of(passing, col("name").isin(list(chosen)), col("version").isin(sorted(set(chosen.values()))))
+        rows = self._table.select(wide, self._table.columns, order={"name": True, "version": True})
+        return [row for row in rows if chosen[row["name"]] == row["version"]]
 
 
-def _rows(table: Table, where: Expr, limit: int) -> list[Row]:
-    return table.select(where, table.columns, order={"name": True, "version": True}, limit=limit)
+def _within(begin: Place | None, end: str | None) -> Where | None:
+    """Return what comes after a place, up to every version of the name `end`."""
+    parts: list[Where] = []
+    if begin is not None:
+        # The name alone as well: LanceDB's index answers that part.
+        parts += [col("name") >= lit(begin[0]), after(*begin)]
+    if end is not None:
+        parts.append(col("name") <= lit(end))
+    return all_of(*parts) if parts else None
 
 
-def _newest(table: Table, passing: Expr, rest: Expr, limit: int) -> list[Row]:
-    newest: dict[str, int] = {}
-    for row in table.select(rest, ["name", "version"]):
-        newest[row["name"]] = max(row["version"], newest.get(row["name"], 0))
-    chosen = dict(sorted(newest.items())[:limit])
-    if not chosen:
-        return []
-    # A little more than asked for: every combination of these names and numbers.
-    wide = all_of(passing, col("name").isin(list(chosen)), col("version").isin(sorted(set(chosen.values()))))
-    rows = table.select(wide, table.columns, order={"name": True, "version": True})
-    return [row for row in rows if chosen[row["name"]] == row["version"]]
+def _doublings(count: int) -> list[int]:
+    """Return the first numbers of the row 1, 3, 7, 15 up to `count`.
+
+    >>> _doublings(8)
+    [1, 3, 7]
+    """
+    return [2**power - 1 for power in range(1, (count + 1).bit_length())]
 
 
-def _token(name: str, version: int) -> str:
+def token_of(name: str, version: int) -> str:
+    """Return the token of the page that comes after a version."""
     return base64.urlsafe_b64encode(json.dumps([name, version]).encode()).decode()
 
 

@@ -11,13 +11,26 @@ from typing import Any
 import pyarrow as pa
 
 from serval_registry.errors import FailedPrecondition
+from serval_registry.metrics import INDEXED_METRICS, metric_column, metric_sql
+from serval_registry.packing import packing_sql
 
 SCHEMA = 2
 SCHEMA_KEY = b"serval.schema"
 
 # By schema and table, the columns that the step to it adds, each with what it is in older rows, as SQL; None: null.
 STEPS: dict[int, dict[str, dict[str, str | None]]] = {
-    2: {"versions": {"request_id": None, "label": "''", "aliases": "''", "parents": "''", "lineage": "'{}'"}},
+    2: {
+        "versions": {
+            "request_id": None,
+            "label": "''",
+            "aliases": "''",
+            "parents": "''",
+            "lineage": "'{}'",
+            "tag_list": "string_to_array(btrim(tags, chr(31)), chr(31))",
+            **{metric_column(name): metric_sql(name) for name in INDEXED_METRICS},
+            "record": packing_sql(),
+        }
+    },
 }
 
 
@@ -38,6 +51,8 @@ def migrate(table: Any, name: str, schema: pa.Schema) -> None:
 def _add(table: Any, column: pa.Field, value: str | None) -> None:
     if value is None:
         table.add_columns(column)
+    elif pa.types.is_list(column.type):
+        table.add_columns({column.name: value})
     else:
         table.add_columns({column.name: f"cast({value} as {_sql_type(column.type)})"})
     _note(table, column.name, column.metadata or {})

@@ -15,18 +15,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry import filters, listing
 from serval_registry.artifacts import digest
+from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
+from serval_registry.finding import Finder
 from serval_registry.history import History
 from serval_registry.housekeeping import Housekeeper, Retention, Status
 from serval_registry.lifecycle import audit, lineage, names
@@ -37,36 +37,24 @@ from serval_registry.lifecycle.edits import Edits
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
+from serval_registry.lookups import Lookups, Summary
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.predicates import Conditions
 from serval_registry.search import (
     DEFAULT_VECTOR,
     INDEX_THRESHOLD,
     USER_VECTOR,
+    Searcher,
     SearchResult,
     Wanted,
-    search,
 )
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
-from serval_registry.tables import Database, Row, RowList, digest_is
-from serval_registry.versions import VersionList, check_draft, from_row, not_found, to_row
+from serval_registry.tables import Database, Row, digest_is
+from serval_registry.versions import VersionList, check_draft, from_row, to_row
 
 RETENTION = Retention()
-
-
-class Cursor(NamedTuple):
-    """A place in the history of a registry: the table's newest commit, and the newest change, that have been seen."""
-
-    commit: int
-    revision: int
-
-
-class Changes(NamedTuple):
-    """The names of which something changed since a cursor, and the cursor to ask with next."""
-
-    cursor: Cursor
-    names: frozenset[str]
 
 
 class Registry:
@@ -83,10 +71,13 @@ class Registry:
             storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
+        self._finder = Finder(self._versions)
         self.history = History(self.database.reports, storage.writers)
-        self._index_threshold = index_threshold
+        self._searcher = Searcher(self._versions, storage.read, index_threshold)
+        self._lookups = Lookups(self._versions)
+        self._pages = listing.Pages(self._versions)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
-        desk = Desk(self._versions, self.journal, self._writing, self._find, self.artifact)
+        desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
         self.drifts = Drifts(desk)
@@ -138,7 +129,7 @@ class Registry:
         done. Whether the artifact is a sound model is `onnx_check`'s question.
         """
         check_draft(draft)
-        origin = lineage.pinned(draft.lineage, lambda parent: self._find(parent).ref)
+        origin = lineage.pinned(draft.lineage, lambda parent: self._finder.find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
         content, rows = baseline or (None, 0)
@@ -180,7 +171,7 @@ class Registry:
         Housekeeping removes its artifact after a while, unless other versions share it.
         """
         with self._writing() as change:
-            found = self._find(Ref(name, version=version))
+            found = self._finder.find(Ref(name, version=version))
             if found.stage is Stage.PRODUCTION:
                 raise FailedPrecondition(
                     f"{found.ref} is in production and cannot be deleted; move it to another stage, or promote another "
@@ -194,7 +185,7 @@ class Registry:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
         sha256 = self._keep_baseline(blob)
         with self._writing() as change:
-            found = self._find(Ref(name, version=version))
+            found = self._finder.find(Ref(name, version=version))
             change.announce(actor, Action.BASELINE, found.ref, {"sha256": sha256, "rows": rows})
             values: Row = {"baseline_sha256": sha256, "baseline_rows": rows}
             self._versions.update(
@@ -209,7 +200,7 @@ class Registry:
         A bare name is the version in production where there is one, else the newest.
         """
         self._check_process()
-        return self._find(ref)
+        return self._lookups.version(ref, lambda: self._finder.find(ref))
 
     def versions(self, name: str) -> VersionList:
         """Return every version of a name, newest first; NotFound for a name that has none."""
@@ -217,8 +208,13 @@ class Registry:
         where = filters.all_of(filters.named(name), filters.alive())
         rows = self._versions.select(where, self._versions.columns, order={"version": False})
         if not rows:
-            raise self._not_found(Ref(name))
+            raise self._finder.not_found(Ref(name))
         return [from_row(row) for row in rows]
+
+    def newest(self, name: str, limit: int) -> Sequence[Summary]:
+        """Return the newest versions of a name in short, newest first, at most `limit`; none for an unknown name."""
+        self._check_process()
+        return self._lookups.newest(name)[:limit]
 
     def list(
         self,
@@ -226,21 +222,21 @@ class Registry:
         name: str | None = None,
         stages: Collection[Stage] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         latest_only: bool = False,
         page_size: int = 0,
         page_token: str = "",
     ) -> tuple[VersionList, str]:
         """Return a page of versions in the order of name and version, and the next page's token, empty after the last.
 
-        Only versions in one of `stages` (none given: any) with all of `tags`; with `latest_only` the newest of each
-        name that passes. `page_size` is 1 to 1000, 0 means 100. A name that does not exist gives an empty page.
+        Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
+        `grammar` holds; with `latest_only` the newest of each name that passes. `page_size` is 1 to 1000, 0 means 100.
+        A name that does not exist gives an empty page.
         """
         self._check_process()
-        return listing.page(
-            self._versions,
+        return self._pages.page(
+            Conditions.of(stages, tags, where),
             name=name,
-            stages=stages,
-            tags=tags or {},
             latest_only=latest_only,
             page_size=page_size,
             page_token=page_token,
@@ -251,7 +247,7 @@ class Registry:
         self._check_process()
         vector = self._versions.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
         if vector is None:
-            raise self._not_found(Ref(name, version=version))
+            raise self._finder.not_found(Ref(name, version=version))
         return vector
 
     def artifact(self, version: Version) -> bytes:
@@ -261,14 +257,14 @@ class Registry:
     def sample(self, version: Version) -> bytes | None:
         """Return the kept sample, or None; DataLoss when it is missing or altered."""
         self._check_process()
-        sha256 = self._row(version.ref, ["sample_sha256"])["sample_sha256"]
+        sha256 = self._finder.row(version.ref, ["sample_sha256"])["sample_sha256"]
         return None if sha256 is None else self._artifacts.get(sha256, f"sample of {version.ref}")
 
     def baseline(self, name: str, version: int) -> bytes | None:
         """Return the content of a version's baseline, or None; DataLoss when it is missing or altered."""
         self._check_process()
         ref = Ref(name, version=version)
-        sha256 = self._row(ref, ["baseline_sha256"])["baseline_sha256"]
+        sha256 = self._finder.row(ref, ["baseline_sha256"])["baseline_sha256"]
         if sha256 is None:
             return None
         found = self._baselines.select(digest_is(sha256), ["content"], limit=1)
@@ -277,18 +273,13 @@ class Registry:
         return bytes(found[0]["content"])
 
     def changes(self, since: Cursor | None) -> Changes:
-        """Return the names of which a version was registered, moved, deleted or given a baseline since a cursor.
+        """Return the names of which a version was registered, moved, edited, deleted or given a baseline since a
+        cursor.
 
-        None asks for every name there is. While nothing changes this costs a fraction of a millisecond.
+        None asks for the cursor of now, and no names. While nothing changes this costs a fraction of a millisecond.
         """
         self._check_process()
-        commit = self._versions.commit()
-        if since is not None and since.commit == commit:
-            return Changes(since, frozenset())
-        seen = since.revision if since is not None else 0
-        rows = self._versions.select(col("revision") > lit(seen), ["name", "revision"])
-        newest = max((row["revision"] for row in rows), default=seen)
-        return Changes(Cursor(commit, newest), frozenset(row["name"] for row in rows))
+        return changed(self._versions, since)
 
     def search(
         self,
@@ -296,25 +287,20 @@ class Registry:
         *,
         stages: Collection[Stage] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         k: int = 10,
     ) -> SearchResult:
         """Return the `k` versions whose vectors have the largest cosine with the query's, most similar first.
 
-        The query is a vector [128], words, or a version to find others like (which is itself left out). Words are
-        compared with computed vectors only, a version with vectors of its own source: a caller's vectors live in a
-        space of their own. What words find is ranked by the words themselves, whose cosine that of the vectors
-        estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what it covers
-        chooses candidates, which are ranked by their full vectors.
+        Only versions in one of `stages` (none given: any), with all of `tags` and for which the filter `where` of
+        `grammar` holds. The query is a vector [128], words, or a version to find others like (which is itself left
+        out). Words are compared with computed vectors only, a version with vectors of its own source: a caller's
+        vectors live in a space of their own. What words find is ranked by the words themselves, whose cosine that of
+        the vectors estimates. Below the index threshold every vector is compared; above it, an IVF_PQ index over what
+        it covers chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
-        return search(
-            self._versions,
-            self._wanted(query),
-            stages=stages,
-            tags=tags or {},
-            k=k,
-            index_threshold=self._index_threshold,
-        )
+        return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
 
     def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
         """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
@@ -395,34 +381,11 @@ class Registry:
             number += 1
         return number
 
-    def _find(self, ref: Ref) -> Version:
-        return from_row(self._row(ref, self._versions.columns))
-
-    def _row(self, ref: Ref, columns: Collection[str]) -> Row:
-        alive = filters.all_of(filters.named(ref.name), filters.alive())
-        exact = filters.by_name(ref)
-        if exact is not None:
-            found = self._versions.select(alive & exact, [*columns], limit=1)
-        else:
-            staged = filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION]))
-            found = self._newest(staged, columns)
-            if not found and ref.stage is None:
-                found = self._newest(alive, columns)
-        if not found:
-            raise self._not_found(ref)
-        return found[0]
-
-    def _newest(self, where: Expr, columns: Collection[str]) -> RowList:
-        return self._versions.select(where, [*columns], order={"version": False}, limit=1)
-
-    def _not_found(self, ref: Ref) -> Exception:
-        return not_found(ref, self._versions.select(filters.named(ref.name), ["version", "deleted"]))
-
     def _wanted(self, query: Ref | str | Sequence[float] | npt.NDArray[np.generic]) -> Wanted:
         if isinstance(query, str):
             return Wanted(embed_text(query), source=DEFAULT_VECTOR, words=describe_text(query))
         if not isinstance(query, Ref):
             return Wanted(check_vector(query))
-        example = self._find(query)
+        example = self._finder.find(query)
         vector = self.vector(example.name, example.version)
         return Wanted(vector, source=example.vector_source, without=example.ref)

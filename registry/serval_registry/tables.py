@@ -16,15 +16,21 @@ from typing import Any, NamedTuple
 
 import lancedb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from lancedb import col, lit
 from lancedb.expr import Expr
-from lancedb.index import IvfPq
+from lancedb.index import Bitmap, BTree, IvfPq, LabelList
 from lancedb.query import ColumnOrdering
 
+from serval_registry.commits import Commits
 from serval_registry.embedding import DIMENSION, Vector
 from serval_registry.errors import Unavailable
-from serval_registry.migrations import SCHEMA, SCHEMA_KEY, migrate
+from serval_registry.filters import Where
+from serval_registry.metrics import INDEXED_METRICS, metric_column
+from serval_registry.migrations import migrate
+from serval_registry.packing import PACKED, packed, unpacked
+from serval_registry.schemas import BASELINES, JOURNAL, REPORTS, VERSIONS
 from serval_registry.storage import Storage
 
 _INDEX = "vector_idx"
@@ -39,95 +45,24 @@ INDEX_ROWS_MIN = 256
 
 _FOR_GOOD = timedelta(days=36_500)
 
+# A fifth of a million rows' lookups take as long without them as with them; a million's take ten times as long.
+SCALAR_INDICES: Mapping[str, Any] = {
+    "name": BTree,
+    "revision": BTree,
+    "created": BTree,
+    "stage": Bitmap,
+    "deleted": Bitmap,
+    "vector_source": Bitmap,
+    "tag_list": LabelList,
+    **{metric_column(name): BTree for name in INDEXED_METRICS},
+}
+_UNREAD = frozenset(
+    {"vector", "tag_list", "parents", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)}
+)
+
 Row = dict[str, Any]
 RowList = list[Row]
-
-
-def _column(name: str, datatype: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
-    return pa.field(name, datatype, nullable=nullable, metadata={b"meaning": meaning.encode()})
-
-
-_TIME = pa.timestamp("us", tz="UTC")
-
-VERSIONS = pa.schema(
-    [
-        _column("name", pa.string(), "the model's name"),
-        _column("version", pa.int64(), "1, 2, 3 per name; name and version are the key"),
-        _column("revision", pa.int64(), "grows with every write to the table: what has changed since"),
-        _column("stage", pa.string(), "none, staging, production, archived; production at most once a name"),
-        _column("deleted", pa.bool_(), "a tombstone: the number is taken, the version is gone"),
-        _column("tags", pa.string(), "key=value, each between two characters 1F"),
-        _column("label", pa.string(), "semantic version, unique per name by precedence; empty: none"),
-        _column("aliases", pa.string(), "names that lead here, each between two characters 1F; one row a name has one"),
-        _column("parents", pa.string(), "name@version of each parent in this registry, between two characters 1F"),
-        _column("lineage", pa.string(), "JSON object: parents, datasets, run, experiment"),
-        _column("created", _TIME, "when it was registered"),
-        _column("updated", _TIME, "when its stage, baseline or deletion last changed"),
-        _column("description", pa.string(), "words"),
-        _column("algorithm", pa.string(), "such as RandomForestClassifier"),
-        _column("framework", pa.string(), "such as scikit-learn"),
-        _column("dataset", pa.string(), "a reference in the caller's own terms"),
-        _column("missing_allowed", pa.bool_(), "whether NaN may be sent in numeric features"),
-        _column("artifact_sha256", pa.string(), "the ONNX file"),
-        _column("artifact_bytes", pa.int64(), "its size"),
-        _column("sample_sha256", pa.string(), "the kept sample, an Arrow IPC stream; null: none", nullable=True),
-        _column("baseline_sha256", pa.string(), "the row of baselines; null: none", nullable=True),
-        _column("baseline_rows", pa.int64(), "rows the baseline was computed from; 0: none"),
-        _column("metrics", pa.string(), "JSON object: numbers by name"),
-        _column("hyperparameters", pa.string(), "JSON object: JSON texts by name"),
-        _column("signature", pa.string(), "JSON object: inputs, outputs, opsets"),
-        _column("features", pa.string(), "JSON array of [name, kind, input, column]"),
-        _column("classes", pa.string(), "JSON array of labels"),
-        _column("parity", pa.string(), "JSON object; null: no comparison was sent", nullable=True),
-        _column("libraries", pa.string(), "JSON object: library versions by name"),
-        _column("request_id", pa.string(), "the caller's own, unique in a name; null: none", nullable=True),
-        _column("vector_source", pa.string(), "default (computed) or user"),
-        _column("vector", pa.list_(pa.float32(), DIMENSION), "of length 1"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
-
-BASELINES = pa.schema(
-    [
-        _column("sha256", pa.string(), "of the content; the key"),
-        _column("created", _TIME, "when it was stored"),
-        _column("content", pa.binary(), "the baseline, serialised"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
-
-
-JOURNAL = pa.schema(
-    [
-        _column("number", pa.int64(), "1, 2, 3; the key"),
-        _column("revision", pa.int64(), "that of the rows of versions that it announces; 0: none"),
-        _column("time", _TIME, "when it was done"),
-        _column("actor", pa.string(), "who did it"),
-        _column("action", pa.string(), "what was done"),
-        _column("name", pa.string(), "the model's name; empty: the registry itself"),
-        _column("version", pa.int64(), "0: the name as a whole"),
-        _column("entry", pa.string(), "all of this and more, as canonical JSON"),
-        _column("sha256", pa.string(), "of the entry; the next entry holds it too"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
-
-
-REPORTS = pa.schema(
-    [
-        _column("name", pa.string(), "the model's name"),
-        _column("version", pa.int64(), "its version"),
-        _column("start", _TIME, "when the window began"),
-        _column("end", _TIME, "when it was closed; with name and version the key"),
-        _column("rows", pa.int64(), "how many rows were looked at"),
-        _column("verdict", pa.string(), "no_drift, drift or insufficient_data"),
-        _column("drifted", pa.string(), "JSON array: the columns that drifted, largest effect first"),
-        _column("effect", pa.float64(), "the largest of all columns, 0 to 1"),
-        _column("report", pa.binary(), "a message serval.v1.LiveDrift"),
-        _column("window", pa.binary(), "what was seen, as the monitor keeps it: windows add up"),
-    ],
-    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
-)
+Vectors = npt.NDArray[np.float32]
 
 
 class Database:
@@ -203,10 +138,10 @@ def snapshots(storage: Storage) -> list[Snapshot]:
     return found
 
 
-class Neighbour(NamedTuple):
-    """A row and its cosine distance, 0 to 2."""
+class Near(NamedTuple):
+    """The id of a row, LanceDB's own and good until a merge, and the cosine distance of its vector, 0 to 2."""
 
-    row: Row
+    id: int
     distance: float
 
 
@@ -217,14 +152,18 @@ class Table:
         self._table = table
         self._schema = schema
         self._storage = storage
+        self._commits = Commits(table.uri, self._version)
 
     @property
     def columns(self) -> list[str]:
-        """Every column but the vector, which few readers need."""
-        return [name for name in self._schema.names if name != "vector"]
+        """Every column but the vector, which few readers need, and those that only filters do."""
+        return [name for name in self._schema.names if name not in _UNREAD]
 
     def commit(self) -> int:
         """Return the number of the newest commit, by any process; it only grows, and asking is cheap."""
+        return self._commits.newest()
+
+    def _version(self) -> int:
         with _storage():
             return int(self._table.version)
 
@@ -240,7 +179,7 @@ class Table:
 
     def select(
         self,
-        where: Expr | None,
+        where: Where | None,
         columns: Sequence[str],
         *,
         order: Mapping[str, bool] | None = None,
@@ -257,7 +196,7 @@ class Table:
             if limit is not None:
                 query = query.limit(limit)
             rows: list[Row] = query.to_arrow().to_pylist()
-        return rows
+        return [_whole(row) for row in rows]
 
     def values(self, where: Expr | None, columns: Sequence[str]) -> pa.Table:
         """Return columns of the rows found, as they lie: for walks over everything."""
@@ -265,7 +204,13 @@ class Table:
             query = self._table.search().select(list(columns))
             return (query if where is None else query.where(where)).to_arrow()
 
-    def vector(self, where: Expr) -> Vector | None:
+    def strings(self, column: str) -> npt.NDArray[np.str_]:
+        """Return a column of text of all rows."""
+        with _storage():
+            found = self._table.search().select([column]).to_arrow()
+        return np.asarray(found[column].to_numpy(), dtype=np.str_)
+
+    def vector(self, where: Where) -> Vector | None:
         """Return the vector of the first row found."""
         with _storage():
             found = self._table.search().select(["vector"]).where(where).limit(1).to_arrow()
@@ -277,7 +222,8 @@ class Table:
         """Append rows, in one commit."""
         self._storage.check_writer()
         with _storage():
-            self._table.add(pa.Table.from_pylist(list(rows), schema=self._schema))
+            whole = [row | {"record": packed(row)} for row in rows] if "record" in self._schema.names else [*rows]
+            self._table.add(pa.Table.from_pylist(whole, schema=self._schema))
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
@@ -297,19 +243,43 @@ class Table:
         with _storage():
             self._table.delete(where)
 
-    def nearest(self, vector: Vector, where: Expr, k: int, *, by_index: bool) -> list[Neighbour]:
-        """Return the k rows of smallest cosine distance among those that pass `where`, nearest first."""
+    def nearest(self, vector: Vector, where: Where | None, k: int, *, probes: int) -> list[Near]:
+        """Return the k nearest by cosine distance among the rows that pass `where`, nearest first.
+
+        `probes` is how many partitions of the index are visited, 0: every row is compared. Where the filter leaves
+        fewer than k rows of them, fewer come back.
+        """
         with _storage():
             query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-            if by_index:
-                # No upper bound: more partitions are visited while a narrow filter has left fewer than k rows.
-                query = query.minimum_nprobes(NPROBES).maximum_nprobes(0).refine_factor(REFINE_FACTOR)
+            if probes:  # noqa: SIM108
+                # The same bounds: left to visit more where a filter is narrow, LanceDB takes thirty times as long.
+                query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
             else:
                 query = query.bypass_vector_index()
+            if where is not None:
+                query = query.where(where, prefilter=True)
             # LanceDB warns on stderr at every query that does not select the distance.
-            columns = [*self.columns, "_distance"]
-            found = query.where(where, prefilter=True).select(columns).limit(k).to_arrow().to_pylist()
-        return [Neighbour(row, row.pop("_distance")) for row in found]
+            found = query.select(["_distance"]).with_row_id(True).limit(k)
+            columns = found.to_arrow().to_pydict()
+        return [Near(*near) for near in zip(columns["_rowid"], columns["_distance"], strict=True)]
+
+    def rows(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
+        """Return the rows with these ids, as `nearest` gave them, each with its id; those moved since are left out."""
+        try:
+            taken = self._table.take_row_ids(list(ids)).select(self.columns).with_row_id().to_arrow().to_pylist()
+        except (ValueError, RuntimeError, OSError):
+            return []
+        return [(row.pop("_rowid"), _whole(row)) for row in taken]
+
+    def vectors(self, where: Where, columns: Sequence[str], limit: int) -> tuple[list[int], list[Row], Vectors]:
+        """Return ids, columns and vectors (float32 [rows, DIMENSION]) of the rows found, at most `limit`."""
+        with _storage():
+            query = self._table.search().where(where).select([*columns, "vector"]).with_row_id(True)
+            found = query.limit(limit).to_arrow()
+        flat = np.asarray(found["vector"].combine_chunks().flatten(), np.float32)
+        ids: list[int] = found["_rowid"].to_pylist()
+        rows: list[Row] = found.select(list(columns)).to_pylist() if columns else []
+        return ids, [_whole(row) for row in rows], flat.reshape(-1, DIMENSION)
 
     def indexed_rows(self) -> int:
         """Return how many rows the vector index covers. That it exists says nothing: it may cover none."""
@@ -317,9 +287,32 @@ class Table:
             statistics = self._table.index_stats(_INDEX)
         return int(statistics.num_indexed_rows) if statistics else 0
 
+    def unindexed_columns(self) -> list[str]:
+        """Return the columns that filters want an index on and that have none yet."""
+        with _storage():
+            known = {column for index in self._table.list_indices() for column in index.columns}
+        return [column for column in SCALAR_INDICES if column in self._schema.names and column not in known]
+
+    def index_column(self, column: str) -> None:
+        """Make the index that filters on a column are answered by. RuntimeError on a commit conflict."""
+        self._table.create_index(column, config=SCALAR_INDICES[column]())
+
+    def prewarm(self) -> None:
+        """Read the vector index into memory, so that the first search need not."""
+        with _storage():
+            if any("vector" in index.columns for index in self._table.list_indices()):
+                self._table.prewarm_index(_INDEX)
+
     def build_index(self, partitions: int) -> None:
         """Train the vector index on the rows there are, replacing the one before. RuntimeError on a commit conflict."""
-        config = IvfPq(distance_type="cosine", num_partitions=partitions, num_sub_vectors=SUB_VECTORS, num_bits=8)
+        # LanceDB's own 50 iterations take longer and find no more.
+        config = IvfPq(
+            distance_type="cosine",
+            num_partitions=partitions,
+            num_sub_vectors=SUB_VECTORS,
+            num_bits=8,
+            max_iterations=20,
+        )
         self._table.create_index("vector", config=config, replace=True)
 
     def merge(self, keep_commits: timedelta = _FOR_GOOD, *, orphans: bool = False) -> None:
@@ -335,6 +328,12 @@ class Table:
         """Flush to disk what is written within, and what it stands on, before going on."""
         yield
         self._storage.flush()
+
+
+def _whole(row: Row) -> Row:
+    """Return a row with what its record holds, if it was read."""
+    record = row.pop("record", None)
+    return row if record is None else row | unpacked(record)
 
 
 def digest_is(sha256: str) -> Expr:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from serval_registry.errors import InvalidArgument, NotFound
-from serval_registry.filters import check_tags, read_line, read_tag_line, tag_line
+from serval_registry.filters import check_tags, read_line, read_tag_line, tag_columns
 from serval_registry.lifecycle import lineage, names
+from serval_registry.metrics import metric_columns
 from serval_registry.model import (
     DataType,
     Draft,
@@ -63,7 +64,7 @@ def to_row(draft: Draft, signature: Signature) -> Row:
         "name": draft.name,
         "stage": str(Stage.NONE),
         "deleted": False,
-        "tags": tag_line(draft.tags),
+        **tag_columns(draft.tags),
         "label": draft.label,
         "aliases": "",
         **lineage.columns(draft.lineage),
@@ -73,6 +74,7 @@ def to_row(draft: Draft, signature: Signature) -> Row:
         "dataset": draft.dataset,
         "missing_allowed": draft.missing_allowed,
         "metrics": _json({name: float(value) for name, value in draft.metrics.items()}),
+        **metric_columns(draft.metrics),
         "hyperparameters": _json(dict(draft.hyperparameters)),
         "signature": _json(_signature_json(signature)),
         "features": _json([[f.name, str(f.kind), f.input, f.column] for f in draft.features]),

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ LOG = logging.getLogger(__name__)
 
 SERVICE_NAMES = tuple(service.full_name for service in contract.SERVICES)
 WATCH_SECONDS = 1.0
+WARM_MAX = 256  # a start waits for no more models than these; any other is loaded by its first call
 OVERALL = ""  # the health service's name for the whole server
 
 
@@ -152,9 +154,9 @@ class App:
             case Warm.NONE:
                 versions: Iterable[Version] = ()
             case Warm.PRODUCTION:
-                versions = every_version(self.registry, stages=[Stage.PRODUCTION])
+                versions = islice(every_version(self.registry, stages=[Stage.PRODUCTION]), WARM_MAX)
             case Warm.ALL:
-                versions = every_version(self.registry, latest_only=True)
+                versions = islice(every_version(self.registry, latest_only=True), WARM_MAX)
         return [Ref(version.name) for version in versions]
 
 

@@ -1,12 +1,14 @@
 """Copies made beside writers."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from serval_registry.backup import backup, restore
-from serval_registry.errors import FailedPrecondition
-from serval_registry.model import Draft, Signature, Stage
+from serval_registry.errors import FailedPrecondition, NotFound
+from serval_registry.lifecycle.entries import ANONYMOUS
+from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.registry import Registry
 from serval_registry.verifying import verify
 
@@ -62,6 +64,44 @@ def test_restoring_gives_back_what_was(registry: Registry, signature: Signature,
         assert (again.artifact(first), again.sample(first), again.baseline("m", 1)) == (b"one", b"sample", b"base")
         assert again.storage.names("unloaded") == {"m"}
         assert (again.vector("m", 1) == registry.vector("m", 1)).all()
+
+
+def test_what_follows_a_restored_registry_sees_every_write(
+    registry: Registry, signature: Signature, tmp_path: Path
+) -> None:
+    def add(to: Registry, name: str) -> Version:
+        return to.register(Draft(name=name), signature, b"x", baseline=None, sample=None)
+
+    # Many changes and few rows: the commits of the copy's tables have far lower numbers than the changes.
+    add(registry, "old")
+    for stage in (Stage.STAGING, Stage.NONE) * 5:
+        registry.set_stage("old", 1, stage)
+    backup(registry, tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "new")
+    with Registry.open(tmp_path / "new") as writer, Registry.open(tmp_path / "new") as follower:
+        cursor = follower.changes(None).cursor
+        assert follower.resolve(Ref("old")).stage is Stage.NONE
+        assert [hit.version.name for hit in follower.search("x").hits] == ["old"]
+        writes: list[tuple[str, Callable[[], object]]] = [
+            ("new", lambda: add(writer, "new")),
+            ("old", lambda: writer.set_stage("old", 1, Stage.STAGING)),
+            ("new", lambda: writer.edits.set_alias("new", "best", 1, ANONYMOUS)),
+            ("old", lambda: writer.edits.set_tags(Ref("old"), {"a": "b"}, (), ANONYMOUS)),
+            ("new", lambda: writer.set_baseline("new", 1, b"baseline", 3)),
+            ("old", lambda: writer.delete("old", 1)),
+        ]
+        for name, write in writes:
+            write()
+            writer.optimize()  # merges are commits too, and change nothing
+            changes = follower.changes(cursor)
+            assert changes.names == {name}
+            cursor = changes.cursor
+            assert follower.changes(cursor).names == set()
+        assert follower.resolve(Ref("new", alias="best")).baseline_rows == 3
+        assert [hit.version.name for hit in follower.search("x").hits] == ["new"]
+        with pytest.raises(NotFound):
+            follower.resolve(Ref("old"))
+        assert verify(writer).faults == []
 
 
 def test_nothing_is_written_over_and_no_half_backup_is_restored(

@@ -12,7 +12,8 @@ from serval_registry.embedding import DIMENSION
 from serval_registry.housekeeping import FRAGMENTS_MAX, WRITES_BETWEEN
 from serval_registry.model import Draft, Signature, Version
 from serval_registry.registry import Registry
-from serval_registry.tables import INDEX_ROWS_MIN, VERSIONS
+from serval_registry.schemas import VERSIONS
+from serval_registry.tables import INDEX_ROWS_MIN
 
 Add = Callable[..., Version]
 

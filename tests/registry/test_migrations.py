@@ -7,10 +7,11 @@ import lancedb
 import pyarrow as pa
 import pytest
 from serval_registry import migrations
+from serval_registry.lifecycle.entries import ANONYMOUS
 from serval_registry.migrations import SCHEMA, STEPS, stored_schema
-from serval_registry.model import Draft, Ref, Signature, Stage
+from serval_registry.model import Draft, Lineage, Ref, Signature, Stage
 from serval_registry.registry import Registry
-from serval_registry.tables import BASELINES, VERSIONS
+from serval_registry.schemas import BASELINES, VERSIONS
 from serval_registry.verifying import verify
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -45,6 +46,15 @@ def test_what_schema_1_held_is_there(old: Path, signature: Signature) -> None:
         assert (registry.artifact(second), registry.sample(second)) == (b"wine 1", b"sample")
         assert registry.baseline("wine", 2) == b"baseline 1"
         assert verify(registry).faults == []
+        assert [v.version for v in registry.list(where="tags.team = cellar and accuracy > 0.9")[0]] == [2]
+        assert (second.label, second.aliases, second.lineage) == ("", (), Lineage())
+        # Neither tag: the columns of older rows are as those of new ones.
+        assert {v.name for v in registry.list(where="not tags.team = cellar")[0]} == {
+            v.name for v in registry.list()[0] if v.tags.get("team") != "cellar"
+        }
+        registry.edits.set_alias("wine", "best", 1, ANONYMOUS)
+        assert registry.resolve(Ref("wine", alias="best")).version == 1
+        assert registry.verify_journal().faults == ()
         assert registry.search("reds and whites").hits[0].version.name == "wine"
         # And it is one of this release now: numbers go on, and what is new works.
         new = registry.register(Draft(name="wine", request_id="r"), signature, b"x", baseline=None, sample=None)

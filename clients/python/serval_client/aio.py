@@ -171,13 +171,16 @@ class AsyncClient(AsyncLifecycleMethods):
         *,
         stages: Iterable[str] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         latest_only: bool = False,
         page_size: int = 100,
     ) -> AsyncIterator[ModelInfo]:
         """Yield the registered versions by name, then by version; see `Client.models`."""
         token = ""
         while True:
-            page, token = await self._send(calls.list_models(name, stages, tags, latest_only, page_size, token), None)
+            page, token = await self._send(
+                calls.list_models(name, stages, tags, where, latest_only, page_size, token), None
+            )
             for model in page:
                 yield model
             if not token:
@@ -195,10 +198,11 @@ class AsyncClient(AsyncLifecycleMethods):
         like: str | None = None,
         stages: Iterable[str] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         k: int = 10,
     ) -> SearchResult:
         """Return the `k` versions nearest to words, to a vector, or to another version; see `Client.search`."""
-        return await self._send(calls.search(text, vector, like, stages, tags, k), None)
+        return await self._send(calls.search(text, vector, like, stages, tags, where, k), None)
 
     async def set_stage(self, model: str, stage: str) -> StageChange:
         """Move a version ("churn@3") to a stage; see `Client.set_stage`."""

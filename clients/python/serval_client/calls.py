@@ -177,13 +177,20 @@ def get_model(model: str, include_vector: bool) -> Call[records.ModelDetail]:
 
 
 def list_models(
-    name: str, stages: Iterable[str], tags: Mapping[str, str] | None, latest_only: bool, page_size: int, page_token: str
+    name: str,
+    stages: Iterable[str],
+    tags: Mapping[str, str] | None,
+    where: str,
+    latest_only: bool,
+    page_size: int,
+    page_token: str,
 ) -> Call[tuple[list[ModelInfo], str]]:
     """Return the ListModels call for one page; the answer is its models and the next page's token, "" at the end."""
     request = registry_pb2.ListModelsRequest(
         name=name,
         stages=_stages(stages),
         tags=tags,
+        filter=where,
         latest_only=latest_only,
         page_size=page_size,
         page_token=page_token,
@@ -197,6 +204,7 @@ def search(
     like: str | None,
     stages: Iterable[str],
     tags: Mapping[str, str] | None,
+    where: str,
     k: int,
 ) -> Call[records.SearchResult]:
     """Return the SearchModels call; exactly one of `text`, `vector` and `like` has to be given."""
@@ -204,7 +212,7 @@ def search(
     if len(given) != 1:
         came = " and ".join(given) or "none"
         raise errors.InvalidArgument(f"search: wanted one of text, vector and like, got {came}")
-    request = registry_pb2.SearchModelsRequest(stages=_stages(stages), tags=tags, k=k)
+    request = registry_pb2.SearchModelsRequest(stages=_stages(stages), tags=tags, filter=where, k=k)
     if text is not None:
         request.text = text
     elif like is not None:

@@ -273,17 +273,19 @@ class Client(LifecycleMethods, LiveDriftCalls):
         *,
         stages: Iterable[str] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         latest_only: bool = False,
         page_size: int = 100,
     ) -> Iterator[ModelInfo]:
         """Yield the registered versions by name, then by version, page by page as they are asked for.
 
         name, stages, tags: only versions of this name, in one of these stages, with all of these tags.
+        where: only those for which this holds, such as 'accuracy > 0.9 and tags.team = "fraud"'.
         latest_only: of each name only the newest version that passes.
         """
         token = ""
         while True:
-            page, token = self._send(calls.list_models(name, stages, tags, latest_only, page_size, token), None)
+            page, token = self._send(calls.list_models(name, stages, tags, where, latest_only, page_size, token), None)
             yield from page
             if not token:
                 return
@@ -300,14 +302,15 @@ class Client(LifecycleMethods, LiveDriftCalls):
         like: str | None = None,
         stages: Iterable[str] = (),
         tags: Mapping[str, str] | None = None,
+        where: str = "",
         k: int = 10,
     ) -> SearchResult:
         """Return the `k` (1 to 1000) versions nearest to words, to a vector, or to another version.
 
         Give exactly one of `text`, `vector` (of the registry's dimension) and `like` (a model, which is left out
-        itself).
+        itself). `where` is a filter as in `models`.
         """
-        return self._send(calls.search(text, vector, like, stages, tags, k), None)
+        return self._send(calls.search(text, vector, like, stages, tags, where, k), None)
 
     def set_stage(self, model: str, stage: str) -> StageChange:
         """Move a version ("churn@3") to none, staging, production or archived; the one it replaces is archived."""

@@ -285,7 +285,7 @@ class VersionSummary(_message.Message):
     def __init__(self, version: _Optional[int] = ..., stage: _Optional[_Union[_common_pb2.Stage, str]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
-    __slots__ = ("name", "stages", "tags", "latest_only", "page_size", "page_token")
+    __slots__ = ("name", "stages", "tags", "latest_only", "page_size", "page_token", "filter")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -299,13 +299,15 @@ class ListModelsRequest(_message.Message):
     LATEST_ONLY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     stages: _containers.RepeatedScalarFieldContainer[_common_pb2.Stage]
     tags: _containers.ScalarMap[str, str]
     latest_only: bool
     page_size: int
     page_token: str
-    def __init__(self, name: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., latest_only: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    filter: str
+    def __init__(self, name: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., latest_only: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListModelsReply(_message.Message):
     __slots__ = ("versions", "next_page_token")
@@ -316,7 +318,7 @@ class ListModelsReply(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class SearchModelsRequest(_message.Message):
-    __slots__ = ("vector", "model", "text", "stages", "tags", "k")
+    __slots__ = ("vector", "model", "text", "stages", "tags", "k", "filter")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -330,13 +332,15 @@ class SearchModelsRequest(_message.Message):
     STAGES_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     vector: Vector
     model: str
     text: str
     stages: _containers.RepeatedScalarFieldContainer[_common_pb2.Stage]
     tags: _containers.ScalarMap[str, str]
     k: int
-    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., k: _Optional[int] = ...) -> None: ...
+    filter: str
+    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., k: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class Vector(_message.Message):
     __slots__ = ("values",)
@@ -345,14 +349,16 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class SearchModelsReply(_message.Message):
-    __slots__ = ("hits", "path", "indexed_rows")
+    __slots__ = ("hits", "path", "indexed_rows", "recall")
     HITS_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     INDEXED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchHit]
     path: SearchPath
     indexed_rows: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., path: _Optional[_Union[SearchPath, str]] = ..., indexed_rows: _Optional[int] = ...) -> None: ...
+    recall: float
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., path: _Optional[_Union[SearchPath, str]] = ..., indexed_rows: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class SearchHit(_message.Message):
     __slots__ = ("version", "similarity")

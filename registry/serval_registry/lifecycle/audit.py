@@ -133,6 +133,8 @@ class _Told:
         self.stages: dict[tuple[str, int], str] = {}
         self.revision = 0
         self.begin = 0  # what is not newer was there before the log
+        self._registered: set[tuple[str, int]] = set()
+        self._edited: set[tuple[str, int]] = set()  # names, and revisions that some of their versions have
         self._before: dict[tuple[str, int], str] = {}
         self._last = 0
 
@@ -145,12 +147,22 @@ class _Told:
             self._before = {key: before for key, (before, _) in moved.items()}
             self._last = entry.number
             self.stages.update((key, after) for key, (_, after) in moved.items())
+        elif entry.action is Action.REGISTER:
+            self._registered.add((entry.name, entry.version))
+        elif entry.revision:
+            self._edited.add((entry.name, entry.revision))
         if entry.action is Action.BEGIN:
             self.begin = entry.details["revision"]
         if entry.action is Action.RECOVERED:
             self.stages[entry.name, entry.version] = entry.details["stage"]
         told = entry.details["revision"] if entry.action in (Action.BEGIN, Action.RECOVERED) else entry.revision
         self.revision = max(self.revision, told)
+
+    def is_older(self, name: str, version: int, revision: int) -> bool:
+        """Tell whether a version was there before the log, and what was done to it since is told."""
+        if revision <= self.begin:
+            return True
+        return (name, version) not in self._registered and (name, revision) in self._edited
 
 
 def _conditions(question: Question) -> Iterator[Expr]:
@@ -178,7 +190,8 @@ def _strangers(versions: Table, told: _Told) -> list[str]:
     staged = filters.all_of(filters.alive(), filters.staged([s for s in Stage if s is not Stage.NONE]))
     rows = versions.select(staged, ["name", "version", "stage", "revision"])
     found = {(row["name"], row["version"]): row["stage"] for row in rows}
-    known = {(row["name"], row["version"]): row["stage"] for row in rows if row["revision"] <= told.begin} | told.stages
+    older = (row for row in rows if told.is_older(row["name"], row["version"], row["revision"]))
+    known = {(row["name"], row["version"]): row["stage"] for row in older} | told.stages
     faults = [
         f"{name}@{version} is in stage {stage}; the log tells {known.get((name, version), 'of no move')}"
         for (name, version), stage in sorted(found.items())

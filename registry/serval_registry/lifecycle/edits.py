@@ -55,7 +55,7 @@ class Edits:
             if tags == found.tags:
                 return found
             change.announce(actor, Action.TAGS, found.ref, {"add": dict(add), "remove": sorted(remove)})
-            values = {"tags": filters.tag_line(tags), "revision": change.revision, "updated": change.moment}
+            values = {**filters.tag_columns(tags), "revision": change.revision, "updated": change.moment}
             self._desk.versions.update(filters.exactly(found.name, found.version), values)
         return self._desk.find(found.ref)
 

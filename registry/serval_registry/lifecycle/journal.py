@@ -20,10 +20,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry.errors import DataLoss
-from serval_registry.filters import all_of
+from serval_registry.filters import Where, all_of
 from serval_registry.lifecycle import entries
 from serval_registry.lifecycle.entries import NOTHING_BEFORE, REGISTRY, Action, Actor, Entry
 from serval_registry.model import Ref
@@ -154,7 +153,7 @@ class Journal:
 
     def select(
         self,
-        where: Expr | None = None,
+        where: Where | None = None,
         *,
         limit: int | None = None,
         newest_first: bool = False,
@@ -174,7 +173,7 @@ class Journal:
         rows = self._versions.select(None, ["revision"], order={"revision": False}, limit=1)
         return int(rows[0]["revision"]) if rows else 0
 
-    def _read(self, where: Expr, *, limit: int | None = None, newest_first: bool = False) -> list[Entry]:
+    def _read(self, where: Where, *, limit: int | None = None, newest_first: bool = False) -> list[Entry]:
         rows = self._table.select(where, ["number", "entry"], order={"number": not newest_first}, limit=limit)
         return [_entry(row) for row in rows]
 

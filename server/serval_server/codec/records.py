@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import common_pb2, registry_pb2
 from serval_registry.errors import InvalidArgument
+from serval_registry.lookups import Summary
 from serval_registry.model import (
     DatasetUse,
     Draft,
@@ -105,7 +106,7 @@ def pinned(model: str) -> tuple[str, int]:
     return ref.name, ref.version
 
 
-def summary_message(version: Version) -> registry_pb2.VersionSummary:
+def summary_message(version: Summary) -> registry_pb2.VersionSummary:
     """Return what a list of versions shows."""
     return registry_pb2.VersionSummary(
         version=version.version, stage=stage_number(version.stage), created=timestamp(version.created)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 
 import grpc
@@ -10,7 +11,8 @@ from serval_protos.v1 import common_pb2, registry_pb2, registry_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry import onnx_check
 from serval_registry.errors import InvalidArgument, TooLarge
-from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, check_name
+from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, Version, check_name
+from serval_registry.recent import Recent
 from serval_registry.registry import Registry
 
 from serval_server.codec import arrow, tensors
@@ -38,6 +40,7 @@ PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1000
 K_DEFAULT = 10
 K_MAX = 1000
+MESSAGES_KEPT = 4096
 
 
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
@@ -47,6 +50,17 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         self._registry = registry
         self._router = router
         self._options = options
+        # By identity: what the registry holds in memory is the same object until it has changed.
+        self._messages: Recent[int, tuple[Version, registry_pb2.ModelVersion]] = Recent(MESSAGES_KEPT)
+
+    def _message(self, version: Version) -> registry_pb2.ModelVersion:
+        """Return the message of a version, of which making ten takes longer than searching a thousand."""
+        kept = self._messages.known(id(version))
+        if kept is not None and kept[0] is version:
+            return kept[1]
+        message = version_message(version)
+        self._messages.put(id(version), (version, message))
+        return message
 
     @unary
     def RegisterModel(
@@ -83,9 +97,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     ) -> registry_pb2.GetModelReply:
         """One version and a list of its siblings."""
         version = self._registry.resolve(Ref.parse(request.model))
-        siblings = self._registry.versions(version.name)[:VERSIONS_SHOWN]
+        siblings = self._registry.newest(version.name, VERSIONS_SHOWN)
         reply = registry_pb2.GetModelReply(
-            version=version_message(version), versions=[summary_message(sibling) for sibling in siblings]
+            version=self._message(version), versions=[summary_message(sibling) for sibling in siblings]
         )
         if request.include_vector:
             reply.vector.extend(self._registry.vector(version.name, version.version))
@@ -104,6 +118,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             name=request.name or None,
             stages=[stage_of(stage, "stages") for stage in request.stages],
             tags=dict(request.tags),
+            where=request.filter,
             latest_only=request.latest_only,
             page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
             page_token=request.page_token,
@@ -132,15 +147,17 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             query,
             stages=[stage_of(stage, "stages") for stage in request.stages],
             tags=dict(request.tags),
+            where=request.filter,
             k=_bounded(request.k, K_DEFAULT, K_MAX, "k"),
         )
         return registry_pb2.SearchModelsReply(
             hits=[
-                registry_pb2.SearchHit(version=version_message(version), similarity=similarity)
-                for version, similarity in found.hits
+                registry_pb2.SearchHit(version=self._message(hit.version), similarity=hit.similarity)
+                for hit in found.hits
             ],
             path=registry_pb2.SearchPath.Value(found.path.upper()),
             indexed_rows=found.indexed_rows,
+            recall=None if math.isnan(found.recall) else found.recall,
         )
 
     @unary

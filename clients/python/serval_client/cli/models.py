@@ -35,6 +35,7 @@ def add_filters(parser: ArgumentParser) -> None:
         help=f"only {stages}",
     )
     parser.add_argument("--tag", metavar="K=V", action="append", type=pairs.text, default=[], help="only with this tag")
+    parser.add_argument("--where", metavar="FILTER", default="", help="only where it holds: 'accuracy > 0.9 and ...'")
 
 
 def configure_models(parser: ArgumentParser) -> None:
@@ -49,7 +50,9 @@ def configure_models(parser: ArgumentParser) -> None:
 def run_models(args: Namespace) -> int:
     """List the versions."""
     with connection.connect(args) as client, Progress("listing"):
-        found = list(client.models(args.name, stages=args.stage, tags=dict(args.tag), latest_only=args.latest))
+        found = list(
+            client.models(args.name, stages=args.stage, tags=dict(args.tag), where=args.where, latest_only=args.latest)
+        )
     if args.json:
         output.print_json(found)
     elif found:

@@ -11,6 +11,7 @@ EXAMPLES = """\
   serval search "churn of mobile customers"
   serval search --like churn@3 -k 5
   serval search "gradient boosting" --stage production --json
+  serval search "churn" --where 'accuracy > 0.9 and tags.team = "growth" and created > 2026-01-01'
 """
 
 
@@ -30,7 +31,9 @@ def run(args: Namespace) -> int:
     if bool(words) == bool(args.like):
         raise InvalidArgument('search: wanted words or --like REF, one of the two, as in: serval search "churn"')
     with connection.connect(args) as client:
-        result = client.search(words or None, like=args.like, stages=args.stage, tags=dict(args.tag), k=args.k)
+        result = client.search(
+            words or None, like=args.like, stages=args.stage, tags=dict(args.tag), where=args.where, k=args.k
+        )
     if args.json:
         output.print_json(result)
     elif not result:

@@ -1,0 +1,42 @@
+"""The row that a reference leads to, asked of the table."""
+
+from collections.abc import Collection
+
+from serval_registry import filters
+from serval_registry.errors import ServalError
+from serval_registry.filters import Where
+from serval_registry.model import Ref, Stage, Version
+from serval_registry.tables import Row, RowList, Table
+from serval_registry.versions import from_row, not_found
+
+
+class Finder:
+    """References resolved in one table; called from any thread."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def find(self, ref: Ref) -> Version:
+        """Return the version that a reference leads to; NotFound says what was asked and what exists."""
+        return from_row(self.row(ref, self._table.columns))
+
+    def row(self, ref: Ref, columns: Collection[str]) -> Row:
+        """Return columns of that version's row."""
+        alive = filters.all_of(filters.named(ref.name), filters.alive())
+        exact = filters.by_name(ref)
+        if exact is not None:
+            found = self._table.select(filters.all_of(alive, exact), [*columns], limit=1)
+        else:
+            found = self._newest(filters.all_of(alive, filters.staged([ref.stage or Stage.PRODUCTION])), columns)
+            if not found and ref.stage is None:
+                found = self._newest(alive, columns)
+        if not found:
+            raise self.not_found(ref)
+        return found[0]
+
+    def not_found(self, ref: Ref) -> ServalError:
+        """Return the error that names what was asked and what exists."""
+        return not_found(ref, self._table.select(filters.named(ref.name), ["version", "deleted"]))
+
+    def _newest(self, where: Where, columns: Collection[str]) -> RowList:
+        return self._table.select(where, [*columns], order={"version": False}, limit=1)

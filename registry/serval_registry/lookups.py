@@ -1,0 +1,86 @@
+"""The versions that references lead to, and the newest of names, kept for the names asked for last.
+
+What is kept is as true as a question to the table: at every lookup the table's newest commit is asked for, which costs
+microseconds, and names that have changed are forgotten.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from serval_registry.changes import Cursor, changed
+from serval_registry.filters import alive, all_of, named
+from serval_registry.model import Ref, Stage, Version
+from serval_registry.recent import Recent
+from serval_registry.tables import Table
+
+# Names: some 10 KiB each, so 50 MiB at most.
+NAMES_KEPT = 5000
+_REFS_PER_NAME = 32
+HISTORY_MAX = 100
+
+
+class Summary(NamedTuple):
+    """A version in short."""
+
+    version: int
+    stage: Stage
+    created: datetime
+
+
+class _Known:
+    """What is known of a name."""
+
+    def __init__(self) -> None:
+        self.refs: dict[Ref, Version] = {}
+        self.newest: Sequence[Summary] | None = None
+
+
+class Lookups:
+    """Lookups in one table; called from any thread."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._names: Recent[str, _Known] = Recent(NAMES_KEPT)
+        self._following = threading.Lock()
+        self._cursor: Cursor = changed(table, None).cursor
+
+    def version(self, ref: Ref, find: Callable[[], Version]) -> Version:
+        """Return the version that a reference leads to; `find` asks the table, and what it raises is passed on."""
+        known = self._of(ref.name)
+        version = known.refs.get(ref)
+        if version is None:
+            version = find()
+            if len(known.refs) < _REFS_PER_NAME:
+                known.refs[ref] = version
+        return version
+
+    def newest(self, name: str) -> Sequence[Summary]:
+        """Return the newest HISTORY_MAX versions of a name in short, newest first."""
+        known = self._of(name)
+        if known.newest is None:
+            rows = self._table.select(
+                all_of(named(name), alive()),
+                ["version", "stage", "created"],
+                order={"version": False},
+                limit=HISTORY_MAX,
+            )
+            known.newest = [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
+        return known.newest
+
+    def _of(self, name: str) -> _Known:
+        """Return what is known of a name and still true.
+
+        Who loads something of a state that is then changed writes it into what has been dropped meanwhile.
+        """
+        if self._table.commit() != self._cursor.commit:
+            self._follow()
+        return self._names.get(name, _Known)
+
+    def _follow(self) -> None:
+        with self._following:
+            changes = changed(self._table, self._cursor)
+            for name in changes.names:
+                self._names.drop(name)
+            self._cursor = changes.cursor
