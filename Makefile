@@ -41,7 +41,7 @@ fuzz: $(READY) ## throw SESSIONS (1000000) broken sessions of each kind, a dozen
 	@SERVAL_FUZZ_SESSIONS=$(SESSIONS) SERVAL_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/transport/test_fuzz.py -m slow --timeout 0
 
 storm: $(READY) ## eight writers of one name, killed 100 times at random, over a folder and over a bucket
-	@SERVAL_STORM_KILLS=100 $(BIN)/python -m pytest tests/registry/test_storm.py -s --timeout 0
+	@SERVAL_LONG=1 SERVAL_STORM_KILLS=100 $(BIN)/python -m pytest tests/registry/test_storm.py -s --timeout 0
 
 soak: $(READY) ## 10000 registrations and stage changes, and what they leave on disk
 	@SERVAL_SOAK_WRITES=10000 $(BIN)/python -m pytest tests/registry/test_soak.py -s --timeout 0

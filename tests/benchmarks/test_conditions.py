@@ -27,7 +27,7 @@ WANTED = {
 
 @pytest.mark.slow
 # The others are measured alike, and take longer
-@pytest.mark.parametrize("name", ["slow-beside-fast", "connections", "idle"])
+@pytest.mark.parametrize("name", ["connections", "idle"])
 def test_measures_what_it_says(name, tmp_path, capsys):
     cores = os.sched_getaffinity(0)
     path = tmp_path / "found.json"
@@ -123,4 +123,6 @@ def test_the_package_passes_options_on_to_its_parts(tmp_path, capsys):
     assert everything(["charts", "--peers", str(tmp_path / "none.jsonl"), "--output", str(tmp_path / "out.svg")]) == 2
     assert "none.jsonl: No such file" in capsys.readouterr().err
     assert everything(["nothing"]) == 2
-    assert "'nothing': wanted nothing, or one of kernels, conditions, charts" in capsys.readouterr().err
+    assert (
+        "'nothing': wanted nothing, or one of kernels, registry, conditions, charts, drift" in capsys.readouterr().err
+    )
