@@ -27,7 +27,7 @@ WANTED = {
 
 @pytest.mark.slow
 # The others are measured alike, and take longer
-@pytest.mark.parametrize("name", ["connections", "idle"])
+@pytest.mark.parametrize("name", ["idle"])
 def test_measures_what_it_says(name, tmp_path, capsys):
     cores = os.sched_getaffinity(0)
     path = tmp_path / "found.json"
