@@ -11,13 +11,13 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from obstore import exceptions
 from obstore.store import S3Store
 
 from serval_registry.errors import Unavailable
-from serval_registry.locks import PATIENCE, TicketLock
+from serval_registry.locks import PATIENCE, TicketLock, held
 
 # Seconds without a sign of life after which a holder is taken for dead.
 LEASE = 10.0
@@ -136,21 +136,9 @@ class LeaseLock:
         self._patience = patience
         self._threads = TicketLock()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Hold the lock; Unavailable when it cannot be had in time, with nothing done."""
-        deadline = time.monotonic() + self._patience
-        if not self._threads.acquire(self._patience):
-            raise self._too_late()
-        try:
-            if not self._lease.acquire(deadline):
-                raise self._too_late()
-            try:
-                yield
-            finally:
-                self._lease.release()
-        finally:
-            self._threads.release()
+        return held(self._threads, self._patience, self._lease.acquire, self._lease.release)
 
     def check(self) -> None:
         """Unavailable where the lock was held and may be another's now."""
@@ -159,9 +147,6 @@ class LeaseLock:
     def close(self) -> None:
         """End the renewing."""
         self._lease.close()
-
-    def _too_late(self) -> Unavailable:
-        return Unavailable(f"registry: another writer has held the lock for {self._patience:g} s; nothing was done")
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from serval_registry.errors import Unavailable
@@ -100,34 +100,45 @@ class WriterLock:
         self._queue = FileLock(directory / "queue.lock")
         self._main = FileLock(directory / "writer.lock")
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Hold the lock; Unavailable when it cannot be had in time, with nothing done."""
-        deadline = time.monotonic() + self._patience
-        if not self._threads.acquire(self._patience):
-            raise self._too_late()
-        try:
-            self._take(deadline)
-            try:
-                yield
-            finally:
-                self._main.release()
-        finally:
-            self._threads.release()
+        return held(self._threads, self._patience, self._take, self._main.release)
 
     def close(self) -> None:
         """Close the files; the lock must not be held."""
         self._queue.close()
         self._main.close()
 
-    def _take(self, deadline: float) -> None:
+    def _take(self, deadline: float) -> bool:
         if not self._queue.acquire(deadline):
-            raise self._too_late()
+            return False
         try:
-            if not self._main.acquire(deadline):
-                raise self._too_late()
+            return self._main.acquire(deadline)
         finally:
             self._queue.release()
 
-    def _too_late(self) -> Unavailable:
-        return Unavailable(f"registry: another writer has held the lock for {self._patience:g} s; nothing was done")
+
+@contextmanager
+def held(
+    threads: TicketLock, patience: float, take: Callable[[float], bool], release: Callable[[], None]
+) -> Iterator[None]:
+    """Hold a writer's lock: first among this process' threads, then, by `take` until a deadline, among processes.
+
+    Raises Unavailable when it cannot be had within `patience` seconds, with nothing done.
+    """
+    deadline = time.monotonic() + patience
+    if not threads.acquire(patience):
+        raise _too_late(patience)
+    try:
+        if not take(deadline):
+            raise _too_late(patience)
+        try:
+            yield
+        finally:
+            release()
+    finally:
+        threads.release()
+
+
+def _too_late(patience: float) -> Unavailable:
+    return Unavailable(f"registry: another writer has held the lock for {patience:g} s; nothing was done")

@@ -11,11 +11,9 @@ import grpc
 
 from serval_client import calls, errors, extras, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
-from serval_client.drift import Baseline, DriftReport
+from serval_client.drift_methods import DriftMethods
 from serval_client.lifecycle.methods import LifecycleMethods
-from serval_client.live_drift import LiveDriftCalls
 from serval_client.prediction import Prediction
-from serval_client.quality import QualityReport
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 
@@ -28,7 +26,7 @@ Reply = TypeVar("Reply")
 TRANSFER_TIMEOUT = 300.0
 
 
-class Client(LifecycleMethods, LiveDriftCalls):
+class Client(LifecycleMethods, DriftMethods):
     """A client of one server. Threads may share it; `close` it, or use it in a `with` statement.
 
     A model is named "churn" (the production version where there is one, else the newest), "churn@3" or
@@ -339,46 +337,6 @@ class Client(LifecycleMethods, LiveDriftCalls):
                 if progress is not None:
                     progress(download.bytes_done, download.bytes_total)
         return download.finish()
-
-    def drift(
-        self,
-        model: str,
-        current: forms.RowsLike,
-        reference: forms.RowsLike = None,
-        *,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        timeout: float | None = None,
-    ) -> DriftReport:
-        """Compare a current sample with the version's baseline, or with `reference`; both as for `predict`.
-
-        alpha: share of false alarms allowed over all columns together; None means 0.01.
-        tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
-        """
-        return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
-
-    def check_quality(
-        self,
-        model: str,
-        sample: forms.RowsLike = None,
-        reference: forms.RowsLike = None,
-        *,
-        label: str = "",
-        timeout: float | None = None,
-    ) -> QualityReport:
-        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
-
-        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
-        """
-        return self._send(calls.check_quality(model, sample, reference, label), timeout)
-
-    def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
-        """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""
-        return self._send(calls.set_baseline(model, sample), timeout)
-
-    def baseline(self, model: str) -> Baseline:
-        """Return the statistics that a version's data is compared with."""
-        return self._send(calls.get_baseline(model), None)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> str:
         """Return "SERVING" or "NOT_SERVING" as the standard health service says; "" asks for the server as a whole."""

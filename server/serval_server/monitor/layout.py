@@ -8,7 +8,7 @@ one digest.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
@@ -23,8 +23,10 @@ from serval_registry.registry import Registry
 from serval_server.datatypes import NUMPY_TYPES
 
 Edges = npt.NDArray[np.float64]
+PlanOf = Callable[[str, Sequence[Edges]], sketch.Plan]
 
 LAYOUTS_MAX: Final = 1024
+PLANS_MAX: Final = 256
 COLUMNS_MAX: Final = 4096  # of a version; one column takes some kilobytes
 SCORES: Final = np.arange(65) / 64
 NO_EDGES: Final = np.zeros(0)
@@ -85,8 +87,8 @@ class Layout:
     baseline: Baseline | None
 
 
-def layout_of(version: Version, baseline: Baseline | None) -> Layout:
-    """Return what is observed of a version."""
+def layout_of(version: Version, baseline: Baseline | None, plan_of: PlanOf | None = None) -> Layout:
+    """Return what is observed of a version. `plan_of` gives the plan of a digest and edges, new or shared."""
     builder = _Builder(version)
     width = sum(_width(spec) or 0 for spec in (*version.signature.inputs, *version.signature.outputs))
     if width <= COLUMNS_MAX:
@@ -96,7 +98,7 @@ def layout_of(version: Version, baseline: Baseline | None) -> Layout:
         is_classifier = any(spec.datatype not in _FLOATS for spec in version.signature.outputs)
         for spec in version.signature.outputs:
             builder.add_output(spec, version.classes, is_classifier)
-    return builder.layout(version.features, baseline)
+    return builder.layout(version.features, baseline, plan_of or _new_plan)
 
 
 class Layouts:
@@ -105,6 +107,7 @@ class Layouts:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._known: dict[tuple[str, int], tuple[Version, Layout]] = {}
+        self._plans: dict[str, sketch.Plan] = {}
 
     def of(self, version: Version) -> Layout:
         """Return what is observed of a version, as its baseline was when the version was read, or later."""
@@ -113,11 +116,20 @@ class Layouts:
         if known is not None and known[0].updated >= version.updated:
             return known[1]
         stored = self._registry.baseline(*key)
-        layout = layout_of(version, from_bytes(stored) if stored is not None else None)
+        layout = layout_of(version, from_bytes(stored) if stored is not None else None, self._plan_of)
         if len(self._known) >= LAYOUTS_MAX:
             self._known.clear()
         self._known[key] = version, layout
         return layout
+
+    def _plan_of(self, digest: str, edges: Sequence[Edges]) -> sketch.Plan:
+        """Return one plan for all versions that are observed alike, as those without a baseline: half a megabyte."""
+        plan = self._plans.get(digest)
+        if plan is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[digest] = sketch.new_plan(edges)
+        return plan
 
 
 class _Builder:
@@ -170,7 +182,7 @@ class _Builder:
             if how is How.NUMBERS:
                 self.edges.append(edges)
 
-    def layout(self, features: Iterable[Feature], baseline: Baseline | None) -> Layout:
+    def layout(self, features: Iterable[Feature], baseline: Baseline | None, plan_of: PlanOf) -> Layout:
         """Return what was gathered."""
         ordered = tuple(self.features[feature.name] for feature in features if feature.name in self.features)
         hashed = hashlib.blake2b(digest_size=8)
@@ -183,7 +195,7 @@ class _Builder:
             tuple(self.outputs),
             ordered,
             tuple(self.answers),
-            _plan_of(hashed.hexdigest(), self.edges),
+            plan_of(hashed.hexdigest(), self.edges),
             self.labels,
             self.texts,
             hashed.hexdigest(),
@@ -197,18 +209,8 @@ class _Builder:
         return Tensor(spec.name, self.places[spec.name], how, NUMPY_TYPES[spec.datatype], first, tuple(spec.shape[1:]))
 
 
-# Versions without a baseline are many, and many are observed alike: a plan is half a megabyte.
-_PLANS: Final[dict[str, sketch.Plan]] = {}
-_PLANS_MAX: Final = 256
-
-
-def _plan_of(digest: str, edges: list[Edges]) -> sketch.Plan:
-    """Return the plan of columns with these edges, which the digest tells: one that is in use where there is one."""
-    if digest not in _PLANS:
-        if len(_PLANS) >= _PLANS_MAX:
-            _PLANS.clear()
-        _PLANS[digest] = sketch.new_plan(edges)
-    return _PLANS[digest]
+def _new_plan(_digest: str, edges: Sequence[Edges]) -> sketch.Plan:
+    return sketch.new_plan(edges)
 
 
 def _width(spec: TensorSpec) -> int | None:

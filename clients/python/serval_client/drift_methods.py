@@ -1,4 +1,4 @@
-"""What a client asks of the rows that a server has predicted lately."""
+"""What a client asks of serval.v1.DriftService."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -6,15 +6,16 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar
 
-from serval_client import calls, drift
+from serval_client import calls, drift, forms
 from serval_client.channel import Pool
-from serval_client.drift import LiveDrift, WindowLike
+from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.quality import QualityReport
 
 Reply = TypeVar("Reply")
 
 
-class LiveDriftCalls(ABC):
-    """The part of `serval_client.Client` that is about live drift."""
+class DriftMethods(ABC):
+    """The part of `serval_client.Client` that is about drift and the quality of samples."""
 
     _pool: Pool
 
@@ -23,6 +24,46 @@ class LiveDriftCalls(ABC):
 
     @abstractmethod
     def _errors(self) -> AbstractContextManager[None]: ...
+
+    def drift(
+        self,
+        model: str,
+        current: forms.RowsLike,
+        reference: forms.RowsLike = None,
+        *,
+        alpha: float | None = None,
+        tolerance: float | None = None,
+        timeout: float | None = None,
+    ) -> DriftReport:
+        """Compare a current sample with the version's baseline, or with `reference`; both as for `predict`.
+
+        alpha: share of false alarms allowed over all columns together; None means 0.01.
+        tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
+        """
+        return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    def check_quality(
+        self,
+        model: str,
+        sample: forms.RowsLike = None,
+        reference: forms.RowsLike = None,
+        *,
+        label: str = "",
+        timeout: float | None = None,
+    ) -> QualityReport:
+        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
+
+        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        """
+        return self._send(calls.check_quality(model, sample, reference, label), timeout)
+
+    def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
+        """Compute the baseline of a version from at least 2 rows, in place of what was there, and return it."""
+        return self._send(calls.set_baseline(model, sample), timeout)
+
+    def baseline(self, model: str) -> Baseline:
+        """Return the statistics that a version's data is compared with."""
+        return self._send(calls.get_baseline(model), None)
 
     def live_drift(
         self,
