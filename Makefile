@@ -30,9 +30,9 @@ test: $(READY) ## all tests
 	@$(BIN)/serval warmup
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-fast: $(READY) ## the tests that take no time
+test-fast: $(READY) ## the tests that take no time, on the default transport alone
 	@$(BIN)/serval warmup
-	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' -k 'not grpcio'
 
 bounds: $(READY) ## the engine's tests with every index held against its array; compiles everything once more
 	@SERVAL_BOUNDS=1 $(BIN)/python -m pytest tests/kernels/wire/test_bounds.py --timeout 0

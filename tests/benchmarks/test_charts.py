@@ -62,6 +62,7 @@ def test_servers_are_ordered_by_calls_and_those_without_come_last():
     assert charts.order(drawn) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_draws_the_same_svg_again(files, tmp_path, capsys):
     outputs = tmp_path / "one.svg", tmp_path / "two.svg"
     for output in outputs:
@@ -76,6 +77,7 @@ def test_draws_the_same_svg_again(files, tmp_path, capsys):
     assert "d55e00" in one.lower()
 
 
+@pytest.mark.slow
 def test_draws_only_the_servers_asked_for(files, tmp_path, capsys):
     output = tmp_path / "some.png"
     options = ("--peers", *map(str, files), "--output", str(output), "--leave-out", "nghttpd")

@@ -11,6 +11,7 @@ from serval_protos.v1 import common_pb2, drift_pb2
 QUICK = ("--model", "adder", "--seconds", 0.5, "--warmup", 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["Predict", "BatchPredict", "ModelInfer"])
 def test_reports_a_closed_loop(server, command, capsys, method):
     assert command("--server", server.address, *QUICK, "--method", method, "--rows", 3, "--in-flight", 4) == 0
@@ -42,6 +43,7 @@ def test_several_processes_share_an_open_loop_and_write_files(server, command, t
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_exits_with_failure_when_calls_failed(server, command, capsys):
     calls = iter(range(1_000_000))
 
@@ -55,6 +57,7 @@ def test_exits_with_failure_when_calls_failed(server, command, capsys):
     assert "first: broke down" in out
 
 
+@pytest.mark.slow
 def test_rows_come_from_the_baseline(server, command, capsys):
     server.baseline = drift_pb2.Baseline(
         features=[
@@ -70,6 +73,7 @@ def test_rows_come_from_the_baseline(server, command, capsys):
     assert len(np.unique(rows, axis=0)) == 64
 
 
+@pytest.mark.slow
 def test_rows_come_from_a_file(server, command, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("f3,f2,f1,f0\n4,3,2,1\n8,7,6,5\n")

@@ -77,6 +77,7 @@ def test_every_request_is_sent_in_turn(server, run):
     assert len({matrix.tobytes() for matrix in server.matrices}) == len(made.requests)
 
 
+@pytest.mark.slow
 def test_an_open_loop_sends_at_its_rate_whatever_the_latency(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.before_reply = lambda _context: time.sleep(0.05)
@@ -101,6 +102,7 @@ def test_a_stall_is_in_the_p99_of_an_open_loop_and_hidden_by_a_closed_one(server
     assert opened.latency.count == 300
 
 
+@pytest.mark.slow
 def test_warm_up_calls_do_not_count(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.matrices.clear()
@@ -138,6 +140,7 @@ def test_failures_are_counted_by_status_with_the_first_message(server, run):
     assert tally.latency.count == 25
 
 
+@pytest.mark.slow
 def test_a_reply_of_another_length_has_to_prove_itself(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.models["adder"].version = 300  # two bytes where the checked reply had one
@@ -179,6 +182,7 @@ def test_a_closed_loop_is_shared_without_rest():
     assert [Closed(8).share(index, 3).in_flight for index in range(3)] == [3, 3, 2]
 
 
+@pytest.mark.slow
 def test_drivers_agree(server, run):
     """Rate and latency of a server that takes 5 ms fit each other, whoever measures them."""
     made = prepare(server.address, "adder", "Predict", 1, None)
@@ -191,6 +195,7 @@ def test_drivers_agree(server, run):
     assert tally.errors == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", [COMPILED], indirect=True)
 def test_a_server_that_comes_back_is_found_again(run, serve_again):
     """Calls that were under way are lost, those due meanwhile are sent late; all are counted."""

@@ -62,6 +62,7 @@ def test_a_dead_client_ends_the_run_at_once_and_leaves_no_other(load):
     assert children() == []
 
 
+@pytest.mark.slow
 def test_progress_counts_up(load):
     told = []
     short = type(load)(**{name: getattr(load, name) for name in load.__slots__} | {"seconds": 1.5})

@@ -75,6 +75,7 @@ def test_says_nothing_of_limits_where_there_were_none(result):
     assert got.client_limits() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [[0], [5], [5, 5, 5], [1, 10**12]])
 def test_plots_whatever_was_recorded(result, tmp_path, values):
     report.write_plot(result(latency=Histogram.of(values)), tmp_path / "out.png")

@@ -135,6 +135,7 @@ def test_no_server():
         client.predict_each("area", ROWS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_a_connection_that_ends_is_opened_again(servicer, target):
     """Through a relay that cuts the line twice: what was under way is sent again, as Predict may be."""

@@ -27,6 +27,14 @@ class Trained:
     rows: np.ndarray
 
 
+@dataclass
+class Shared:
+    """The server that tests share, and whether the models of `models` are registered there."""
+
+    server: Server
+    has_models: bool = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave what takes long to the default transport."""
     again = {
@@ -59,9 +67,24 @@ def serve(tmp_path_factory: pytest.TempPathFactory, transport: str) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def server(serve: Callable[..., Server]) -> Server:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Shared]]:
+    """The server that tests share on a transport, kept while tests of the other one run: a file has tests of both."""
+    known: dict[str, Shared] = {}
+
+    def of(transport: str) -> Shared:
+        if transport not in known:
+            known[transport] = Shared(start_server(tmp_path_factory.mktemp("shared"), "--transport", transport))
+        return known[transport]
+
+    yield of
+    for one in known.values():
+        one.server.terminate()
+
+
+@pytest.fixture(scope="session")
+def server(shared: Callable[[str], Shared], transport: str) -> Server:
     """The server that tests share: they use names of their own, or the models of `models`."""
-    return serve()
+    return shared(transport).server
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +108,16 @@ def trained() -> dict[str, Trained]:
 
 
 @pytest.fixture(scope="session")
-def models(stubs: Stubs, trained: dict[str, Trained]) -> dict[str, Trained]:
+def models(
+    stubs: Stubs, shared: Callable[[str], Shared], transport: str, trained: dict[str, Trained]
+) -> dict[str, Trained]:
     """The trained models, registered on the shared server under their keys."""
-    for name, model in trained.items():
+    one = shared(transport)
+    for name, model in trained.items() if not one.has_models else ():
         sample = tensor_rows(model.train) if name != "mixed" else None
         header = {"algorithm": type(model.estimator).__name__, "features": _named_features(name)}
         stubs.registry.RegisterModel(registration(name, model.onnx, sample, **header), timeout=TIMEOUT)
+    one.has_models = True
     return trained
 
 

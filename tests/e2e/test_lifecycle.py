@@ -52,6 +52,14 @@ class Caller(threading.Thread):
         self.stubs.channel.close()
 
 
+def await_answers(callers: list[Caller], version: int) -> None:
+    """Wait until a version has answered each caller last."""
+    deadline = time.monotonic() + TIMEOUT
+    while any(caller.versions[-1:] != [version] for caller in callers):
+        assert time.monotonic() < deadline, [caller.versions[-1:] for caller in callers]
+        time.sleep(0.02)
+
+
 def test_the_newest_answers_until_one_is_in_production(stubs, trained) -> None:
     row = trained["cancer"].rows[0]
     assert register(stubs, "stages", trained["cancer"].onnx).version == 1
@@ -89,13 +97,13 @@ def test_registering_and_promoting_under_traffic_fails_no_call(server, stubs, tr
     callers = [Caller(server.address, "traffic", trained["cancer"].rows[0]) for _ in range(4)]
     for caller in callers:
         caller.start()
-    time.sleep(0.3)
+    await_answers(callers, 1)
     register(stubs, "traffic", trained["forest"].onnx)
-    time.sleep(0.3)
+    await_answers(callers, 2)
     set_stage(stubs, "traffic@1", common_pb2.PRODUCTION)
-    time.sleep(0.3)
+    await_answers(callers, 1)
     set_stage(stubs, "traffic@2", common_pb2.PRODUCTION)
-    time.sleep(0.3)
+    await_answers(callers, 2)
     for caller in callers:
         caller.stop()
     for caller in callers:

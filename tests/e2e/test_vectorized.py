@@ -56,6 +56,7 @@ def answers_well(stubs, trained):
     assert [int(labels(reply.infer_response)[0]) for reply in replies] == list(wanted)
 
 
+@pytest.mark.slow
 def test_a_unix_socket(start, trained, tmp_path):
     path = tmp_path / "serval.sock"
     server = start("--listen", f"unix:{path}")
@@ -126,6 +127,7 @@ class Pipeline(threading.Thread):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callers", [1, 4])
 def test_sigterm_loses_no_call_that_the_server_took(start, trained, callers):
     """Every stream up to the one that the last GOAWAY names is answered OK; no other has an answer (RFC 9113, 6.8)."""
@@ -157,6 +159,7 @@ def test_sigterm_loses_no_call_that_the_server_took(start, trained, callers):
     assert server.wait() == 0
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_fails_calls_only_with_unavailable(start, trained):
     """grpcio's client: what it is told to try elsewhere was not begun, and a call that is answered is answered OK."""
     server = start("--grace", "10")

@@ -96,6 +96,7 @@ def package(tmp_path, environment):
     return Package(tmp_path / "checkout", environment)
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_wherever_the_package_lies(tmp_path, package, environment):
     first = package.run()
     assert first["values"] == [16, -5]
@@ -106,6 +107,7 @@ def test_a_second_process_compiles_nothing_wherever_the_package_lies(tmp_path, p
     assert Package(tmp_path / "image", environment).run()["counts"] == [0, 2]
 
 
+@pytest.mark.slow
 def test_a_change_is_seen_in_what_depends_on_it_and_nowhere_else(package):
     first = package.run()
     package.write("constants", "FACTOR = 4\n")

@@ -26,6 +26,7 @@ def test_regenerating_changes_nothing(tmp_path: Path) -> None:
         assert (PROTOS / path).read_bytes() == (tmp_path / path).read_bytes(), f"{path}: run `make protos`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["tritonclient.grpc", "kserve"])
 def test_others_define_the_same_names_in_the_same_process(other: str) -> None:
     code = f"""

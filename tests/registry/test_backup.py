@@ -13,6 +13,7 @@ from serval_registry.registry import Registry
 from serval_registry.verifying import verify
 
 
+@pytest.mark.slow
 def test_a_backup_taken_beside_writers_is_one_moment_and_whole(
     registry: Registry, signature: Signature, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_restoring_gives_back_what_was(registry: Registry, signature: Signature,
         assert (again.vector("m", 1) == registry.vector("m", 1)).all()
 
 
+@pytest.mark.slow
 def test_what_follows_a_restored_registry_sees_every_write(
     registry: Registry, signature: Signature, tmp_path: Path
 ) -> None:

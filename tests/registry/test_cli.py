@@ -20,6 +20,7 @@ def data(add: Add, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_day_in_the_life(data: Path, tmp_path: Path, registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: object) -> tuple[int, str]:
         code = main(["registry", *map(str, words)])

@@ -37,6 +37,7 @@ def store(url: str) -> S3Store:
     return S3Store(BUCKET, prefix=url.rpartition("/")[2])
 
 
+@pytest.mark.slow
 def test_what_a_folder_does_a_bucket_does(url: str, signature: Signature) -> None:
     with Registry.open(url) as registry:
         first = registry.register(Draft(name="m"), signature, b"one", baseline=(b"base", 3), sample=b"sample")
@@ -89,6 +90,7 @@ def test_a_lease_is_one_processs_until_it_lets_go(store: S3Store) -> None:
     one.close(), other.close()
 
 
+@pytest.mark.slow
 def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store) -> None:
     one, other = Lease(store, "lock", seconds=0.5), Lease(store, "lock", seconds=0.5)
     assert one.acquire(time.monotonic())
@@ -116,6 +118,7 @@ def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store) ->
     one.close()
 
 
+@pytest.mark.slow
 def test_a_writer_whose_lease_ran_out_writes_nothing(url: str, store: S3Store, signature: Signature) -> None:
     with Registry.open(url) as registry:
         registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None)

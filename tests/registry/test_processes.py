@@ -76,6 +76,7 @@ def test_every_reader_sees_one_version_in_production_while_processes_promote(
         assert archived == sorted({*range(1, 23), 24} - {last})
 
 
+@pytest.mark.slow
 def test_another_process_is_seen_through_changes(directory: Path, signature: Signature) -> None:
     with Registry.open(directory) as registry:
         registry.register(Draft(name="mine"), signature, b"a", baseline=None, sample=None)
@@ -88,6 +89,7 @@ def test_another_process_is_seen_through_changes(directory: Path, signature: Sig
         assert registry.changes(after.cursor) == (after.cursor, frozenset())
 
 
+@pytest.mark.slow
 def test_threads_get_consecutive_versions(registry: Registry, add: Callable[..., Version]) -> None:
     numbers: list[int] = []
 

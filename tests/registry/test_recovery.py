@@ -86,6 +86,7 @@ def check(registry: Registry) -> None:
         assert registry.baseline("m", number) == (b"later" if number == 5 else b"b%d" % number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["names", "contents", "1", "2", "3"])
 def test_what_was_acknowledged_survives_the_loss_of_all_that_was_not_flushed(
     lost: str, tmp_path: Path, disk: Disk, signature: Signature, monkeypatch: pytest.MonkeyPatch
@@ -118,6 +119,7 @@ def test_without_flushing_the_same_loss_loses_what_was_acknowledged(
         assert after.list()[0] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tear", [lambda _: b"", lambda b: b[: len(b) // 2], lambda b: bytes(len(b))])
 def test_a_torn_newest_commit_is_moved_aside(
     tear: Callable[[bytes], bytes], tmp_path: Path, signature: Signature
@@ -147,6 +149,7 @@ def test_a_damage_that_no_power_cut_explains_is_told_and_nothing_is_moved(tmp_pa
     assert sorted(os.listdir(versions / "_versions")) == before
 
 
+@pytest.mark.slow
 def test_a_running_machine_is_not_looked_at(tmp_path: Path, signature: Signature) -> None:
     with Registry.open(tmp_path) as registry:
         fill(registry, signature)

@@ -510,6 +510,7 @@ def test_a_call_reset_in_its_middle_leaves_the_connection_whole(target, client, 
         assert_right(client.call(stream_id + 2, target.path, target.message), right)
 
 
+@pytest.mark.slow
 def test_a_call_reset_while_it_runs_leaves_the_connection_whole(target, client, right):
     if target.slow is None:
         pytest.skip("the target has no slow call")

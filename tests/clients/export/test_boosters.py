@@ -15,6 +15,7 @@ DIABETES = datasets.load_diabetes()
 QUIET = {"n_estimators": 20, "verbose": -1, "n_jobs": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "framework"),
     [

@@ -74,6 +74,7 @@ def mixed(model):
     return make_pipeline(columns, model)
 
 
+@pytest.mark.slow
 def test_a_classifier_comes_with_all_that_is_kept_of_it():
     model = LogisticRegression(C=0.5).fit(WINE_SCALED, np.array(["a", "b", "ç"])[WINE.target])
     exported = export(model, WINE_SCALED)
@@ -175,6 +176,7 @@ def test_trees_fitted_with_missing_values_send_them_the_same_way():
     assert exported.missing_allowed is True
 
 
+@pytest.mark.slow
 def test_histogram_thresholds_agree_with_the_rows_as_given_and_say_so():
     model = HistGradientBoostingClassifier(random_state=0).fit(CANCER.data, CANCER.target)
     rounded = CANCER.data.astype(np.float32).astype(np.float64)
@@ -184,6 +186,7 @@ def test_histogram_thresholds_agree_with_the_rows_as_given_and_say_so():
     assert any("float32" in note for note in exported.notes)
 
 
+@pytest.mark.slow
 def test_histogram_thresholds_are_lowered_where_neither_reading_agrees():
     model = HistGradientBoostingRegressor(random_state=0).fit(DIABETES.data[:300], DIABETES.target[:300])
     exported = export(model, DIABETES.data)
@@ -194,6 +197,7 @@ def test_histogram_thresholds_are_lowered_where_neither_reading_agrees():
     np.testing.assert_allclose(got["variable"][:, 0], model.predict(rounded.astype(np.float64)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{"loss": "poisson"}, {"categorical_features": [1]}])
 def test_what_converts_into_wrong_answers_is_refused_with_numbers(parameters):
     model = HistGradientBoostingRegressor(random_state=0, **parameters).fit(DIABETES.data, DIABETES.target)
@@ -305,6 +309,7 @@ except ImportError:
 """
 
 
+@pytest.mark.slow
 def test_a_conversion_that_hangs_is_ended_and_the_next_one_works(tmp_path, monkeypatch):
     (tmp_path / "slow_estimator.py").write_text(SLOW_MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))

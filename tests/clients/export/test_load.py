@@ -31,6 +31,7 @@ def test_names_and_absent_files(tmp_path):
         load(tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_a_skops_file_of_scikit_learn_is_read_and_any_other_type_is_refused(tmp_path):
     from skops import io
 

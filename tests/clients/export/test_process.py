@@ -43,6 +43,7 @@ def test_close_ends_the_process_and_removes_its_files():
     process.close()
 
 
+@pytest.mark.slow
 def test_threads_take_turns():
     models = [Ridge(alpha=alpha).fit(ROWS, TARGET) for alpha in (0.1, 1.0, 10.0, 100.0)]
     with ThreadPoolExecutor(4) as pool:

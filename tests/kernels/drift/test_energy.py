@@ -36,6 +36,7 @@ def test_equal_their_definitions(x, y):
         assert cramer_von_mises(x, y).statistic == pytest.approx(naive_cramer(x, y), rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES, SAMPLES)
 def test_equal_scipy(x, y):

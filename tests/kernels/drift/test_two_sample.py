@@ -50,6 +50,7 @@ def naive_steps(x, y):
         yield abs(share_x - share_y), following - point
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES, SAMPLES)
 def test_distances_equal_exact_arithmetic(x, y):
@@ -105,6 +106,7 @@ def test_kolmogorov_equals_scipy_over_both_series():
     np.testing.assert_allclose([two_sample.kolmogorov_tail(v) for v in z], special.kolmogorov(z), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("effective", "tolerance"), [(15, 1e-3), (30, 1e-3), (100, 2e-4), (1000, 3e-5), (5000, 3e-5)])
 def test_p_value_keeps_its_stated_distance_from_scipy(effective, tolerance):
     distances = np.linspace(0, min(1, 3 / effective**0.5), 300)

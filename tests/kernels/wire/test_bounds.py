@@ -32,6 +32,7 @@ def test_no_index_is_out_of_bounds():
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
 
 
+@pytest.mark.slow
 def test_the_check_is_on_where_it_is_asked_for(tmp_path):
     """The environment variable reaches the compiled code: without it the test above would say nothing."""
     script = tmp_path / "script.py"

@@ -201,6 +201,7 @@ def test_any_chunking_is_the_same(cuts):
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([16379, 16380, 65530, 65531, 100_000, 300_000, 1_000_000]))
 
 
+@pytest.mark.slow
 @FAST
 @given(
     st.lists(st.tuples(st.booleans(), SIZES), min_size=1, max_size=6),

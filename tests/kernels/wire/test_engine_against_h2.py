@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import hpack
+import pytest
 import serval_frames as h2f
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -391,6 +392,7 @@ def compare(frames, places):
     ours.server.assert_nothing_left()
 
 
+@pytest.mark.slow
 @seed(SEED)
 @settings(max_examples=SESSIONS, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALID, st.lists(st.floats(0, 1), max_size=6))
@@ -398,6 +400,7 @@ def test_mostly_valid_frames(frames, places):
     compare(frames, places)
 
 
+@pytest.mark.slow
 @seed(SEED)
 @settings(max_examples=SESSIONS, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING, st.lists(st.floats(0, 1), max_size=6))

@@ -250,6 +250,7 @@ def encoded(coder, headers, huffman, sizes):
     return coder.encode([(name, value, sensitive) for name, value, sensitive in headers], huffman=huffman)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(BLOCKS)
 def test_a_connection_of_blocks_decodes_to_what_was_encoded(blocks):
@@ -325,6 +326,7 @@ def test_random_octets_are_accepted_where_another_implementation_accepts_them(bl
             break
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(BLOCKS, st.data())
 def test_damaged_blocks_are_accepted_where_another_implementation_accepts_them(blocks, data):

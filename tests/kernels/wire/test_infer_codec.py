@@ -127,6 +127,7 @@ PLAIN = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(COMPILES, max_examples=400)
 @given(mutated(messages() | PLAIN) | st.binary(max_size=60))
 def test_takes_nothing_that_protobuf_does_not_read_the_same_way(data):
@@ -215,6 +216,7 @@ def test_rejects_text_that_is_not_utf8_even_where_a_later_one_counts():
     assert decoded_one(delimited(0x0A, b"\xff") + good) is None
 
 
+@pytest.mark.slow
 @COMPILES
 @given(
     st.lists(
@@ -341,6 +343,7 @@ OUTPUTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.lists(st.tuples(st.integers(1, 300), TEXTS), min_size=1, max_size=5), OUTPUTS, st.integers(0, 99))
 def test_replies_are_those_of_protobuf(requests, outputs, seed):

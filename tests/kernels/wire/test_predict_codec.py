@@ -55,6 +55,7 @@ def messages(draw):
     return b"".join(draw(st.permutations(fields)))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(messages())
 def test_takes_exactly_what_protobuf_reads_as_values(data):
@@ -79,6 +80,7 @@ def same_but_for_nan(result, wanted):
     return np.array_equal(np.frombuffer(result[3], "<f4"), np.frombuffer(wanted[3], "<f4"), equal_nan=True)
 
 
+@pytest.mark.slow
 @settings(COMPILES, max_examples=400)
 @given(mutated(messages()) | st.binary(max_size=60))
 def test_takes_nothing_that_protobuf_does_not_read_the_same_way(data):

@@ -59,6 +59,7 @@ def test_rows_of_which_no_entry_tells_are_recovered_and_revisions_go_on_growing(
         assert registry.verify_journal().faults == ()
 
 
+@pytest.mark.slow
 def test_a_restored_copy_goes_on_with_its_log(tmp_path, signature):
     with Registry.open(tmp_path / "data") as registry:
         for _ in range(3):

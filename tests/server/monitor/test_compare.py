@@ -32,6 +32,7 @@ def halves(values, rng):
     return values[order[: len(order) // 2]], values[order[len(order) // 2 :]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
 def test_random_halves_of_real_data_rarely_drift(load, route):
@@ -227,6 +228,7 @@ def test_a_missing_column_is_named(route):
         compare(route, {"weight": np.zeros(40)}, {"size": np.zeros(40)}, [NUMBER])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_shift_of_three_tenths_in_one_of_thirty_columns_is_named_alone(route):
     rng = np.random.default_rng(8)

@@ -497,6 +497,7 @@ def test_a_call_that_outlives_its_connections_grace_is_ended():
         assert server.servicer.ended.acquire(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_keepalive_finds_out_who_is_gone():
     times = Times(keepalive_time=0.2, keepalive_timeout=0.3)
     with running(times=times) as server, h2f.FrameClient(server.where) as there, h2f.FrameClient(server.where) as gone:
@@ -515,6 +516,7 @@ def is_established(server, client):
     return states == ["01"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "times",
     [
