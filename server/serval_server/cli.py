@@ -28,6 +28,7 @@ from serval_server.config import (
     DEFAULT_MONITOR_SECONDS,
     DEFAULT_REPORT_SECONDS,
     DEFAULT_THREADS,
+    BatchRows,
     Options,
     Tls,
     Transport,
@@ -92,10 +93,11 @@ class _Serve:
         )
         add(
             "--max-batch-rows",
-            type=_positive,
-            default=DEFAULT_BATCH_ROWS,
-            metavar="N",
-            help="rows of one run of a model (%(default)s)",
+            type=_batch_rows,
+            action="append",
+            default=[],
+            metavar="[NAME=]N",
+            help=f"rows of one run of any model ({DEFAULT_BATCH_ROWS}), or of the one named; may be given again",
         )
         add("--warm", type=Warm, default=Warm.PRODUCTION, choices=list(Warm), help="what to load at start")
         add("--memory", type=_size, default=DEFAULT_MEMORY_BYTES, metavar="SIZE", help="for loaded models (2GiB)")
@@ -193,7 +195,7 @@ def _options(args: argparse.Namespace) -> Options:
         message_bytes=args.max_message,
         artifact_bytes=args.max_artifact,
         index_threshold=args.index_threshold,
-        max_batch_rows=args.max_batch_rows,
+        max_batch_rows=_as_batch_rows(args.max_batch_rows),
         keepalive_seconds=args.keepalive_time,
         keepalive_timeout_seconds=args.keepalive_timeout,
         max_connection_idle_seconds=args.max_connection_idle,
@@ -224,6 +226,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _as_batch_rows(given: list[tuple[str, int]]) -> BatchRows:
+    models = dict(given)
+    return BatchRows(models.pop("", DEFAULT_BATCH_ROWS), models)
+
+
+def _batch_rows(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    return name, _positive(number)
 
 
 def _seconds(text: str) -> float:

@@ -1,7 +1,8 @@
 """How a server is set up. Every default has a name and a reason."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -68,6 +69,18 @@ class Tls:
     client_ca: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRows:
+    """The most rows of one run: of models by their names, and of all others."""
+
+    others: int = DEFAULT_BATCH_ROWS
+    models: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, name: str) -> int:
+        """Return the most rows of one run of a model."""
+        return self.models.get(name, self.others)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that `serval serve` can be told."""
@@ -84,7 +97,7 @@ class Options:
     artifact_bytes: int = DEFAULT_ARTIFACT_BYTES
     sample_bytes: int = DEFAULT_SAMPLE_BYTES
     index_threshold: int | None = None
-    max_batch_rows: int = DEFAULT_BATCH_ROWS
+    max_batch_rows: BatchRows = BatchRows()
     keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     keepalive_timeout_seconds: float = DEFAULT_KEEPALIVE_TIMEOUT_SECONDS
     max_connection_idle_seconds: float | None = None
@@ -110,4 +123,5 @@ class Options:
         if tls is not None:
             tls = Tls(**{name: Path(path) if path else None for name, path in tls.items()})  # type: ignore[arg-type]
         values |= {"durability": Durability(values["durability"]), "warm": Warm(values["warm"]), "tls": tls}
-        return cls(**{**values, "transport": Transport(values["transport"])})
+        values |= {"transport": Transport(values["transport"]), "max_batch_rows": BatchRows(**values["max_batch_rows"])}
+        return cls(**values)

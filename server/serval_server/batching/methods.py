@@ -24,7 +24,7 @@ from serval_server.batching.inputs import (
     rows_are_independent,
 )
 from serval_server.batching.lane import Codec, Group, Job, Lane
-from serval_server.config import DEFAULT_BATCH_ROWS
+from serval_server.config import BatchRows
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router
 from serval_server.transport.vectorized.vectors import Answers, Calls, Wake
@@ -78,7 +78,7 @@ class BatchedMethod:
         router: Router,
         workers: ThreadPoolExecutor,
         senders: int,
-        max_rows: int = DEFAULT_BATCH_ROWS,
+        max_rows: BatchRows,
     ) -> None:
         self._codec = codec
         self._address_of = address_of
@@ -183,7 +183,7 @@ class BatchedMethod:
                     self._answers,
                     self._workers,
                     self._on_done,
-                    self._max_rows,
+                    self._max_rows.of(model.name),
                     first_estimate(model, given),
                 )
         except Exception:  # then it has none, and its calls are answered one by one
@@ -202,9 +202,7 @@ class BatchedMethod:
         self._found.clear()
 
 
-def infer_method(
-    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_BATCH_ROWS
-) -> BatchedMethod:
+def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: BatchRows) -> BatchedMethod:
     """Return inference.GRPCInferenceService/ModelInfer."""
     codec = Codec(
         vectorized.decode_infer,
@@ -217,9 +215,7 @@ def infer_method(
     return BatchedMethod(codec, _infer_address, router, workers, senders, max_rows)
 
 
-def predict_method(
-    router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: int = DEFAULT_BATCH_ROWS
-) -> BatchedMethod:
+def predict_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: BatchRows) -> BatchedMethod:
     """Return serval.v1.PredictionService/Predict."""
     codec = Codec(
         vectorized.decode_predict,
