@@ -40,6 +40,7 @@ def test_a_worker_process_is_told() -> None:
     assert Options.from_json(options.to_json()).max_batch_rows == options.max_batch_rows
 
 
+@pytest.mark.slow
 def test_no_run_of_a_model_has_more(tmp_path, monkeypatch) -> None:
     data, labels = load_wine(return_X_y=True)
     rows = data.astype(np.float32)
