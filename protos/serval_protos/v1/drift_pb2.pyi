@@ -326,7 +326,7 @@ class GetDriftRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ...) -> None: ...
 
 class LiveDrift(_message.Message):
-    __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs")
+    __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs", "life", "raised")
     REPORT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -336,6 +336,8 @@ class LiveDrift(_message.Message):
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
+    RAISED_FIELD_NUMBER: _ClassVar[int]
     report: DriftReport
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -345,7 +347,81 @@ class LiveDrift(_message.Message):
     reference: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
     current: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
     outputs: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
-    def __init__(self, report: _Optional[_Union[DriftReport, _Mapping]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., unobserved: _Optional[int] = ..., other_rows: _Optional[int] = ..., reference: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., current: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ...) -> None: ...
+    life: Life
+    raised: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, report: _Optional[_Union[DriftReport, _Mapping]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., unobserved: _Optional[int] = ..., other_rows: _Optional[int] = ..., reference: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., current: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., life: _Optional[_Union[Life, _Mapping]] = ..., raised: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Life(_message.Message):
+    __slots__ = ("number", "began", "looked_at", "rows", "looks", "alpha", "tolerance", "p_value", "columns", "alarmed", "rule")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ALARMED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    began: _timestamp_pb2.Timestamp
+    looked_at: _timestamp_pb2.Timestamp
+    rows: int
+    looks: int
+    alpha: float
+    tolerance: float
+    p_value: float
+    columns: _containers.RepeatedCompositeFieldContainer[ColumnLife]
+    alarmed: _containers.RepeatedScalarFieldContainer[str]
+    rule: str
+    def __init__(self, number: _Optional[int] = ..., began: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., looked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., looks: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., p_value: _Optional[float] = ..., columns: _Optional[_Iterable[_Union[ColumnLife, _Mapping]]] = ..., alarmed: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ...) -> None: ...
+
+class ColumnLife(_message.Message):
+    __slots__ = ("feature", "p_value", "alarm")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    p_value: float
+    alarm: Alarm
+    def __init__(self, feature: _Optional[str] = ..., p_value: _Optional[float] = ..., alarm: _Optional[_Union[Alarm, _Mapping]] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("since", "row", "missing", "effect", "effect_lower", "effect_upper", "window_rows", "acknowledged", "acknowledged_by", "note")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_LOWER_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_UPPER_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_ROWS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    row: int
+    missing: bool
+    effect: float
+    effect_lower: float
+    effect_upper: float
+    window_rows: int
+    acknowledged: _timestamp_pb2.Timestamp
+    acknowledged_by: str
+    note: str
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., row: _Optional[int] = ..., missing: _Optional[bool] = ..., effect: _Optional[float] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., window_rows: _Optional[int] = ..., acknowledged: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledged_by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class AcknowledgeAlarmsRequest(_message.Message):
+    __slots__ = ("model", "features", "note", "begin_anew")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_ANEW_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    begin_anew: bool
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., begin_anew: _Optional[bool] = ...) -> None: ...
 
 class WatchDriftRequest(_message.Message):
     __slots__ = ("drift", "interval")

@@ -16,7 +16,7 @@ from serval_registry.registry import Registry
 
 from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
-from serval_server.codec.drift import baseline_message, live_message, report_message
+from serval_server.codec.drift import baseline_message, life_message, live_message, report_message
 from serval_server.codec.quality import quality_message
 from serval_server.errors import streaming, unary
 from serval_server.identity import actor_of
@@ -32,6 +32,7 @@ from serval_server.monitor.windows import Window
 WATCH_SECONDS = 5.0
 WATCH_SECONDS_LEAST = 0.1
 WATCH_SECONDS_MOST = 3600.0
+NOTE_MAX = 1000
 
 LOG = logging.getLogger(__name__)
 
@@ -137,13 +138,31 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         tolerance = request.tolerance if request.HasField("tolerance") else None
         rule, window = Rule.asked(request.alpha, tolerance), _window(request)
         version = self._registry.resolve(Ref.parse(request.model))
+        monitor = self._monitored()
+        seen = monitor.seen(version, window)
+        live = live_drift(seen, rule, weights_of(version.metrics))
+        life = monitor.life(version)
+        return live_message(version, live, seen.layout.baseline, whole=request.include_distributions, life=life)
+
+    @unary
+    def AcknowledgeAlarms(
+        self, request: drift_pb2.AcknowledgeAlarmsRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.Life:
+        """Note that alarms were seen, or begin a new life."""
+        if len(request.note) > NOTE_MAX:
+            raise InvalidArgument(f"note: {len(request.note)} characters; wanted at most {NOTE_MAX}")
+        if request.begin_anew and request.features:
+            raise InvalidArgument("features: came with begin_anew, which ends the alarms of all; wanted one of the two")
+        version, lives = self._registry.resolve(Ref.parse(request.model)), self._monitored().lives
+        if request.begin_anew:
+            return life_message(lives.begin_anew(version))
+        by = actor_of(context).name
+        return life_message(lives.acknowledge(version, tuple(request.features), by, request.note))
+
+    def _monitored(self) -> Monitor:
         if self._monitor is None:
             raise FailedPrecondition("this server does not monitor what it predicts; it was started with --no-monitor")
-        seen = self._monitor.seen(version, window)
-        baseline = seen.layout.baseline
-        return live_message(
-            version, live_drift(seen, rule, weights_of(version.metrics)), baseline, whole=request.include_distributions
-        )
+        return self._monitor
 
     @unary
     def CheckQuality(
