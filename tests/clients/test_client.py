@@ -324,6 +324,20 @@ def test_live_drift_reports_and_windows(client, servicer):
 
 
 @pytest.mark.usefixtures("registered")
+def test_alarms_are_shown_acknowledged_and_ended(client, servicer):
+    life = client.live_drift("area").life
+    assert (life.rows, life.alarmed, life["height"].alarm) == (12_300, ("width",), None)
+    alarm = life["width"].alarm
+    assert (alarm.row, alarm.missing, alarm.acknowledged, alarm.since.year) == (4200, False, None, 2027)
+    seen = client.acknowledge_alarms("area", ["width"], note="known")["width"].alarm
+    assert (seen.acknowledged_by, seen.note, seen.acknowledged.year) == ("ann", "known", 2027)
+    assert list(servicer.seen["AcknowledgeAlarms"][-1].features) == ["width"]
+    assert client.acknowledge_alarms("area", begin_anew=True).alarmed == ()
+    with pytest.raises(KeyError):
+        life["depth"]
+
+
+@pytest.mark.usefixtures("registered")
 def test_drift_without_anything_to_compare_with(client):
     with pytest.raises(errors.FailedPrecondition, match="no baseline"):
         client.drift("area", np.zeros((5, 2)))

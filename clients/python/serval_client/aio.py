@@ -16,6 +16,7 @@ from serval_client import calls, drift, errors, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.client import TRANSFER_TIMEOUT
 from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.life import Life
 from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
 from serval_client.quality import QualityReport
@@ -289,6 +290,15 @@ class AsyncClient(AsyncLifecycleMethods):
                 yield entry
             if not token:
                 return
+
+    async def acknowledge_alarms(
+        self, model: str, features: Iterable[str] = (), *, note: str = "", begin_anew: bool = False
+    ) -> Life:
+        """Note that alarms were seen, those of some features or all; or end them, with the life they belong to.
+
+        note: at most 1,000 characters. begin_anew: a life with all of alpha begins, from the rows that come now.
+        """
+        return await self._send(calls.acknowledge_alarms(model, features, note, begin_anew), None)
 
     async def check_quality(
         self,

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from serval_protos.v1 import common_pb2, drift_pb2, prediction_pb2, registry_pb2
 
-from serval_client import arrow, channel, drift, errors, forms, prediction, quality, records, tensors
+from serval_client import arrow, channel, drift, errors, forms, life, prediction, quality, records, tensors
 from serval_client.prediction import Prediction
 from serval_client.records import Artifact, ModelInfo, Stage
 
@@ -282,6 +282,12 @@ def list_reports(
     if until is not None:
         request.until.FromDatetime(until.astimezone(UTC))
     return Call(LIST_REPORTS, request, lambda r: ([*map(drift.live, r.reports)], r.next_page_token))
+
+
+def acknowledge_alarms(model: str, features: Iterable[str], note: str, begin_anew: bool) -> Call[life.Life]:
+    """Return the AcknowledgeAlarms call."""
+    request = drift_pb2.AcknowledgeAlarmsRequest(model=model, features=features, note=note, begin_anew=begin_anew)
+    return Call("/serval.v1.DriftService/AcknowledgeAlarms", request, life.life)
 
 
 def check_quality(

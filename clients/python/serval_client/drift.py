@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from serval_protos.v1 import drift_pb2
 
+from serval_client import life as lives
 from serval_client.errors import InvalidArgument
+from serval_client.life import Life
 from serval_client.records import FeatureKind, kind_of
 
 WindowLike: TypeAlias = timedelta | float | str | None
@@ -169,7 +171,8 @@ class LiveDrift:
     start, end: of the window; it may begin somewhat before what was asked for. rows: that were looked at; unobserved:
     that were answered while the observer could not keep up; other_rows: counted by the edges of another baseline, and
     so not compared. reference, current: the features of the baseline and of the window, in the same bins; outputs: what
-    was answered. These three are empty unless they were asked for.
+    was answered. These three are empty unless they were asked for. life: None where no row was looked at under the
+    version's baseline. raised: of a report that was kept for an alarm, the columns that were found to drift then.
     """
 
     report: DriftReport
@@ -181,6 +184,8 @@ class LiveDrift:
     reference: tuple[FeatureBaseline, ...]
     current: tuple[FeatureBaseline, ...]
     outputs: tuple[FeatureBaseline, ...]
+    life: Life | None
+    raised: tuple[str, ...]
 
 
 _OPTIONAL = tuple(
@@ -233,6 +238,8 @@ def live(message: drift_pb2.LiveDrift) -> LiveDrift:
         reference=tuple(map(_feature_baseline, message.reference)),
         current=tuple(map(_feature_baseline, message.current)),
         outputs=tuple(map(_feature_baseline, message.outputs)),
+        life=lives.life(message.life) if message.HasField("life") else None,
+        raised=tuple(message.raised),
     )
 
 

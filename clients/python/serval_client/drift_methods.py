@@ -1,7 +1,7 @@
 """What a client asks of serval.v1.DriftService."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar
@@ -9,6 +9,7 @@ from typing import TypeVar
 from serval_client import calls, drift, forms
 from serval_client.channel import Pool
 from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
+from serval_client.life import Life
 from serval_client.quality import QualityReport
 
 Reply = TypeVar("Reply")
@@ -41,6 +42,15 @@ class DriftMethods(ABC):
         tolerance: largest effect that does not count, from 0 to below 1; None means 0.04. With 0 any difference counts.
         """
         return self._send(calls.detect_drift(model, current, reference, alpha, tolerance), timeout)
+
+    def acknowledge_alarms(
+        self, model: str, features: Iterable[str] = (), *, note: str = "", begin_anew: bool = False
+    ) -> Life:
+        """Note that alarms were seen, those of some features or all; or end them, with the life they belong to.
+
+        note: at most 1,000 characters. begin_anew: a life with all of alpha begins, from the rows that come now.
+        """
+        return self._send(calls.acknowledge_alarms(model, features, note, begin_anew), None)
 
     def check_quality(
         self,

@@ -5,13 +5,12 @@ most frequent of the baseline, and all others together. Versions of more than 25
 A normal that moves by up to two standard deviations loses at most 5 % of its distance in 4 groups, and 0.1 % in 32.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from serval_kernels.drift import sketch
-from serval_kernels.drift.binning import coarsen, merge_bins
+from serval_kernels.drift.binning import coarsen
 from serval_registry.baseline import FeatureBaseline
 from serval_registry.model import FeatureKind
 
@@ -20,8 +19,6 @@ from serval_server.monitor.layout import Column, How, Layout, baseline_bins
 
 GROUPS: Final = (4, 32)  # least and most
 CELLS: Final = 8192  # of all columns together
-
-_PRESENT: Final = [sketch.FINITE, sketch.INFINITE]
 
 Counts = npt.NDArray[np.int64]
 
@@ -44,45 +41,37 @@ class Counted:
         self._group_of = np.zeros(0, np.int64)
         self._names: dict[str, int] = {}
         if base.kind is FeatureKind.NUMERIC:
-            counts = np.array(base.counts, np.int64)
-            group_of = coarsen(counts, groups)
+            self.before = np.zeros(groups, np.int64)
+            group_of = coarsen(np.array(base.counts, np.int64), groups)
+            np.add.at(self.before, group_of, base.counts)
             self._group_of = group_of[baseline_bins(base, column)]
-            self.before = merge_bins(counts, group_of)
         else:
-            apart = 2 * groups - 1
-            self._names = {name: place for place, name in enumerate(base.categories[:apart])}
-            rest = sum(base.category_counts[apart:]) + base.other_count
-            self.before = np.array([*base.category_counts[:apart], rest], np.int64)
+            self.before = np.zeros(2 * groups, np.int64)  # all others are counted in the last
+            self._names = {name: place for place, name in enumerate(base.categories[: 2 * groups - 1])}
+            self._count(zip(base.categories, base.category_counts, strict=True), self.before)
+            self.before[-1] += base.other_count
         self.missing_before = np.array([base.present, base.missing], np.int64)
 
-    def now(self, part: Accumulator) -> Counts:
-        """Return the counts of some rows, as `before`."""
-        counts = np.zeros(len(self.before), np.int64)
-        if not self._names and len(self._group_of):
-            np.add.at(counts, self._group_of, part.numbers.counts[self._column.place, : len(self._group_of)])
-            return counts
-        for name, count in self._categories(part):
-            counts[self._names.get(name, len(counts) - 1)] += count
-        return counts
+    def count(self, part: Accumulator, counts: Counts) -> None:
+        """Add the values of some rows to counts as `before`."""
+        place, how = self._column.place, self._column.how
+        if self.kind is FeatureKind.NUMERIC:
+            np.add.at(counts, self._group_of, part.numbers.counts[place, : len(self._group_of)])
+        elif how is How.TEXTS:
+            self._count(part.texts[place].items(), counts)
+            counts[-1] += part.other_texts[place]
+        else:
+            self._count(zip(("false", "true"), part.numbers.counts[place, :2].tolist(), strict=True), counts)
 
-    def missing_now(self, part: Accumulator) -> Counts:
-        """Return how many values are there, and how many are missing."""
-        if self._column.how is How.TEXTS:
-            place = self._column.place
-            return np.array([part.texts[place].total() + part.other_texts[place], 0], np.int64)
-        tally = part.numbers.tally[self._column.place]
-        return np.array([tally[_PRESENT].sum(), tally[sketch.MISSING]], np.int64)
-
-    def _categories(self, part: Accumulator) -> Iterator[tuple[str, int]]:
+    def count_missing(self, part: Accumulator, counts: Counts) -> None:
+        """Add how many values of some rows are there, and how many are missing."""
         place = self._column.place
         if self._column.how is How.TEXTS:
-            yield from part.texts[place].items()
-            yield "", part.other_texts[place]
+            counts[0] += part.texts[place].total() + part.other_texts[place]
         else:
-            yield from zip(("false", "true"), part.numbers.counts[place, :2].tolist(), strict=True)
+            finite, missing, infinite = part.numbers.tally[place].tolist()
+            counts += (finite + infinite, missing)
 
-
-def stacked(columns: Sequence[Counts], bins: int = 0) -> Counts:
-    """Return counts [columns, bins], numbers filled up with empty bins; a category's rest stays in the last bin."""
-    bins = max(bins, *(len(column) for column in columns))
-    return np.stack([np.insert(column, len(column) - 1, np.zeros(bins - len(column), np.int64)) for column in columns])
+    def _count(self, categories: Iterable[tuple[str, int]], counts: Counts) -> None:
+        for name, count in categories:
+            counts[self._names.get(name, -1)] += count

@@ -6,24 +6,20 @@ tests share alpha. An alarm stays until the life ends. A life is kept as one lin
 looks remember, which is never more than 16 MB.
 """
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 from serval_registry.baseline import Baseline
 from serval_registry.model import FeatureKind
 
-from serval_server.monitor.accumulator import Accumulator
-from serval_server.monitor.counted import Counts, counted, stacked
+from serval_server.monitor.accumulator import Accumulator, packed, unpacked
+from serval_server.monitor.counted import Counts, counted
 from serval_server.monitor.layout import Layout
-from serval_server.monitor.sequential import Look, Measure, Sequential
+from serval_server.monitor.sequential import Measure, Sequential
 from serval_server.monitor.verdict import Rule
-
-_CODEC: Final = "zstd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +129,7 @@ class Life:
             _Group(measure, places, self._watch(measure, places)) for measure, places in parts.items() if places
         ]
         if looks:
-            kept = np.load(io.BytesIO(pa.decompress(looks[8:], int.from_bytes(looks[:8], "big"), _CODEC, asbytes=True)))
+            kept = unpacked(looks)
             for group in self._groups:
                 group.watch.restore(_under(f"{group.measure}.", kept))
 
@@ -165,10 +161,10 @@ class Life:
         rows = report.rows + sum(part.rows for part in parts)
         found: list[list[_Finding]] = [[] for _ in self._columns]
         for group in self._groups:
-            counts = sum(self._counts(group, part) for part in parts)
-            looked = group.watch.look(np.asarray(counts, np.int64))
-            for i, place in enumerate(group.places):
-                found[place].append(_Finding.of(looked, i, missing=group.measure is Measure.SHARE))
+            looked = group.watch.look(self._counts(group, parts))
+            missing = group.measure is Measure.SHARE
+            for place, told in zip(group.places, zip(*(part.tolist() for part in looked), strict=True), strict=True):
+                found[place].append(_Finding._make((*told, missing)))
         new, columns = [], []
         for column, findings in zip(report.columns, found, strict=True):
             best = min(findings, key=lambda finding: finding.p_value)
@@ -177,18 +173,14 @@ class Life:
             if alarm is None and best.detected:
                 alarm = best.alarm(now, rows)
                 new.append(column.feature)
-            columns.append(replace(column, p_value=p_value, alarm=alarm))
+            columns.append(ColumnLife(feature=column.feature, p_value=p_value, alarm=alarm))
         looks = max((group.watch.blocks for group in self._groups), default=0)
         self.record.report = replace(report, rows=rows, looks=looks, looked_at=now, columns=tuple(columns))
         return new
 
     def looks(self) -> bytes:
         """Return what the looks have to remember, as octets; the record is kept beside it."""
-        arrays = {f"{g.measure}.{name}": array for g in self._groups for name, array in g.watch.state().items()}
-        raw = io.BytesIO()
-        np.savez(raw, allow_pickle=False, **arrays)
-        octets = raw.getvalue()
-        return len(octets).to_bytes(8, "big") + bytes(pa.compress(octets, codec=_CODEC, asbytes=True))
+        return packed({f"{g.measure}.{name}": array for g in self._groups for name, array in g.watch.state().items()})
 
     @property
     def octets(self) -> int:
@@ -201,7 +193,7 @@ class Life:
 
     def _watch(self, measure: Measure, places: Sequence[int]) -> Sequential:
         columns = [self._columns[place] for place in places]
-        reference = stacked(
+        reference = np.stack(
             [column.missing_before if measure is Measure.SHARE else column.before for column in columns]
         )
         report = self.record.report
@@ -209,11 +201,16 @@ class Life:
             reference, alpha=report.alpha, tolerance=report.tolerance, columns=self._tests, measure=measure
         )
 
-    def _counts(self, group: _Group, part: Accumulator) -> Counts:
-        columns = [self._columns[place] for place in group.places]
-        if group.measure is Measure.SHARE:
-            return np.stack([column.missing_now(part) for column in columns])
-        return stacked([column.now(part) for column in columns], group.watch.reference.shape[-1])
+    def _counts(self, group: _Group, parts: Sequence[Accumulator]) -> Counts:
+        counts = np.zeros(group.watch.reference.shape, np.int64)
+        for row, place in zip(counts, group.places, strict=True):
+            column = self._columns[place]
+            for part in parts:
+                if group.measure is Measure.SHARE:
+                    column.count_missing(part, row)
+                else:
+                    column.count(part, row)
+        return counts
 
 
 class _Finding(NamedTuple):
@@ -226,11 +223,6 @@ class _Finding(NamedTuple):
     upper: float
     rows: int
     missing: bool
-
-    @classmethod
-    def of(cls, look: Look, place: int, *, missing: bool) -> "_Finding":
-        detected, p_value, effect, lower, upper, rows = (part[place].item() for part in look)
-        return cls(detected, p_value, effect, lower, upper, rows, missing)
 
     def alarm(self, now: float, row: int) -> Alarm:
         return Alarm(

@@ -34,8 +34,8 @@ LOG = logging.getLogger(__name__)
 
 # Slots of few rows wait so long for more; they are merged, and then no longer told apart, after a minute.
 PATIENCE_SECONDS: Final = 30.0
-# So much of an interval is for looks. Versions that are not reached are looked at first the next time.
-SHARE_OF_INTERVAL: Final = 0.2
+# So much of an interval is for looks, of some milliseconds each. Who was not reached comes first the next time.
+SHARE_OF_INTERVAL: Final = 0.1
 SECONDS_LEAST: Final = 0.25
 MEMORY_OCTETS: Final = 64 << 20
 
@@ -141,9 +141,10 @@ class Lives:
         for file in self._folder.glob(f"*{_ENDING}"):
             number = int(file.stem.rpartition("-")[2])
             with suppress(FileNotFoundError), open(file, "rb") as opened:
-                name = Record.from_json(opened.readline()).name
+                record = _read(opened.readline(), file)
                 try:
-                    self._registry.resolve(Ref(name, version=number))
+                    if record is not None:
+                        self._registry.resolve(Ref(record.name, version=number))
                 except NotFound:
                     file.unlink(missing_ok=True)
 

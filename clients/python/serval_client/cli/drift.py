@@ -21,6 +21,8 @@ EXAMPLES = """\
   serval drift churn@3 --live --window "5000 rows" --format json
   serval drift churn --window 24h --html report.html
   serval drift churn --watch
+  serval drift churn --acknowledge "new sensor since May"
+  serval drift churn --begin-anew                  end its alarms, and watch from now on as if nothing had been
 
 exit codes: 0 no drift, 3 drift, 4 too few rows to say (which is not "no drift"), 1 failed
 """
@@ -36,6 +38,8 @@ def configure(parser: ArgumentParser) -> None:
         "--live", action="store_true", help="the rows that the server has predicted lately: the default"
     )
     source.add_argument("--watch", action="store_true", help="as --live, again and again, until interrupted")
+    source.add_argument("--acknowledge", metavar="NOTE", help="note on its alarms that somebody has seen them")
+    source.add_argument("--begin-anew", action="store_true", help="end its alarms, and begin another life")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
     add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
@@ -55,6 +59,8 @@ def run(args: Namespace) -> int:
             raise InvalidArgument(f"{option}: goes with --live, not with --data")
     if args.reference is not None and args.data is None:
         raise InvalidArgument("--reference: goes with --data; live rows are compared with the version's baseline")
+    if args.acknowledge is not None or args.begin_anew:
+        return live.acknowledge(args)
     if args.data is None:
         return live.watch(args) if args.watch else exit_code(live.look(args).verdict)
     with connection.connect(args) as client, Progress("comparing"):

@@ -51,6 +51,17 @@ def watch(args: Namespace) -> int:
     return command.OK
 
 
+def acknowledge(args: Namespace) -> int:
+    """Acknowledge the alarms of a version, or begin its life anew, and print what is left."""
+    with connection.connect(args) as client:
+        life = client.acknowledge_alarms(args.model, note=args.acknowledge or "", begin_anew=args.begin_anew)
+    if args.json:
+        output.print_json(life)
+    else:
+        print("\n".join(life.told()))
+    return command.OK
+
+
 def live_text(live: LiveDrift) -> str:
     """Return a window as text."""
     lines = [f"window {live.start:%Y-%m-%d %H:%M:%S} to {live.end:%H:%M:%S} UTC: {live.rows} rows"]
@@ -58,6 +69,8 @@ def live_text(live: LiveDrift) -> str:
         lines.append(f"not looked at, as the observer could not keep up: {live.unobserved} rows")
     if live.other_rows:
         lines.append(f"left out, as they came before this baseline was set: {live.other_rows} rows")
+    if live.life is not None:
+        lines += [*live.life.told(), ""]
     return "\n".join([*lines, told(live.report)])
 
 
