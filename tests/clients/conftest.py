@@ -306,6 +306,7 @@ class Server(
             feature="width", kind="NUMERIC", verdict="DRIFT", effect=0.7, outside_range=0.71, ks=0.7,
             reference_mean=1.0, current_mean=2.0, mean_shift=1.5,
         )  # fmt: skip
+        report.compatibility = request.compatibility
         reply = drift_pb2.LiveDrift(report=report, rows=rows, unobserved=7, other_rows=3)
         reply.start.FromSeconds(1_800_000_000)
         reply.end.FromSeconds(1_800_000_000 + 60)

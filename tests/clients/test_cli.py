@@ -179,6 +179,8 @@ def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path)
     assert [json.loads(line)["rows"] for line in out.splitlines()] == [100, 200, 300]
     assert servicer.seen["WatchDrift"][-1].interval == 0.5
     assert serval("drift", "area", "--watch")[1].count("FEATURE") == 3
+    assert "THRESHOLD" in serval("drift", "area", "--live", "--like", "evidently")[1]
+    assert servicer.seen["GetDrift"][-1].compatibility == "evidently"
     for wrong, words in (
         (("--live", "--window", "5x"), "window: '5x'"),
         (("--data", rows, "--html", "x"), "--html: goes with --live"),

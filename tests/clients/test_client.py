@@ -286,7 +286,7 @@ def test_download_is_checked_and_saved(client, servicer, tmp_path):
 
 
 @pytest.mark.usefixtures("servicer")
-def test_drift_against_the_baseline_and_against_a_reference(client):
+def test_drift_against_the_baseline_and_against_a_reference(client, servicer):
     client.register(b"1", "m", sample=np.zeros((20, 2)))
     report = client.drift("m", pd.DataFrame({"width": np.full(30, 50.0), "height": np.zeros(30)}))
     assert (report.verdict, report.drifted, report.against_baseline) == (Verdict.DRIFT, ("width",), True)
@@ -295,6 +295,8 @@ def test_drift_against_the_baseline_and_against_a_reference(client):
     assert report["width"].psi is None
     with pytest.raises(KeyError):
         report["depth"]
+    client.drift("m", np.zeros((5, 2)), compatibility="nannyml")
+    assert servicer.seen["DetectDrift"][-1].compatibility == "nannyml"
     report = client.drift("m", np.zeros((5, 2)), np.zeros((7, 2)), alpha=0.2, tolerance=0.5)
     assert (report.verdict, report.against_baseline, report.reference_rows) == (Verdict.INSUFFICIENT_DATA, False, 7)
     assert (report.alpha, report.tolerance) == (0.2, 0.5)

@@ -48,6 +48,7 @@ class FeatureDrift:
     missing_adjusted_p_value: the same of the change of the missing share.
     effect_noise: what of the effect chance alone makes (categories); effect_hidden: by how much it may be too small.
     weight: the column's importance, 1 for the most important. summary: the column in plain words.
+    method, score, threshold: what another tool takes, finds, and holds that against; see DriftReport.compatibility.
     reference_rows, current_rows: rows that are not missing; reference_missing, current_missing: shares of rows, 0 to 1.
     missing_p_value: of an equal missing share.
     psi: population stability index, natural logarithm, ten bins. ks may be too small by at most ks_error.
@@ -89,6 +90,9 @@ class FeatureDrift:
     severity: Severity
     weight: float
     summary: str
+    method: str
+    score: float | None
+    threshold: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ class DriftReport:
     alpha: share of false alarms allowed over all columns together; tolerance: the largest effect that does not.
     mean_cosine: cosine between the mean vectors of the numeric columns, -1 to 1; 0 where either is zero.
     rule: how the verdicts were reached, in words. summary: the columns that matter most, in plain words.
+    compatibility: whose verdicts these are, "evidently" or "nannyml"; empty for serval's.
     """
 
     name: str
@@ -115,6 +120,7 @@ class DriftReport:
     rule: str
     severity: Severity
     summary: str
+    compatibility: str
 
     @property
     def ref(self) -> str:
@@ -212,6 +218,7 @@ def report(message: drift_pb2.DriftReport) -> DriftReport:
         rule=message.rule,
         severity=_severity(message.severity),
         summary=message.summary,
+        compatibility=message.compatibility,
     )
 
 

@@ -96,21 +96,23 @@ class FeatureBaseline(_message.Message):
     def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., mean: _Optional[float] = ..., variance: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[int]] = ..., other_count: _Optional[int] = ...) -> None: ...
 
 class DetectDriftRequest(_message.Message):
-    __slots__ = ("model", "current", "reference", "alpha", "tolerance")
+    __slots__ = ("model", "current", "reference", "alpha", "tolerance", "compatibility")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     current: _common_pb2.Rows
     reference: _common_pb2.Rows
     alpha: float
     tolerance: float
-    def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class DriftReport(_message.Message):
-    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule", "severity", "summary")
+    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule", "severity", "summary", "compatibility")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +127,7 @@ class DriftReport(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     verdict: Verdict
@@ -139,10 +142,11 @@ class DriftReport(_message.Message):
     rule: str
     severity: Severity
     summary: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., summary: _Optional[str] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., summary: _Optional[str] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class FeatureDrift(_message.Message):
-    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen", "effect_lower", "effect_upper", "missing_adjusted_p_value", "severity", "weight", "summary", "effect_noise", "effect_hidden")
+    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen", "effect_lower", "effect_upper", "missing_adjusted_p_value", "severity", "weight", "summary", "effect_noise", "effect_hidden", "method", "score", "threshold")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +179,9 @@ class FeatureDrift(_message.Message):
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EFFECT_NOISE_FIELD_NUMBER: _ClassVar[int]
     EFFECT_HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     feature: str
     kind: _common_pb2.FeatureKind
     verdict: Verdict
@@ -207,7 +214,10 @@ class FeatureDrift(_message.Message):
     summary: str
     effect_noise: float
     effect_hidden: float
-    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ...) -> None: ...
+    method: str
+    score: float
+    threshold: float
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ..., method: _Optional[str] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class CheckQualityRequest(_message.Message):
     __slots__ = ("model", "sample", "reference", "label")
@@ -312,18 +322,20 @@ class Window(_message.Message):
     def __init__(self, seconds: _Optional[float] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class GetDriftRequest(_message.Message):
-    __slots__ = ("model", "window", "alpha", "tolerance", "include_distributions")
+    __slots__ = ("model", "window", "alpha", "tolerance", "include_distributions", "compatibility")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_DISTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     window: Window
     alpha: float
     tolerance: float
     include_distributions: bool
-    def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class LiveDrift(_message.Message):
     __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs", "life", "raised")

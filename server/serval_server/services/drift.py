@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC
 
 import grpc
@@ -21,7 +22,8 @@ from serval_server.codec.quality import quality_message
 from serval_server.errors import streaming, unary
 from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
-from serval_server.monitor.live import live_drift
+from serval_server.monitor.likeness import checked, judged_like, window_table
+from serval_server.monitor.live import LiveDrift, live_drift
 from serval_server.monitor.monitor import Monitor
 from serval_server.monitor.quality import check_quality
 from serval_server.monitor.report import DriftReport, Verdict
@@ -70,11 +72,15 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         """Compare a sample with the baseline or with a reference."""
         version = self._registry.resolve(Ref.parse(request.model))
         rule = Rule.asked(request.alpha, request.tolerance if request.HasField("tolerance") else None)
-        columns, weights = _columns(version), weights_of(version.metrics)
+        columns, weights, tool = _columns(version), weights_of(version.metrics), checked(request.compatibility)
         current = columns.table(request.current, "current")
-        if request.HasField("reference"):
-            reference = columns.table(request.reference, "reference")
-            return report_message(version, compare_tables(current, reference, version.features, rule, weights))
+        if request.HasField("reference") or tool:
+            given = request.HasField("reference")
+            reference = columns.table(request.reference, "reference") if given else self._registered(version)
+            report = compare_tables(current, reference, version.features, rule, weights)
+            if tool:
+                report = judged_like(tool, report, current, reference, version.features)
+            return report_message(version, report)
         baseline = self._baseline(version)
         if baseline is None:
             raise FailedPrecondition(
@@ -136,13 +142,33 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
 
     def _live(self, request: drift_pb2.GetDriftRequest) -> drift_pb2.LiveDrift:
         tolerance = request.tolerance if request.HasField("tolerance") else None
-        rule, window = Rule.asked(request.alpha, tolerance), _window(request)
+        rule, window, tool = Rule.asked(request.alpha, tolerance), _window(request), checked(request.compatibility)
         version = self._registry.resolve(Ref.parse(request.model))
         monitor = self._monitored()
         seen = monitor.seen(version, window)
         live = live_drift(seen, rule, weights_of(version.metrics))
+        if tool:
+            live = self._like(tool, version, live)
         life = monitor.life(version)
         return live_message(version, live, seen.layout.baseline, whole=request.include_distributions, life=life)
+
+    def _like(self, tool: str, version: Version, live: LiveDrift) -> LiveDrift:
+        """Return a window with the verdicts of another tool, which needs the rows of the reference."""
+        if not live.report.features:
+            raise FailedPrecondition(f"{version.ref} has no baseline, so nothing was compared")
+        reference = self._registered(version)
+        current = window_table(live.current, reference)
+        return replace(live, report=judged_like(tool, live.report, current, reference, version.features))
+
+    def _registered(self, version: Version) -> Table:
+        """Return the features of the sample that a version was registered with."""
+        kept = self._registry.sample(version)
+        if kept is None:
+            raise FailedPrecondition(
+                f"{version.ref} has no rows to compare with, which the rules of others need: register it with "
+                "keep_sample, or send a reference to DetectDrift"
+            )
+        return arrow.read_table(kept, "sample")
 
     @unary
     def AcknowledgeAlarms(

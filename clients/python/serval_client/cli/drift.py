@@ -17,6 +17,7 @@ EXAMPLES = """\
   serval drift churn@3 --data today.parquet --reference last-month.parquet
   serval drift churn --data today.csv --tolerance 0.05 --json
   serval drift churn --data today.csv || page-someone
+  serval drift churn --data today.csv --reference june.csv --like evidently
   serval drift churn --live                        the rows that were predicted in the last hour
   serval drift churn@3 --live --window "5000 rows" --format json
   serval drift churn --window 24h --html report.html
@@ -43,6 +44,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
     add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
+    add("--like", choices=["evidently", "nannyml"], help="judge by the rules of another tool, in its numbers")
     add("--window", metavar="SPAN", help="with --live: 15m, 1h, 7d, or '5000 rows' (1h)")
     add("--every", type=float, default=5.0, metavar="S", help="with --watch: seconds between two looks (%(default)g)")
     add("--html", metavar="FILE", help="with --live: write a page with the distributions of each column")
@@ -71,6 +73,7 @@ def run(args: Namespace) -> int:
             None if args.reference is None else read_for(info, args.reference),
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
         )
     if args.json:
         output.print_json(report)

@@ -21,6 +21,7 @@ def look(args: Namespace) -> DriftReport:
             args.window,
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
             distributions=args.html is not None or args.json,
         )
     _write_page(args, live)
@@ -40,6 +41,7 @@ def watch(args: Namespace) -> int:
             interval=args.every,
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
             distributions=args.html is not None,
         )
         for live in windows:
