@@ -86,6 +86,15 @@ def test_every_row_of_every_method_is_observed_once(stubs, trained) -> None:
     assert found.report.drifted == detected.drifted
     assert [f.ks for f in found.report.features] == [f.ks for f in detected.features]
     assert [f.outside_range for f in found.report.features] == [f.outside_range for f in detected.features]
+    quality = stubs.drift.CheckQuality(
+        drift_pb2.CheckQualityRequest(model="watched", window=drift_pb2.Window(), label="label"), timeout=TIMEOUT
+    )
+    told = {(issue.check, issue.column): issue.count for issue in quality.issues}
+    train, names = trained["cancer"].train, [column.name for column in quality.columns]
+    outside = ((whole < train.min(axis=0)) | (whole > train.max(axis=0))).sum(axis=0).tolist()
+    wanted = {name: count for name, count in zip(names, outside, strict=True) if count}
+    assert {column: count for (check, column), count in told.items() if check == "out_of_range"} == wanted
+    assert quality.rows == len(whole)
 
 
 def test_texts_and_a_new_baseline(stubs, trained) -> None:

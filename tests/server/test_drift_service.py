@@ -152,3 +152,55 @@ def test_the_rules_of_others_need_rows_and_a_name(registry, monitor):
     code, details = refused(servicer.GetDrift, drift_pb2.GetDriftRequest(model="many", compatibility="evidently"))
     assert (code, "200001 rows" in details) == ("INVALID_ARGUMENT", True)
     assert version.baseline_rows
+
+
+def test_the_quality_of_a_window_as_far_as_counts_tell(registry, monitor):
+    before = table(rows(3000, 99)[0])
+    version = with_sample(registry, before)
+    servicer = DriftServicer(registry, monitor)
+    asked = drift_pb2.CheckQualityRequest(model="people", window=drift_pb2.Window(), label="label")
+    assert refused(servicer.CheckQuality, asked)[0] == "FAILED_PRECONDITION"  # nothing was predicted
+    inputs, outputs = rows(1000, 1, colours=("red", "violet"))
+    inputs["age"][:] = 33
+    inputs["numbers"][:50, 0] = 1e6
+    inputs["numbers"][50:60, 0] = -np.inf
+    outputs["label"][:] = np.arange(1000) < 30
+    seen(monitor, registry, version, inputs, outputs)
+    report = servicer.CheckQuality(asked, CONTEXT)
+    found = {(issue.check, issue.column): issue for issue in report.issues}
+    missing = int(np.isnan(inputs["numbers"][:, 1]).sum())
+    height = inputs["numbers"][:, 0]
+    outside = (height < before["height"].min()) | (height > before["height"].max())
+    beyond = int((outside & np.isfinite(height)).sum())
+    violet = int((inputs["texts"] == "violet").sum())
+    counts = {key: found[key].count for key in found if key[0] not in ("score", "class_imbalance")}
+    assert counts == {
+        ("missing", "weight"): missing,
+        ("infinite", "height"): 10,
+        ("out_of_range", "height"): beyond,
+        ("unseen_category", "colour"): violet,
+        ("constant", "age"): 1000,
+    }
+    assert found["class_imbalance", "label"].share == pytest.approx(1 - 2 * 0.03)
+    assert "'violet'" in found["unseen_category", "colour"].detail
+    parts = {part.name: part.share for part in report.parts}
+    assert parts["completeness"] == pytest.approx(1 - missing / 5000)
+    assert parts["validity"] == pytest.approx(1 - (10 + beyond + violet) / 5000)
+    assert parts["variety"] == pytest.approx(0.8)
+    assert "uniqueness" not in parts
+    assert {"duplicate_row", "shared_row", "outlier"} <= {entry.check for entry in report.unchecked}
+    profiles = {profile.name: profile for profile in report.columns}
+    assert (profiles["age"].distinct, profiles["age"].mean, profiles["colour"].distinct) == (1, 33, 2)
+    for wrong in ({"label": "height"}, {"sample": common_pb2.Rows()}, {"window": drift_pb2.Window(rows=-1)}):
+        request = drift_pb2.CheckQualityRequest(**({"model": "people", "window": drift_pb2.Window()} | wrong))
+        assert refused(servicer.CheckQuality, request)[0] == "INVALID_ARGUMENT"
+
+
+def test_the_quality_of_a_window_without_a_baseline(registry, monitor):
+    version = register(registry, sample=0)
+    seen(monitor, registry, version, *rows(100, 1))
+    asked = drift_pb2.CheckQualityRequest(model="people", window=drift_pb2.Window(rows=10))
+    report = DriftServicer(registry, monitor).CheckQuality(asked, CONTEXT)
+    reasons = {entry.check: entry.reason for entry in report.unchecked}
+    assert reasons["out_of_range"] == "the version has no baseline"
+    assert [issue.check for issue in report.issues] == ["missing"]

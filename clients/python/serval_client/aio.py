@@ -312,13 +312,16 @@ class AsyncClient(AsyncLifecycleMethods):
         reference: forms.RowsLike = None,
         *,
         label: str = "",
+        live: bool = False,
+        window: WindowLike = None,
         timeout: float | None = None,
     ) -> QualityReport:
         """Tell what is wrong with a sample, or, without one, with that of the version's registration.
 
         reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
+        live: instead, the rows that were predicted lately; window: as for `live_drift`, which implies it.
         """
-        return await self._send(drift_calls.check_quality(model, sample, reference, label), timeout)
+        return await self._send(drift_calls.check_quality(model, sample, reference, label, live, window), timeout)
 
     async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
         """Compute the baseline of a version from at least 2 rows and return it."""

@@ -77,7 +77,7 @@ def acknowledge_alarms(model: str, features: Iterable[str], note: str, begin_ane
 
 
 def check_quality(
-    model: str, sample: forms.RowsLike, reference: forms.RowsLike, label: str
+    model: str, sample: forms.RowsLike, reference: forms.RowsLike, label: str, live: bool, window: drift.WindowLike
 ) -> Call[quality.QualityReport]:
     """Return the CheckQuality call."""
     request = drift_pb2.CheckQualityRequest(
@@ -85,6 +85,7 @@ def check_quality(
         sample=None if sample is None else forms.to_message(sample, "sample"),
         reference=None if reference is None else forms.to_message(reference, "reference"),
         label=label,
+        window=drift.window(window) or (drift_pb2.Window() if live else None),
     )
     return Call("/serval.v1.DriftService/CheckQuality", request, quality.report)
 

@@ -25,7 +25,8 @@ from serval_server.monitor.compare import compare_tables, compare_with_baseline
 from serval_server.monitor.likeness import checked, judged_like, window_table
 from serval_server.monitor.live import LiveDrift, live_drift
 from serval_server.monitor.monitor import Monitor
-from serval_server.monitor.quality import check_quality
+from serval_server.monitor.quality import QualityReport, check_quality
+from serval_server.monitor.quality_live import check_window
 from serval_server.monitor.report import DriftReport, Verdict
 from serval_server.monitor.severity import weights_of
 from serval_server.monitor.verdict import Rule
@@ -194,8 +195,10 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
     def CheckQuality(
         self, request: drift_pb2.CheckQualityRequest, context: grpc.ServicerContext
     ) -> drift_pb2.QualityReport:
-        """Check a sample, or the one that the version was registered with."""
+        """Check a sample, the one that the version was registered with, or what was predicted lately."""
         version = self._registry.resolve(Ref.parse(request.model))
+        if request.HasField("window"):
+            return quality_message(version, self._window_quality(version, request))
         reference = None
         if request.HasField("reference"):
             reference = _columns(version).any_table(request.reference, "reference")
@@ -207,6 +210,13 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
             reference=reference,
         )
         return quality_message(version, report)
+
+    def _window_quality(self, version: Version, request: drift_pb2.CheckQualityRequest) -> QualityReport:
+        for name in ("sample", "reference"):
+            if request.HasField(name):
+                raise InvalidArgument(f"{name}: came with a window, which keeps no rows; wanted one of the two")
+        seen = self._monitored().seen(version, _window(request))
+        return check_window(live_drift(seen), seen.layout.baseline, request.label)
 
     def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
         if request.HasField("sample"):
@@ -225,7 +235,7 @@ def _columns(version: Version) -> Columns:
     return Columns(str(version.ref), version.features, version.signature)
 
 
-def _window(request: drift_pb2.GetDriftRequest) -> Window:
+def _window(request: drift_pb2.GetDriftRequest | drift_pb2.CheckQualityRequest) -> Window:
     match request.window.WhichOneof("span"):
         case "seconds":
             return Window(seconds=request.window.seconds)
