@@ -131,10 +131,12 @@ class Lives:
             if time.monotonic() - started > self._seconds:
                 return
             try:
-                version = self._registry.resolve(Ref(key[0], version=key[1]))
+                self._look(self._registry.resolve(Ref(key[0], version=key[1])), slots)
             except NotFound:
                 continue
-            self._look(version, slots)
+            except Exception:  # what cannot be read of one version keeps nobody from the others, or from merging
+                LOG.exception("%s@%d: %d slots are not looked at", *key, len(slots))
+                self._pass_over(key, slots)
 
     def sweep(self) -> None:
         """Remove the lives of versions that are no more."""
@@ -160,7 +162,7 @@ class Lives:
     def _look(self, version: Version, slots: list[Slot]) -> None:
         key, layout = (version.name, version.version), self._layouts.of(version)
         if layout.baseline is None:
-            self._passed[key] = self._passed.get(key, {}) | _ends(slots)
+            self._pass_over(key, slots)
             return
         with self._held():
             life = self._life(key, layout) or self._begin(key, layout, slots[0].start)
@@ -173,6 +175,9 @@ class Lives:
             self._write(key, life)
         if new:
             self._raised(version, life.record.report, new)
+
+    def _pass_over(self, key: Key, slots: list[Slot]) -> None:
+        self._passed[key] = self._passed.get(key, {}) | _ends(slots)
 
     def _begin(self, key: Key, layout: Layout, now: float) -> Life:
         record = self._record(key)

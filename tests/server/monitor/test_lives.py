@@ -211,3 +211,18 @@ def test_what_is_kept_goes_on_as_if_nothing_had_been(registry):
     assert stopped.record == whole.record
     assert [column.feature for column in whole.record.report.alarmed] == ["height"]
     assert unpacked(packed({"a": np.eye(2), "b": np.array(7)}))["b"] == 7
+
+
+def test_what_cannot_be_read_of_one_version_keeps_nobody_from_the_others(registry, start, caplog):
+    broken, version, process = register(registry, "broken"), register(registry), start()
+    now = time.time() - 3 * SECONDS
+    process.write(broken, 200, now)
+    (slot,) = process.slots.listing()
+    file = process.slots._folder / slot.file
+    file.write_bytes(file.read_bytes()[:-100])
+    process.write(version, 200, now + SECONDS)
+    for _ in range(2):
+        process.lives.look()
+    assert process.lives.of(version, process.layouts.of(version)).rows == 200
+    assert process.lives.of(broken, process.layouts.of(broken)) is None
+    assert caplog.text.count("broken@1: 1 slots are not looked at") == 1
