@@ -4,7 +4,8 @@ The peers get what is fairest to them: the same statistic and nothing else, cont
 SciPy computes more than the statistic, NumPy's shortest way stands beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,11 @@ _BEST = 10
 _COLUMNS, _BINS = 20, 64
 
 
-def contests(rows: int) -> Iterator[Contest]:
-    """Yield every contest on samples of `rows` values; raise BenchmarkError without SciPy."""
+def contests(rows: int, python: Path, versions: Mapping[str, str]) -> Iterator[Contest]:
+    """Yield every contest on samples of `rows` values; raise BenchmarkError without SciPy.
+
+    `python` has the other libraries, `versions` says which, see `peers`.
+    """
     try:
         from scipy import stats
     except ImportError as error:
@@ -39,11 +43,11 @@ def contests(rows: int) -> Iterator[Contest]:
         yield from _two_samples(x, y, stats)
         yield from _one_sample(x)
     yield from _columns(rows, random)
-    yield from peers.drift(max(rows // 10, 100), random)
+    yield from peers.drift(max(rows // 10, 100), random, python, versions)
     embeddings = random.standard_normal((max(rows // 5, _BEST), _WIDTH), dtype=np.float32)
     yield from _embeddings(embeddings[0].copy(), embeddings)
     embeddings /= np.linalg.norm(embeddings, axis=1)[:, np.newaxis]
-    yield from peers.search(embeddings[0].copy(), embeddings)
+    yield from peers.search(embeddings[0].copy(), embeddings, python, versions)
 
 
 def _two_samples(x: Array, y: Array, stats: Any) -> Iterator[Contest]:

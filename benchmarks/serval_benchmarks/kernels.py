@@ -74,6 +74,8 @@ def _calls_per_round(side: Callable[[], Any]) -> int:
 
 
 def _seconds(side: Callable[[], Any], calls: int) -> float:
+    if isinstance(side, peers.Elsewhere):
+        return side.seconds(calls)
     start = time.perf_counter()
     for _ in range(calls):
         side()
@@ -128,18 +130,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="values per sample (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only where the kernel or the peer holds TEXT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single time to FILE")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=Path(sys.executable),
+        metavar="PATH",
+        help="a Python that has Evidently, alibi-detect and faiss-cpu; it need not have serval (this one)",
+    )
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.rows < 100:
         parser.error(f"--rounds {options.rounds} --rows {options.rows}: wanted at least 1 round and 100 rows")
     try:
+        versions = peers.installed(options.python)
         timings = [
-            run(one, options.rounds) for one in contests(options.rows) if options.only in f"{one.name} {one.peer}"
+            run(one, options.rounds)
+            for one in contests(options.rows, options.python, versions)
+            if options.only in f"{one.name} {one.peer}"
         ]
     except BenchmarkError as error:
         print(f"serval_benchmarks.kernels: {error}", file=sys.stderr)
         return 2
     print(table(timings))
-    if absent := peers.missing():
+    if absent := peers.missing(versions):
         print(f"\nnot installed, so not measured against: {', '.join(absent)}")
     if options.json is not None:
         options.json.write_text(json.dumps(as_json(timings, options.rounds), indent=1) + "\n")

@@ -1,94 +1,143 @@
-"""Contests with other drift and search libraries, where they are installed: Evidently, alibi-detect, faiss.
+"""Contests with other drift and search libraries: Evidently, alibi-detect, faiss, and SciPy on the same table.
 
-They get what is fairest to them: their own kind of input, made beforehand, the same statistic, and no plots. A peer
-that is not installed has no contest; `missing` says so. None is a dependency of serval.
+They get what is fairest to them: their own kind of input, made beforehand, the same statistic, no plots, and a process
+of their own, of a Python that has them and need not have serval: None of them is a dependency of serval. The two sides
+take turns; the time is each process's own, so what goes between them does not count. A peer that is not installed has
+no contest; `missing` says so.
 """
 
-import importlib
-from collections.abc import Iterator
-from typing import Any
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from serval_kernels.drift import reference
 from serval_kernels.similarity import cosine
 
+from serval_benchmarks import kernel_peers
 from serval_benchmarks.contest import Contest
+from serval_benchmarks.errors import BenchmarkError
 
 Array = npt.NDArray[Any]
-
-MODULES = {"evidently": "Evidently", "alibi_detect": "alibi-detect", "faiss": "faiss-cpu"}
 
 _COLUMNS = 20
 _BEST = 10
 
 
-def missing() -> list[str]:
-    """Return the names of the peers that cannot be imported."""
-    return [name for module, name in MODULES.items() if _module(module) is None]
+class Elsewhere:
+    """A side of a contest in a process of another Python, which is started when it is first called."""
+
+    def __init__(self, python: Path, name: str, arrays: Mapping[str, Array]) -> None:
+        self._python, self._name, self._arrays = python, name, arrays
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self) -> Any:
+        """Return the answer."""
+        return self._ask("answer")
+
+    def seconds(self, calls: int) -> float:
+        """Return how long so many calls take, by the clock of that process."""
+        return float(self._ask(f"seconds {calls}"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.communicate()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _ask(self, line: str) -> Any:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return json.loads(self._line(process))
+
+    def _start(self) -> "subprocess.Popen[str]":
+        self._folder = tempfile.TemporaryDirectory(prefix="serval-peer-")
+        for name, array in self._arrays.items():
+            np.save(Path(self._folder.name) / name, array)
+        command = [*_command(self._python), self._name, self._folder.name]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        while self._line(self._process) != "ready":  # libraries have their say when they are imported
+            pass
+        return self._process
+
+    def _line(self, process: "subprocess.Popen[str]") -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise BenchmarkError(f"{self._python}: {self._name} ended with exit code {process.wait()}")
+        return line.strip()
 
 
-def _module(name: str) -> Any:
+def installed(python: Path) -> dict[str, str]:
+    """Return the versions of the peers that a Python has, by module; raise BenchmarkError where it cannot be asked."""
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+        found = subprocess.run([*_command(python), "--installed"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BenchmarkError(f"--python {python}: cannot be run: {error}") from error
+    versions: dict[str, str] = json.loads(found.stdout)
+    return versions
 
 
-def drift(rows: int, random: np.random.Generator) -> Iterator[Contest]:
+def missing(versions: Mapping[str, str]) -> list[str]:
+    """Return the names of the peers that are not among the installed."""
+    return [package for module, (_, package) in kernel_peers.PEERS.items() if module not in versions]
+
+
+def drift(rows: int, random: np.random.Generator, python: Path, versions: Mapping[str, str]) -> Iterator[Contest]:
     """Yield the contests over a table of 20 columns against a stored reference of as many rows."""
-    names = [f"c{i}" for i in range(_COLUMNS)]
     before = random.standard_normal((rows, _COLUMNS)).astype(np.float32)
     after = (random.standard_normal((rows, _COLUMNS)) * 1.1 + 0.05).astype(np.float32)
     # Columns lie together on both sides, as they do in a data frame.
     columns = [np.ascontiguousarray(column) for column in after.T]
     stored = [reference.prepare(column) for column in before.T]
     data = f"{_COLUMNS} x {rows:,} float32, stored reference of as many"
-    if _module("evidently") is not None:
-        yield Contest(
-            "reference.compare: PSI, KS, Wasserstein, JS",
-            data,
-            "Evidently, KS alone",
-            lambda: [reference.compare(*pair).ks for pair in zip(stored, columns, strict=True)],
-            _evidently(before, after, names),
-            agrees=False,
-        )
-    if _module("alibi_detect") is not None:
-        yield Contest("reference.ks", data, "alibi-detect KSDrift", lambda: _ks(stored, columns), _alibi(before, after))
+    arrays = {"before": before, "after": after}
+    if "evidently" in versions:
+        with Elsewhere(python, "evidently", arrays) as theirs:
+            yield Contest(
+                "reference.compare: PSI, KS, Wasserstein, JS",
+                data,
+                f"Evidently {versions['evidently']}, KS alone",
+                lambda: [reference.compare(*pair).ks for pair in zip(stored, columns, strict=True)],
+                theirs,
+                agrees=False,
+            )
+    for module, name in (("alibi_detect", "alibi-detect {} KSDrift"), ("scipy", "SciPy {} ks_2samp per column")):
+        if module in versions:
+            with Elsewhere(python, module, arrays) as theirs:
+                peer = name.format(versions[module])
+                yield Contest("reference.ks", data, peer, lambda: _ks(stored, columns), theirs)
 
 
-def search(query: Array, rows: Array) -> Iterator[Contest]:
+def search(query: Array, rows: Array, python: Path, versions: Mapping[str, str]) -> Iterator[Contest]:
     """Yield the contest over a matrix of rows of norm 1."""
-    faiss = _module("faiss")
-    if faiss is None:
+    if "faiss" not in versions:
         return
-    faiss.omp_set_num_threads(1)
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    yield Contest(
-        "cosine.top_k",
-        f"{len(rows):,} x {rows.shape[1]} {rows.dtype} of norm 1, {_BEST} best",
-        "faiss IndexFlatIP",
-        lambda: cosine.top_k(query, rows, _BEST)[0],
-        lambda: index.search(query[np.newaxis], _BEST)[1][0],
-    )
+    with Elsewhere(python, "faiss", {"query": query, "rows": rows}) as theirs:
+        yield Contest(
+            "cosine.top_k",
+            f"{len(rows):,} x {rows.shape[1]} {rows.dtype} of norm 1, {_BEST} best",
+            f"faiss {versions['faiss']} IndexFlatIP, one thread",
+            lambda: cosine.top_k(query, rows, _BEST)[0],
+            theirs,
+        )
+
+
+def _command(python: Path) -> list[str]:
+    # -I: the folder of this package holds modules that are called like other libraries.
+    return [str(python), "-I", kernel_peers.__file__]
 
 
 def _ks(stored: list[reference.Reference], columns: list[Array]) -> list[float]:
     return [reference.ks(*pair) for pair in zip(stored, columns, strict=True)]
-
-
-def _evidently(before: Array, after: Array, names: list[str]) -> Any:
-    """Return a function that computes Evidently's KS p values, as its report does, without rendering."""
-    import pandas
-
-    evidently, metrics = importlib.import_module("evidently"), importlib.import_module("evidently.metrics")
-    frames = [pandas.DataFrame(np.asfortranarray(table), columns=names) for table in (after, before)]
-    report = evidently.Report([metrics.ValueDrift(column=name, method="ks") for name in names])
-    return lambda: [metric.value for metric in report.run(*frames).metric_results.values()]
-
-
-def _alibi(before: Array, after: Array) -> Any:
-    """Return a function that computes alibi-detect's distances."""
-    detector = importlib.import_module("alibi_detect.cd").KSDrift(before, p_val=0.05)
-    return lambda: detector.feature_score(detector.x_ref, after)[1]

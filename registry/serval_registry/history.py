@@ -12,6 +12,8 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.storage import Writers
 from serval_registry.tables import Table
 
+ALARM = "alarm"  # the verdict of a window that was kept for an alarm, in the midst of a period
+
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
 
@@ -51,8 +53,8 @@ class History:
                 self._table.add(*rows)
 
     def newest(self) -> datetime | None:
-        """Return when the last window was closed; None where there is none."""
-        found = self._table.select(None, ["end"], order={"end": False}, limit=1)
+        """Return when the last period was closed; None where there is none."""
+        found = self._table.select(col("verdict") != lit(ALARM), ["end"], order={"end": False}, limit=1)
         return found[0]["end"] if found else None
 
     def forget(self, before: datetime) -> None:

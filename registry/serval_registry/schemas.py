@@ -90,7 +90,7 @@ REPORTS = pa.schema(
         _column("start", _TIME, "when the window began"),
         _column("end", _TIME, "when it was closed; with name and version the key"),
         _column("rows", pa.int64(), "how many rows were looked at"),
-        _column("verdict", pa.string(), "no_drift, drift or insufficient_data"),
+        _column("verdict", pa.string(), "no_drift, drift or insufficient_data; alarm: kept for one"),
         _column("drifted", pa.string(), "JSON array: the columns that drifted, largest effect first"),
         _column("effect", pa.float64(), "the largest of all columns, 0 to 1"),
         _column("report", pa.binary(), "a message serval.v1.LiveDrift"),

@@ -1,6 +1,8 @@
 """The kernel benchmark: turns, ratios, and that it times nothing that is wrong."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,8 +66,23 @@ def test_refuses_too_little_to_measure(options):
         kernels.main(options)
 
 
-def test_peers_that_are_not_installed_are_named(monkeypatch, capsys):
-    monkeypatch.setattr(peers, "MODULES", {"math": "here", "no_such_module": "nowhere"})
-    assert peers.missing() == ["nowhere"]
+def test_peers_that_are_not_installed_are_named(capsys):
+    assert peers.missing({"scipy": "1"}) == ["evidently", "alibi-detect", "faiss-cpu"]
     assert kernels.main(["--rows", "1000", "--rounds", "1", "--only", "numpy.sort"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("not installed, so not measured against: nowhere")
+    named = peers.missing(peers.installed(Path(sys.executable)))
+    assert ", ".join(named) in capsys.readouterr().out
+
+
+def test_a_peer_runs_in_a_process_of_its_own(tmp_path):
+    values = {"before": np.eye(4, 2), "after": np.ones((3, 2))}
+    with peers.Elsewhere(Path(sys.executable), "scipy", values) as peer:
+        assert peer() == [0.75, 0.75]
+        assert 0 < peer.seconds(2) < 10
+    with (
+        pytest.raises(BenchmarkError, match="scipy ended with exit code 1"),
+        peers.Elsewhere(Path(sys.executable), "scipy", {"before": np.eye(2)}) as peer,
+    ):
+        peer()
+    with pytest.raises(BenchmarkError, match="cannot be run"):
+        peers.installed(tmp_path / "python")
+    assert kernels.main(["--rows", "1000", "--python", str(tmp_path)]) == 2

@@ -306,9 +306,11 @@ class Server(
             feature="width", kind="NUMERIC", verdict="DRIFT", effect=0.7, outside_range=0.71, ks=0.7,
             reference_mean=1.0, current_mean=2.0, mean_shift=1.5,
         )  # fmt: skip
+        report.compatibility = request.compatibility
         reply = drift_pb2.LiveDrift(report=report, rows=rows, unobserved=7, other_rows=3)
         reply.start.FromSeconds(1_800_000_000)
         reply.end.FromSeconds(1_800_000_000 + 60)
+        reply.life.CopyFrom(self.life())
         if request.include_distributions:
             edges = [-1.0, 0.0, 0.5, 1.0]
             numbers = {"feature": "width", "kind": "NUMERIC", "edges": edges, "minimum": -2.0, "maximum": 3.0}
@@ -321,6 +323,29 @@ class Server(
             reply.outputs.add(feature="label", kind="TEXT", rows=10, categories=["yes"], category_counts=[10])
             reply.outputs.add(feature="silent", kind="NUMERIC", rows=0, edges=[0.5], counts=[0, 0])
         return reply
+
+    def life(self):
+        """A life in which width has an alarm."""
+        life = drift_pb2.Life(number=1, rows=12_300, looks=99, alpha=0.01, tolerance=0.04, p_value=1e-9, rule="Rule.")
+        life.columns.add(feature="height", p_value=0.5)
+        alarm = life.columns.add(feature="width", p_value=1e-9).alarm
+        alarm.row, alarm.effect, alarm.effect_lower, alarm.effect_upper, alarm.window_rows = 4200, 0.3, 0.1, 0.5, 400
+        alarm.since.FromSeconds(1_800_000_030)
+        life.alarmed.append("width")
+        life.began.FromSeconds(1_800_000_000)
+        return life
+
+    def AcknowledgeAlarms(self, request, context):
+        self.enter("AcknowledgeAlarms", request, context)
+        self.find(request.model, context)
+        life = self.life()
+        if request.begin_anew:
+            del life.columns[:], life.alarmed[:]
+            return drift_pb2.Life(number=2, alpha=0.01, p_value=1.0, began=life.began)
+        alarm = life.columns[1].alarm
+        alarm.acknowledged_by, alarm.note = "ann", request.note
+        alarm.acknowledged.FromSeconds(1_800_000_090)
+        return life
 
     def Check(self, request, _context):
         self.seen.setdefault("Check", []).append(request)

@@ -200,5 +200,11 @@ def test_the_command_line_from_a_pickle_to_drift(address, tmp_path, monkeypatch,
     assert code == 3, out + err
     assert "unseen_category" in out
     assert serval("quality", "buys", "--data", "rows.csv", "--label", "answer", "--least", "0.8")[0] == 0
+    code, out, err = serval("quality", "buys", "--live")
+    assert (code, err) in ((0, ""), (3, ""))
+    assert "not checked: duplicate_row:" in out
+    code, _, err = serval("quality", "buys", "--live", "--data", "rows.csv")
+    assert code == 1
+    assert "--live: goes without" in err
     assert "buys@1" in serval("models")[1]
     assert "buys@1" in serval("search", "buys")[1]

@@ -90,6 +90,7 @@ def test_the_registry_and_drift(target, tmp_path):
             assert (await client.live_drift("m@1", "1h")).rows == 100
             assert [live.rows async for live in client.watch_drift("m@1")] == [100, 200, 300]
             assert [live.rows async for live in client.drift_reports("m@1")] == [0, 1, 10, 11, 20, 21]
+            assert (await client.acknowledge_alarms("m@1", note="seen"))["width"].alarm.note == "seen"
             assert await client.delete("m@2") == "m@2"
             assert await client.health() == "SERVING"
             with pytest.raises(errors.NotFound):

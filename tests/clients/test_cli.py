@@ -156,10 +156,14 @@ def test_drift_says_it_by_its_exit_code(serval, rows, tmp_path):
 def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path):
     code, out, _ = serval("drift", "area", "--live", "--window", "5000 rows", "--alpha", "0.05")
     assert code == 3
-    assert out.splitlines()[:4] == [
+    assert out.splitlines()[:7] == [
         "window 2027-01-15 08:00:00 to 08:01:00 UTC: 100 rows",
         "not looked at, as the observer could not keep up: 7 rows",
         "left out, as they came before this baseline was set: 3 rows",
+        "ALARM in 12,300 rows since 2027-01-15 08:00 UTC: width.",
+        "width: since 2027-01-15 08:00:30 UTC, row 4,200; its values differed by 0.30 in 400 rows, and by at least "
+        "0.10 in truth; p 1e-09.",
+        "",
         "DRIFT in width: area@1, 0 rows against 0 of the reference",
     ]
     asked = servicer.seen["GetDrift"][-1]
@@ -175,6 +179,8 @@ def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path)
     assert [json.loads(line)["rows"] for line in out.splitlines()] == [100, 200, 300]
     assert servicer.seen["WatchDrift"][-1].interval == 0.5
     assert serval("drift", "area", "--watch")[1].count("FEATURE") == 3
+    assert "THRESHOLD" in serval("drift", "area", "--live", "--like", "evidently")[1]
+    assert servicer.seen["GetDrift"][-1].compatibility == "evidently"
     for wrong, words in (
         (("--live", "--window", "5x"), "window: '5x'"),
         (("--data", rows, "--html", "x"), "--html: goes with --live"),
@@ -183,6 +189,17 @@ def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path)
         code, _, err = serval("drift", "area", *wrong)
         assert code == 1
         assert words in err
+
+
+@pytest.mark.usefixtures("registered_by_hand")
+def test_alarms_are_acknowledged_and_ended(serval, servicer):
+    code, out, _ = serval("drift", "area", "--acknowledge", "new sensor")
+    assert code == 0
+    assert out.endswith("p 1e-09. Acknowledged 2027-01-15 08:01 UTC by ann: new sensor.\n")
+    code, out, _ = serval("drift", "area", "--begin-anew")
+    assert (code, out) == (0, "No alarm in 0 rows since 2027-01-15 08:00 UTC; p 1, an alarm below 0.01.\n")
+    assert json.loads(serval("drift", "area", "--begin-anew", "--json")[1])["number"] == 2
+    assert [asked.begin_anew for asked in servicer.seen["AcknowledgeAlarms"]] == [False, True, True]
 
 
 @pytest.mark.usefixtures("registered_by_hand")

@@ -286,7 +286,7 @@ def test_download_is_checked_and_saved(client, servicer, tmp_path):
 
 
 @pytest.mark.usefixtures("servicer")
-def test_drift_against_the_baseline_and_against_a_reference(client):
+def test_drift_against_the_baseline_and_against_a_reference(client, servicer):
     client.register(b"1", "m", sample=np.zeros((20, 2)))
     report = client.drift("m", pd.DataFrame({"width": np.full(30, 50.0), "height": np.zeros(30)}))
     assert (report.verdict, report.drifted, report.against_baseline) == (Verdict.DRIFT, ("width",), True)
@@ -295,6 +295,8 @@ def test_drift_against_the_baseline_and_against_a_reference(client):
     assert report["width"].psi is None
     with pytest.raises(KeyError):
         report["depth"]
+    client.drift("m", np.zeros((5, 2)), compatibility="nannyml")
+    assert servicer.seen["DetectDrift"][-1].compatibility == "nannyml"
     report = client.drift("m", np.zeros((5, 2)), np.zeros((7, 2)), alpha=0.2, tolerance=0.5)
     assert (report.verdict, report.against_baseline, report.reference_rows) == (Verdict.INSUFFICIENT_DATA, False, 7)
     assert (report.alpha, report.tolerance) == (0.2, 0.5)
@@ -321,6 +323,20 @@ def test_live_drift_reports_and_windows(client, servicer):
     for wrong in ("5", "1 year", "rows", "-1h"):
         with pytest.raises(errors.InvalidArgument, match="window"):
             client.live_drift("area", wrong)
+
+
+@pytest.mark.usefixtures("registered")
+def test_alarms_are_shown_acknowledged_and_ended(client, servicer):
+    life = client.live_drift("area").life
+    assert (life.rows, life.alarmed, life["height"].alarm) == (12_300, ("width",), None)
+    alarm = life["width"].alarm
+    assert (alarm.row, alarm.missing, alarm.acknowledged, alarm.since.year) == (4200, False, None, 2027)
+    seen = client.acknowledge_alarms("area", ["width"], note="known")["width"].alarm
+    assert (seen.acknowledged_by, seen.note, seen.acknowledged.year) == ("ann", "known", 2027)
+    assert list(servicer.seen["AcknowledgeAlarms"][-1].features) == ["width"]
+    assert client.acknowledge_alarms("area", begin_anew=True).alarmed == ()
+    with pytest.raises(KeyError):
+        life["depth"]
 
 
 @pytest.mark.usefixtures("registered")

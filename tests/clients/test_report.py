@@ -62,6 +62,7 @@ def test_it_says_in_words_what_has_changed(html):
     assert "71.0% of its rows lie outside the baseline's range." in text
     assert "Categories that the baseline does not have: <b>tall</b>." in text
     assert "7 rows were answered but not looked at." in text
+    assert "ALARM in 12,300 rows since 2027-01-15 08:00 UTC: width." in text
     assert text.index("width effect" if "width effect" in text else "width") < text.index("height")
 
 

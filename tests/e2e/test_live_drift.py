@@ -86,6 +86,15 @@ def test_every_row_of_every_method_is_observed_once(stubs, trained) -> None:
     assert found.report.drifted == detected.drifted
     assert [f.ks for f in found.report.features] == [f.ks for f in detected.features]
     assert [f.outside_range for f in found.report.features] == [f.outside_range for f in detected.features]
+    quality = stubs.drift.CheckQuality(
+        drift_pb2.CheckQualityRequest(model="watched", window=drift_pb2.Window(), label="label"), timeout=TIMEOUT
+    )
+    told = {(issue.check, issue.column): issue.count for issue in quality.issues}
+    train, names = trained["cancer"].train, [column.name for column in quality.columns]
+    outside = ((whole < train.min(axis=0)) | (whole > train.max(axis=0))).sum(axis=0).tolist()
+    wanted = {name: count for name, count in zip(names, outside, strict=True) if count}
+    assert {column: count for (check, column), count in told.items() if check == "out_of_range"} == wanted
+    assert quality.rows == len(whole)
 
 
 def test_texts_and_a_new_baseline(stubs, trained) -> None:
@@ -190,10 +199,67 @@ def test_two_workers_answer_alike_and_one_has_the_metrics(tmp_path, trained, unu
             text = reply.read().decode()
         assert f'serval_window_rows{{model="watched",version="1"}} {8.0 * len(rows)}' in text
         assert text.count("serval_drift_effect{") == 30
+        assert 'serval_drift_alarms{model="watched",version="1"} 0.0' in text
         for stubs in clients:
             stubs.channel.close()
     finally:
         assert server.terminate() == 0
+
+
+@pytest.mark.slow
+def test_three_columns_begin_to_move_and_are_named_for_good(serve, trained) -> None:
+    """As in an electricity market: a baseline of 10,000 rows; three columns stand still until row 17,423."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(19_000, 30)).astype(np.float32)
+    moving, change = {2: "vicprice", 3: "vicdemand", 4: "transfer"}, 17_423
+    rows[:change, list(moving)] = (0.003, 0.42, 0.41)
+    rows[change:, list(moving)] = (0.003, 0.42, 0.41) + 0.1 * rng.normal(size=(19_000 - change, 3))
+    names = [moving.get(place, f"c{place}") for place in range(30)]
+    features = [
+        common_pb2.Feature(name=name, kind=common_pb2.NUMERIC, input="X", column=i) for i, name in enumerate(names)
+    ]
+    server = serve("--monitor-interval", "0.1")
+    stubs = connect(server.address)
+    message = registration("market", trained["cancer"].onnx, tensor_rows(rows[:10_000]), features=features)
+    stubs.registry.RegisterModel(message, timeout=TIMEOUT)
+
+    def replay(start, end):
+        """Return the life after these rows, sent in parts of 100 that are looked at one by one near the change."""
+        for first in range(start, end, 100 if start >= 17_000 else 1000):
+            last = min(first + (100 if start >= 17_000 else 1000), end)
+            stubs.inference.ModelInfer(infer("market", rows[first:last]), timeout=TIMEOUT)
+            until = time.monotonic() + 10
+            while (life := live(stubs, "market").life).rows < last - 10_000 and time.monotonic() < until:
+                time.sleep(0.02)
+        return life
+
+    assert list(replay(10_000, 17_000).alarmed) == []
+    assert list(replay(17_000, 17_400).alarmed) == []
+    life = replay(17_400, 17_900)
+    assert set(life.alarmed) == set(moving.values())
+    assert life.rows == 7_900
+    for column in life.columns:
+        if column.feature in life.alarmed:
+            assert change < 10_000 + column.alarm.row <= change + 500
+            assert column.p_value < life.alpha / 100
+            assert column.alarm.effect_lower >= life.tolerance
+    reports = stubs.drift.ListReports(drift_pb2.ListReportsRequest(model="market"), timeout=TIMEOUT).reports
+    assert {name for report in reports for name in report.raised} == set(moving.values())
+    asked = drift_pb2.AcknowledgeAlarmsRequest(model="market", note="known")
+    seen = stubs.drift.AcknowledgeAlarms(asked, timeout=TIMEOUT)
+    assert all(column.alarm.note == "known" for column in seen.columns if column.HasField("alarm"))
+    assert (
+        stubs.drift.AcknowledgeAlarms(
+            drift_pb2.AcknowledgeAlarmsRequest(model="market", begin_anew=True), timeout=TIMEOUT
+        ).number
+        == 2
+    )
+    with pytest.raises(grpc.RpcError) as raised:
+        stubs.drift.AcknowledgeAlarms(
+            drift_pb2.AcknowledgeAlarmsRequest(model="market", features=["vicprice"]), timeout=TIMEOUT
+        )
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    stubs.channel.close()
 
 
 @pytest.fixture

@@ -1,10 +1,20 @@
+"""What the drift service answers without a socket: a real registry, a real monitor, the servicer called as it is."""
+
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from serval_protos.v1 import drift_pb2
+from serval_protos.v1 import common_pb2, drift_pb2
+from serval_registry import baseline
+from serval_registry.model import Draft, FeatureKind
 from serval_registry.registry import Registry
+from serval_server.codec import arrow
+from serval_server.monitor import compatibility
+from serval_server.monitor.accumulator import Accumulator
+from serval_server.monitor.layout import Layouts
+from serval_server.monitor.monitor import Monitor
 from serval_server.services.drift import DriftServicer
-from serval_watched import register
+from serval_watched import FEATURES, SIGNATURE, register, rows, table
 
 
 class Aborted(Exception):
@@ -15,11 +25,182 @@ def abort(code, details):
     raise Aborted(code.name, details)
 
 
-def test_a_server_that_does_not_monitor_says_so(tmp_path):
-    with Registry.open(tmp_path) as registry:
-        register(registry)
-        servicer = DriftServicer(registry, None)
-        with pytest.raises(Aborted) as raised:
-            servicer.GetDrift(drift_pb2.GetDriftRequest(model="people"), SimpleNamespace(abort=abort))
-    assert raised.value.args[0] == "FAILED_PRECONDITION"
-    assert "--no-monitor" in raised.value.args[1]
+CONTEXT = SimpleNamespace(abort=abort, peer_identities=lambda: None, invocation_metadata=lambda: ())
+
+
+def refused(call, request):
+    with pytest.raises(Aborted) as raised:
+        call(request, CONTEXT)
+    return raised.value.args
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with Registry.open(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def monitor(registry, tmp_path):
+    started = Monitor(registry, tmp_path / "monitor", interval=60.0, report_interval=3600.0)
+    yield started
+    started.stop()
+
+
+def with_sample(registry, sample, name="people"):
+    """A version with a baseline and the rows it is from."""
+    kept = baseline.to_bytes(baseline.compute(sample, FEATURES)), len(sample["age"])
+    draft = Draft(name=name, features=FEATURES, classes=("no", "yes"))
+    return registry.register(draft, SIGNATURE, b"onnx", baseline=kept, sample=arrow.write_table(sample))
+
+
+def seen(monitor, registry, version, inputs, outputs):
+    """Have the monitor's slots hold these rows."""
+    layout = Layouts(registry).of(version)
+    part, tensors = Accumulator.of(layout), (*layout.inputs, *layout.outputs)
+    part.observe(layout, tensors, [{**inputs, **outputs}[tensor.name] for tensor in tensors])
+    part.rows = len(inputs["age"])
+    monitor.slots.write(monitor._since - 5, monitor._since, [((version.name, version.version), part)])
+
+
+def test_a_server_that_does_not_monitor_says_so(registry):
+    register(registry)
+    servicer = DriftServicer(registry, None)
+    for call, request in (
+        (servicer.GetDrift, drift_pb2.GetDriftRequest(model="people")),
+        (servicer.AcknowledgeAlarms, drift_pb2.AcknowledgeAlarmsRequest(model="people")),
+    ):
+        code, details = refused(call, request)
+        assert code == "FAILED_PRECONDITION"
+        assert "--no-monitor" in details
+
+
+def test_acknowledging_says_what_is_wrong(registry, monitor):
+    register(registry)
+    call = DriftServicer(registry, monitor).AcknowledgeAlarms
+    for more, code in (
+        ({"note": "x" * 1001}, "INVALID_ARGUMENT"),
+        ({"features": ["age"], "begin_anew": True}, "INVALID_ARGUMENT"),
+        ({}, "FAILED_PRECONDITION"),
+        ({"begin_anew": True}, "FAILED_PRECONDITION"),
+    ):
+        assert refused(call, drift_pb2.AcknowledgeAlarmsRequest(model="people", **more))[0] == code
+
+
+@pytest.mark.parametrize("tool", ["evidently", "nannyml"])
+@pytest.mark.parametrize("sample", [800, 3000])
+def test_the_rules_of_others_over_rows_and_over_a_window(registry, monitor, tool, sample):
+    inputs, outputs = rows(600, 1, colours=("red", "green", "violet"))
+    inputs["numbers"][:, 0] += 0.5
+    before = table(rows(sample, 99)[0])
+    version = with_sample(registry, before)
+    servicer = DriftServicer(registry, monitor)
+    now = table(inputs)
+    current = common_pb2.Rows(arrow_ipc=arrow.write_table(now))
+    asked = drift_pb2.DetectDriftRequest(model="people", current=current, compatibility=tool)
+    report = servicer.DetectDrift(asked, CONTEXT)
+    assert report.compatibility == tool
+    assert tool in report.summary
+    drifted = set()
+    for feature, told in zip(FEATURES, report.features, strict=True):
+        opinion = getattr(compatibility, tool)(before[feature.name], now[feature.name], feature.kind)
+        assert (told.method, told.score, told.threshold) == (opinion.method, opinion.score, opinion.threshold)
+        assert told.verdict == (drift_pb2.DRIFT if opinion.drifted else drift_pb2.NO_DRIFT)
+        drifted |= {feature.name} if opinion.drifted else set()
+    assert "colour" in drifted
+    assert set(report.drifted) == drifted
+    whole = len(drifted) >= (3 if tool == "evidently" else 1)
+    assert report.verdict == (drift_pb2.DRIFT if whole else drift_pb2.NO_DRIFT)
+
+    seen(monitor, registry, version, inputs, outputs)
+    live = servicer.GetDrift(drift_pb2.GetDriftRequest(model="people", compatibility=tool), CONTEXT).report
+    assert live.rule == report.rule
+    for feature, by_counts, by_rows in zip(FEATURES, live.features, report.features, strict=True):
+        assert by_counts.method == by_rows.method
+        close = {"abs": 0.06} if feature.kind is FeatureKind.NUMERIC else {"rel": 1e-9}
+        assert by_counts.score == pytest.approx(by_rows.score, **close), feature.name
+
+
+def test_the_rules_of_others_need_rows_and_a_name(registry, monitor):
+    version = register(registry)
+    servicer = DriftServicer(registry, monitor)
+    current = common_pb2.Rows(arrow_ipc=arrow.write_table(table(rows(50)[0])))
+    asked = {"model": "people", "current": current}
+    code, details = refused(servicer.DetectDrift, drift_pb2.DetectDriftRequest(**asked, compatibility="alibi"))
+    assert code == "INVALID_ARGUMENT"
+    assert "evidently, nannyml" in details
+    code, details = refused(servicer.DetectDrift, drift_pb2.DetectDriftRequest(**asked, compatibility="nannyml"))
+    assert code == "FAILED_PRECONDITION"
+    assert "keep_sample" in details
+    got = servicer.DetectDrift(
+        drift_pb2.DetectDriftRequest(**asked, reference=current, compatibility="nannyml"), CONTEXT
+    )
+    assert got.verdict == drift_pb2.NO_DRIFT
+    plain = register(registry, "plain", sample=0)
+    assert refused(servicer.GetDrift, drift_pb2.GetDriftRequest(model=str(plain.ref), compatibility="nannyml"))[0] == (
+        "FAILED_PRECONDITION"
+    )
+    many = with_sample(registry, table(rows(100)[0]), "many")
+    inputs, outputs = rows(1)
+    seen(
+        monitor,
+        registry,
+        many,
+        {n: np.repeat(a, 200_001, axis=0) for n, a in inputs.items()},
+        {n: np.repeat(a, 200_001, axis=0) for n, a in outputs.items()},
+    )
+    code, details = refused(servicer.GetDrift, drift_pb2.GetDriftRequest(model="many", compatibility="evidently"))
+    assert (code, "200001 rows" in details) == ("INVALID_ARGUMENT", True)
+    assert version.baseline_rows
+
+
+def test_the_quality_of_a_window_as_far_as_counts_tell(registry, monitor):
+    before = table(rows(3000, 99)[0])
+    version = with_sample(registry, before)
+    servicer = DriftServicer(registry, monitor)
+    asked = drift_pb2.CheckQualityRequest(model="people", window=drift_pb2.Window(), label="label")
+    assert refused(servicer.CheckQuality, asked)[0] == "FAILED_PRECONDITION"  # nothing was predicted
+    inputs, outputs = rows(1000, 1, colours=("red", "violet"))
+    inputs["age"][:] = 33
+    inputs["numbers"][:50, 0] = 1e6
+    inputs["numbers"][50:60, 0] = -np.inf
+    outputs["label"][:] = np.arange(1000) < 30
+    seen(monitor, registry, version, inputs, outputs)
+    report = servicer.CheckQuality(asked, CONTEXT)
+    found = {(issue.check, issue.column): issue for issue in report.issues}
+    missing = int(np.isnan(inputs["numbers"][:, 1]).sum())
+    height = inputs["numbers"][:, 0]
+    outside = (height < before["height"].min()) | (height > before["height"].max())
+    beyond = int((outside & np.isfinite(height)).sum())
+    violet = int((inputs["texts"] == "violet").sum())
+    counts = {key: found[key].count for key in found if key[0] not in ("score", "class_imbalance")}
+    assert counts == {
+        ("missing", "weight"): missing,
+        ("infinite", "height"): 10,
+        ("out_of_range", "height"): beyond,
+        ("unseen_category", "colour"): violet,
+        ("constant", "age"): 1000,
+    }
+    assert found["class_imbalance", "label"].share == pytest.approx(1 - 2 * 0.03)
+    assert "'violet'" in found["unseen_category", "colour"].detail
+    parts = {part.name: part.share for part in report.parts}
+    assert parts["completeness"] == pytest.approx(1 - missing / 5000)
+    assert parts["validity"] == pytest.approx(1 - (10 + beyond + violet) / 5000)
+    assert parts["variety"] == pytest.approx(0.8)
+    assert "uniqueness" not in parts
+    assert {"duplicate_row", "shared_row", "outlier"} <= {entry.check for entry in report.unchecked}
+    profiles = {profile.name: profile for profile in report.columns}
+    assert (profiles["age"].distinct, profiles["age"].mean, profiles["colour"].distinct) == (1, 33, 2)
+    for wrong in ({"label": "height"}, {"sample": common_pb2.Rows()}, {"window": drift_pb2.Window(rows=-1)}):
+        request = drift_pb2.CheckQualityRequest(**({"model": "people", "window": drift_pb2.Window()} | wrong))
+        assert refused(servicer.CheckQuality, request)[0] == "INVALID_ARGUMENT"
+
+
+def test_the_quality_of_a_window_without_a_baseline(registry, monitor):
+    version = register(registry, sample=0)
+    seen(monitor, registry, version, *rows(100, 1))
+    asked = drift_pb2.CheckQualityRequest(model="people", window=drift_pb2.Window(rows=10))
+    report = DriftServicer(registry, monitor).CheckQuality(asked, CONTEXT)
+    reasons = {entry.check: entry.reason for entry in report.unchecked}
+    assert reasons["out_of_range"] == "the version has no baseline"
+    assert [issue.check for issue in report.issues] == ["missing"]

@@ -16,6 +16,7 @@ from serval_client.drift import (
     Verdict,
 )
 from serval_client.errors import ServalError
+from serval_client.life import Life
 from serval_client.lifecycle.records import Gates, Threshold
 from serval_client.prediction import Prediction
 from serval_client.quality import QualityReport
@@ -46,6 +47,7 @@ __all__ = [
     "FeatureDrift",
     "FeatureKind",
     "Gates",
+    "Life",
     "Lineage",
     "LiveDrift",
     "ModelDetail",

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from serval_protos.v1 import drift_pb2
 
+from serval_client import life as lives
 from serval_client.errors import InvalidArgument
+from serval_client.life import Life
 from serval_client.records import FeatureKind, kind_of
 
 WindowLike: TypeAlias = timedelta | float | str | None
@@ -46,6 +48,7 @@ class FeatureDrift:
     missing_adjusted_p_value: the same of the change of the missing share.
     effect_noise: what of the effect chance alone makes (categories); effect_hidden: by how much it may be too small.
     weight: the column's importance, 1 for the most important. summary: the column in plain words.
+    method, score, threshold: what another tool takes, finds, and holds that against; see DriftReport.compatibility.
     reference_rows, current_rows: rows that are not missing; reference_missing, current_missing: shares of rows, 0 to 1.
     missing_p_value: of an equal missing share.
     psi: population stability index, natural logarithm, ten bins. ks may be too small by at most ks_error.
@@ -87,6 +90,9 @@ class FeatureDrift:
     severity: Severity
     weight: float
     summary: str
+    method: str
+    score: float | None
+    threshold: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,7 @@ class DriftReport:
     alpha: share of false alarms allowed over all columns together; tolerance: the largest effect that does not.
     mean_cosine: cosine between the mean vectors of the numeric columns, -1 to 1; 0 where either is zero.
     rule: how the verdicts were reached, in words. summary: the columns that matter most, in plain words.
+    compatibility: whose verdicts these are, "evidently" or "nannyml"; empty for serval's.
     """
 
     name: str
@@ -113,6 +120,7 @@ class DriftReport:
     rule: str
     severity: Severity
     summary: str
+    compatibility: str
 
     @property
     def ref(self) -> str:
@@ -169,7 +177,8 @@ class LiveDrift:
     start, end: of the window; it may begin somewhat before what was asked for. rows: that were looked at; unobserved:
     that were answered while the observer could not keep up; other_rows: counted by the edges of another baseline, and
     so not compared. reference, current: the features of the baseline and of the window, in the same bins; outputs: what
-    was answered. These three are empty unless they were asked for.
+    was answered. These three are empty unless they were asked for. life: None where no row was looked at under the
+    version's baseline. raised: of a report that was kept for an alarm, the columns that were found to drift then.
     """
 
     report: DriftReport
@@ -181,6 +190,8 @@ class LiveDrift:
     reference: tuple[FeatureBaseline, ...]
     current: tuple[FeatureBaseline, ...]
     outputs: tuple[FeatureBaseline, ...]
+    life: Life | None
+    raised: tuple[str, ...]
 
 
 _OPTIONAL = tuple(
@@ -207,6 +218,7 @@ def report(message: drift_pb2.DriftReport) -> DriftReport:
         rule=message.rule,
         severity=_severity(message.severity),
         summary=message.summary,
+        compatibility=message.compatibility,
     )
 
 
@@ -233,6 +245,8 @@ def live(message: drift_pb2.LiveDrift) -> LiveDrift:
         reference=tuple(map(_feature_baseline, message.reference)),
         current=tuple(map(_feature_baseline, message.current)),
         outputs=tuple(map(_feature_baseline, message.outputs)),
+        life=lives.life(message.life) if message.HasField("life") else None,
+        raised=tuple(message.raised),
     )
 
 

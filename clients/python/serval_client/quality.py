@@ -1,5 +1,6 @@
 """Quality reports as plain values; the meaning of each figure is written in drift.proto as well."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -57,7 +58,10 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityReport:
-    """What is wrong with a sample. score: 0 to 1, the product of the parts to the power of their weights."""
+    """What is wrong with a sample. score: 0 to 1, the product of the parts to the power of their weights.
+
+    unchecked: of a live window, the checks that counts cannot tell, and why.
+    """
 
     name: str
     version: int
@@ -66,6 +70,7 @@ class QualityReport:
     parts: tuple[QualityPart, ...]
     columns: tuple[ColumnProfile, ...]
     issues: tuple[QualityIssue, ...]
+    unchecked: Mapping[str, str]
 
     @property
     def ref(self) -> str:
@@ -86,6 +91,7 @@ def report(message: drift_pb2.QualityReport) -> QualityReport:
         parts=tuple(QualityPart(**_fields(part, QualityPart)) for part in message.parts),
         columns=tuple(_column(column) for column in message.columns),
         issues=tuple(QualityIssue(**_fields(issue, QualityIssue)) for issue in message.issues),
+        unchecked={entry.check: entry.reason for entry in message.unchecked},
     )
 
 

@@ -96,21 +96,23 @@ class FeatureBaseline(_message.Message):
     def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., mean: _Optional[float] = ..., variance: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[int]] = ..., other_count: _Optional[int] = ...) -> None: ...
 
 class DetectDriftRequest(_message.Message):
-    __slots__ = ("model", "current", "reference", "alpha", "tolerance")
+    __slots__ = ("model", "current", "reference", "alpha", "tolerance", "compatibility")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     current: _common_pb2.Rows
     reference: _common_pb2.Rows
     alpha: float
     tolerance: float
-    def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, model: _Optional[str] = ..., current: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class DriftReport(_message.Message):
-    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule", "severity", "summary")
+    __slots__ = ("name", "version", "verdict", "drifted", "features", "reference_rows", "current_rows", "alpha", "tolerance", "mean_cosine", "against_baseline", "rule", "severity", "summary", "compatibility")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +127,7 @@ class DriftReport(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     verdict: Verdict
@@ -139,10 +142,11 @@ class DriftReport(_message.Message):
     rule: str
     severity: Severity
     summary: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., summary: _Optional[str] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., drifted: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[_Union[FeatureDrift, _Mapping]]] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., against_baseline: _Optional[bool] = ..., rule: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., summary: _Optional[str] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class FeatureDrift(_message.Message):
-    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen", "effect_lower", "effect_upper", "missing_adjusted_p_value", "severity", "weight", "summary", "effect_noise", "effect_hidden")
+    __slots__ = ("feature", "kind", "verdict", "effect", "p_value", "adjusted_p_value", "reference_rows", "current_rows", "reference_missing", "current_missing", "missing_p_value", "psi", "ks", "ks_error", "wasserstein", "wasserstein_scaled", "js_distance", "reference_mean", "current_mean", "mean_shift", "outside_range", "chi_square", "total_variation", "unseen", "effect_lower", "effect_upper", "missing_adjusted_p_value", "severity", "weight", "summary", "effect_noise", "effect_hidden", "method", "score", "threshold")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +179,9 @@ class FeatureDrift(_message.Message):
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EFFECT_NOISE_FIELD_NUMBER: _ClassVar[int]
     EFFECT_HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     feature: str
     kind: _common_pb2.FeatureKind
     verdict: Verdict
@@ -207,22 +214,27 @@ class FeatureDrift(_message.Message):
     summary: str
     effect_noise: float
     effect_hidden: float
-    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ...) -> None: ...
+    method: str
+    score: float
+    threshold: float
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., effect: _Optional[float] = ..., p_value: _Optional[float] = ..., adjusted_p_value: _Optional[float] = ..., reference_rows: _Optional[int] = ..., current_rows: _Optional[int] = ..., reference_missing: _Optional[float] = ..., current_missing: _Optional[float] = ..., missing_p_value: _Optional[float] = ..., psi: _Optional[float] = ..., ks: _Optional[float] = ..., ks_error: _Optional[float] = ..., wasserstein: _Optional[float] = ..., wasserstein_scaled: _Optional[float] = ..., js_distance: _Optional[float] = ..., reference_mean: _Optional[float] = ..., current_mean: _Optional[float] = ..., mean_shift: _Optional[float] = ..., outside_range: _Optional[float] = ..., chi_square: _Optional[float] = ..., total_variation: _Optional[float] = ..., unseen: _Optional[_Iterable[str]] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., missing_adjusted_p_value: _Optional[float] = ..., severity: _Optional[_Union[Severity, str]] = ..., weight: _Optional[float] = ..., summary: _Optional[str] = ..., effect_noise: _Optional[float] = ..., effect_hidden: _Optional[float] = ..., method: _Optional[str] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class CheckQualityRequest(_message.Message):
-    __slots__ = ("model", "sample", "reference", "label")
+    __slots__ = ("model", "sample", "reference", "label", "window")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
     model: str
     sample: _common_pb2.Rows
     reference: _common_pb2.Rows
     label: str
-    def __init__(self, model: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., label: _Optional[str] = ...) -> None: ...
+    window: Window
+    def __init__(self, model: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., reference: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., label: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ...) -> None: ...
 
 class QualityReport(_message.Message):
-    __slots__ = ("name", "version", "rows", "score", "parts", "columns", "issues")
+    __slots__ = ("name", "version", "rows", "score", "parts", "columns", "issues", "unchecked")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -230,6 +242,7 @@ class QualityReport(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     ISSUES_FIELD_NUMBER: _ClassVar[int]
+    UNCHECKED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     rows: int
@@ -237,7 +250,16 @@ class QualityReport(_message.Message):
     parts: _containers.RepeatedCompositeFieldContainer[QualityPart]
     columns: _containers.RepeatedCompositeFieldContainer[ColumnProfile]
     issues: _containers.RepeatedCompositeFieldContainer[QualityIssue]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[QualityPart, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[ColumnProfile, _Mapping]]] = ..., issues: _Optional[_Iterable[_Union[QualityIssue, _Mapping]]] = ...) -> None: ...
+    unchecked: _containers.RepeatedCompositeFieldContainer[UncheckedQuality]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[QualityPart, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[ColumnProfile, _Mapping]]] = ..., issues: _Optional[_Iterable[_Union[QualityIssue, _Mapping]]] = ..., unchecked: _Optional[_Iterable[_Union[UncheckedQuality, _Mapping]]] = ...) -> None: ...
+
+class UncheckedQuality(_message.Message):
+    __slots__ = ("check", "reason")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    reason: str
+    def __init__(self, check: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class QualityPart(_message.Message):
     __slots__ = ("name", "share", "weight")
@@ -312,21 +334,23 @@ class Window(_message.Message):
     def __init__(self, seconds: _Optional[float] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class GetDriftRequest(_message.Message):
-    __slots__ = ("model", "window", "alpha", "tolerance", "include_distributions")
+    __slots__ = ("model", "window", "alpha", "tolerance", "include_distributions", "compatibility")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_DISTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPATIBILITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     window: Window
     alpha: float
     tolerance: float
     include_distributions: bool
-    def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ...) -> None: ...
+    compatibility: str
+    def __init__(self, model: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., include_distributions: _Optional[bool] = ..., compatibility: _Optional[str] = ...) -> None: ...
 
 class LiveDrift(_message.Message):
-    __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs")
+    __slots__ = ("report", "start", "end", "rows", "unobserved", "other_rows", "reference", "current", "outputs", "life", "raised")
     REPORT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -336,6 +360,8 @@ class LiveDrift(_message.Message):
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
+    RAISED_FIELD_NUMBER: _ClassVar[int]
     report: DriftReport
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -345,7 +371,81 @@ class LiveDrift(_message.Message):
     reference: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
     current: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
     outputs: _containers.RepeatedCompositeFieldContainer[FeatureBaseline]
-    def __init__(self, report: _Optional[_Union[DriftReport, _Mapping]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., unobserved: _Optional[int] = ..., other_rows: _Optional[int] = ..., reference: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., current: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ...) -> None: ...
+    life: Life
+    raised: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, report: _Optional[_Union[DriftReport, _Mapping]] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., unobserved: _Optional[int] = ..., other_rows: _Optional[int] = ..., reference: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., current: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., life: _Optional[_Union[Life, _Mapping]] = ..., raised: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Life(_message.Message):
+    __slots__ = ("number", "began", "looked_at", "rows", "looks", "alpha", "tolerance", "p_value", "columns", "alarmed", "rule")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ALARMED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    began: _timestamp_pb2.Timestamp
+    looked_at: _timestamp_pb2.Timestamp
+    rows: int
+    looks: int
+    alpha: float
+    tolerance: float
+    p_value: float
+    columns: _containers.RepeatedCompositeFieldContainer[ColumnLife]
+    alarmed: _containers.RepeatedScalarFieldContainer[str]
+    rule: str
+    def __init__(self, number: _Optional[int] = ..., began: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., looked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rows: _Optional[int] = ..., looks: _Optional[int] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., p_value: _Optional[float] = ..., columns: _Optional[_Iterable[_Union[ColumnLife, _Mapping]]] = ..., alarmed: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ...) -> None: ...
+
+class ColumnLife(_message.Message):
+    __slots__ = ("feature", "p_value", "alarm")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    p_value: float
+    alarm: Alarm
+    def __init__(self, feature: _Optional[str] = ..., p_value: _Optional[float] = ..., alarm: _Optional[_Union[Alarm, _Mapping]] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("since", "row", "missing", "effect", "effect_lower", "effect_upper", "window_rows", "acknowledged", "acknowledged_by", "note")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_LOWER_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_UPPER_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_ROWS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    row: int
+    missing: bool
+    effect: float
+    effect_lower: float
+    effect_upper: float
+    window_rows: int
+    acknowledged: _timestamp_pb2.Timestamp
+    acknowledged_by: str
+    note: str
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., row: _Optional[int] = ..., missing: _Optional[bool] = ..., effect: _Optional[float] = ..., effect_lower: _Optional[float] = ..., effect_upper: _Optional[float] = ..., window_rows: _Optional[int] = ..., acknowledged: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledged_by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class AcknowledgeAlarmsRequest(_message.Message):
+    __slots__ = ("model", "features", "note", "begin_anew")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_ANEW_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    begin_anew: bool
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., begin_anew: _Optional[bool] = ...) -> None: ...
 
 class WatchDriftRequest(_message.Message):
     __slots__ = ("drift", "interval")

@@ -64,6 +64,11 @@ class DriftServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
                 _registered_method=True)
+        self.AcknowledgeAlarms = channel.unary_unary(
+                '/serval.v1.DriftService/AcknowledgeAlarms',
+                request_serializer=serval__protos_dot_v1_dot_drift__pb2.AcknowledgeAlarmsRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_drift__pb2.Life.FromString,
+                _registered_method=True)
         self.CheckQuality = channel.unary_unary(
                 '/serval.v1.DriftService/CheckQuality',
                 request_serializer=serval__protos_dot_v1_dot_drift__pb2.CheckQualityRequest.SerializeToString,
@@ -111,7 +116,15 @@ class DriftServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReports(self, request, context):
-        """The reports that were kept, one an hour for each version that was asked, newest first.
+        """The reports that were kept, one an hour for each version that was asked, and one for each alarm; newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlarms(self, request, context):
+        """Notes on a version's alarms that somebody has seen them, or ends them with the life that they belong to.
+        FAILED_PRECONDITION where no row was looked at under the version's baseline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +169,11 @@ def add_DriftServiceServicer_to_server(servicer, server):
                     servicer.ListReports,
                     request_deserializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.SerializeToString,
+            ),
+            'AcknowledgeAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlarms,
+                    request_deserializer=serval__protos_dot_v1_dot_drift__pb2.AcknowledgeAlarmsRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_drift__pb2.Life.SerializeToString,
             ),
             'CheckQuality': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckQuality,
@@ -325,6 +343,33 @@ class DriftService:
             '/serval.v1.DriftService/ListReports',
             serval__protos_dot_v1_dot_drift__pb2.ListReportsRequest.SerializeToString,
             serval__protos_dot_v1_dot_drift__pb2.ListReportsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.DriftService/AcknowledgeAlarms',
+            serval__protos_dot_v1_dot_drift__pb2.AcknowledgeAlarmsRequest.SerializeToString,
+            serval__protos_dot_v1_dot_drift__pb2.Life.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,11 +4,13 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import drift_pb2
 from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.model import Version
 
 from serval_server.codec.records import kind_number, timestamp
+from serval_server.monitor.life import ColumnLife, LifeReport, promise
 from serval_server.monitor.live import LiveDrift
 from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Verdict
 
@@ -39,22 +41,53 @@ def report_message(version: Version, report: DriftReport) -> drift_pb2.DriftRepo
 
 
 def live_message(
-    version: Version, live: LiveDrift, baseline: Baseline | None = None, *, whole: bool = False
+    version: Version,
+    live: LiveDrift,
+    baseline: Baseline | None = None,
+    *,
+    whole: bool = False,
+    life: LifeReport | None = None,
 ) -> drift_pb2.LiveDrift:
     """Return what is said of a window as a message, `whole`: with its distributions and those of the baseline."""
     message = drift_pb2.LiveDrift(
         report=report_message(version, live.report),
-        start=timestamp(datetime.fromtimestamp(live.start, UTC)),
-        end=timestamp(datetime.fromtimestamp(live.end, UTC)),
+        start=_moment(live.start),
+        end=_moment(live.end),
         rows=live.rows,
         unobserved=live.unobserved,
         other_rows=live.other_rows,
+        life=life_message(life) if life is not None else None,
     )
     if whole:
         message.reference.extend(map(_column, baseline.features if baseline is not None else ()))
         message.current.extend(map(_column, live.current))
         message.outputs.extend(map(_column, live.outputs))
     return message
+
+
+def life_message(life: LifeReport) -> drift_pb2.Life:
+    """Return what is known of a life as a message."""
+    return drift_pb2.Life(
+        **fields(
+            life, began=_moment(life.began), looked_at=_moment(life.looked_at), columns=map(_column_life, life.columns)
+        ),
+        p_value=life.p_value,
+        alarmed=[column.feature for column in life.alarmed],
+        rule=promise(life),
+    )
+
+
+def _column_life(column: ColumnLife) -> drift_pb2.ColumnLife:
+    alarm = column.alarm
+    if alarm is None:
+        return drift_pb2.ColumnLife(**fields(column))
+    acknowledged = _moment(alarm.acknowledged) if alarm.acknowledged is not None else None
+    said = drift_pb2.Alarm(**fields(alarm, since=_moment(alarm.since), acknowledged=acknowledged))
+    return drift_pb2.ColumnLife(**fields(column, alarm=said))
+
+
+def _moment(seconds: float) -> Timestamp:
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _column(feature: FeatureBaseline) -> drift_pb2.FeatureBaseline:

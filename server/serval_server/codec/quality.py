@@ -21,6 +21,7 @@ def quality_message(version: Version, report: QualityReport) -> drift_pb2.Qualit
         ],
         columns=map(_profile, report.columns),
         issues=[drift_pb2.QualityIssue(**fields(issue)) for issue in report.issues],
+        unchecked=[drift_pb2.UncheckedQuality(check=check, reason=why) for check, why in report.unchecked.items()],
     )
 
 

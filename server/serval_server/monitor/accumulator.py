@@ -6,7 +6,7 @@ of which 1,000 are told apart. It knows no clock and no lock.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,22 @@ class Accumulator:
         found = cls(head["digest"], numbers, tables, [Counter(texts) for texts in head["texts"]])
         found.other_texts, found.rows, found.unobserved = head["other_texts"], head["rows"], head["unobserved"]
         return found
+
+
+def packed(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return arrays by name as octets; `unpacked` gives back what went in."""
+    raw = b"".join(array.tobytes() for array in arrays.values())
+    head = {"arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()], "size": len(raw)}
+    content: bytes = pa.compress(raw, codec=_CODEC, asbytes=True)
+    return json.dumps(head).encode() + b"\n" + content
+
+
+def unpacked(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Read what `packed` wrote."""
+    line, _, content = data.partition(b"\n")
+    head = json.loads(line)
+    raw = _Reader(pa.decompress(content, decompressed_size=head["size"], codec=_CODEC, asbytes=True))
+    return {name: raw.take(dtype, tuple(shape)) for name, dtype, shape in head["arrays"]}
 
 
 class _Reader:

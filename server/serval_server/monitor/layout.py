@@ -115,7 +115,7 @@ class Layouts:
         known = self._known.get(key)
         if known is not None and known[0].updated >= version.updated:
             return known[1]
-        stored = self._registry.baseline(*key)
+        stored = self._registry.baseline(*key) if version.baseline_rows else None
         layout = layout_of(version, from_bytes(stored) if stored is not None else None, self._plan_of)
         if len(self._known) >= LAYOUTS_MAX:
             self._known.clear()
@@ -235,6 +235,12 @@ def _edges_of(feature: Feature, base: FeatureBaseline | None, dtype: np.dtype[np
         return edges
     ends = np.array(ends_of(base, dtype))
     return np.union1d(edges, ends[np.isfinite(ends)])
+
+
+def baseline_bins(base: FeatureBaseline, column: Column) -> npt.NDArray[np.intp]:
+    """Return the bin of a baseline that each bin of its column lies in."""
+    edges = np.array(base.edges, np.float64)
+    return np.append(np.searchsorted(edges, column.edges), len(edges))
 
 
 def ends_of(base: FeatureBaseline, dtype: np.dtype[np.generic]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from serval_registry.model import FeatureKind
 
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.compare import compare_counts
-from serval_server.monitor.layout import Column, How, Layout, Tensor, ends_of
+from serval_server.monitor.layout import Column, How, Layout, Tensor, baseline_bins, ends_of
 from serval_server.monitor.report import DriftReport, Verdict
 from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen
@@ -116,9 +116,9 @@ def _in_bins_of(
     seen = _column_of(total, column)
     if base.kind is not FeatureKind.NUMERIC:
         return seen, 0
-    edges, fine = np.array(base.edges, np.float64), np.array(seen.counts, np.int64)
-    counts = np.zeros(len(edges) + 1, np.int64)
-    np.add.at(counts, np.append(np.searchsorted(edges, column.edges), len(edges)), fine)
+    fine = np.array(seen.counts, np.int64)
+    counts = np.zeros(len(base.counts), np.int64)
+    np.add.at(counts, baseline_bins(base, column), fine)
     outside = 0
     if base.finite:
         below, top = ends_of(base, _tensor_of(layout, column).dtype)

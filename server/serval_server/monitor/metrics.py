@@ -1,4 +1,4 @@
-"""Gauges for Prometheus: what the drift of the last hour is, of the versions that are asked most.
+"""Gauges for Prometheus: what the drift of the last hour is, and alarms, of the versions that are asked most.
 
 Rules. Label sets are bounded: so many versions, and of each so many columns, those of the largest effect. What was
 compared is kept for some seconds, so that scraping often costs no more. Any worker answers for all of them; the one
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
@@ -20,6 +20,7 @@ from serval_registry.errors import InvalidArgument, NotFound
 from serval_registry.model import Ref
 from serval_registry.registry import Registry
 
+from serval_server.monitor.life import LifeReport
 from serval_server.monitor.live import LiveDrift, live_drift
 from serval_server.monitor.monitor import Monitor
 from serval_server.monitor.slots import Key
@@ -51,6 +52,14 @@ class Address:
         if not colon or not port.isdigit() or int(port) > 65535:
             raise InvalidArgument(f"--metrics: {text!r}; wanted HOST:PORT")
         return cls(host.strip("[]"), int(port))
+
+
+class Compared(NamedTuple):
+    """What there is to tell of a version."""
+
+    key: Key
+    live: LiveDrift
+    life: LifeReport | None
 
 
 class Metrics:
@@ -101,7 +110,7 @@ class DriftCollector(Collector):
         self._registry = registry
         self._monitor = monitor
         self._collecting = threading.Lock()
-        self._known: list[tuple[Key, LiveDrift]] = []
+        self._known: list[Compared] = []
         self._known_at = float("-inf")
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -113,8 +122,9 @@ class DriftCollector(Collector):
             known = self._known
         yield from _of_versions(known)
         yield from _of_columns(known)
+        yield from _of_alarms(known)
 
-    def _compared(self) -> Iterator[tuple[Key, LiveDrift]]:
+    def _compared(self) -> Iterator[Compared]:
         since = time.time() - DEFAULT_SECONDS
         rows: Counter[Key] = Counter(dict.fromkeys(self._monitor.watched(), 0))
         for slot in self._monitor.slots.listing():
@@ -126,15 +136,16 @@ class DriftCollector(Collector):
                 version = self._registry.resolve(Ref(name, version=number))
             except NotFound:
                 continue
-            yield (name, number), live_drift(self._monitor.seen(version, Window()))
+            life = self._monitor.life(version)
+            yield Compared((name, number), live_drift(self._monitor.seen(version, Window())), life)
 
 
-def _of_versions(known: list[tuple[Key, LiveDrift]]) -> Iterator[GaugeMetricFamily]:
+def _of_versions(known: list[Compared]) -> Iterator[GaugeMetricFamily]:
     rows = GaugeMetricFamily("serval_window_rows", "Rows of the last hour that were looked at", labels=_OF_VERSION)
     missed = GaugeMetricFamily("serval_window_rows_unobserved", "Rows that could not be looked at", labels=_OF_VERSION)
     drifted = GaugeMetricFamily("serval_drift_columns", "Columns that have drifted", labels=_OF_VERSION)
     judged = GaugeMetricFamily("serval_drift_judged", "1: there was enough data for a verdict", labels=_OF_VERSION)
-    for (name, number), live in known:
+    for (name, number), live, _ in known:
         labels = (name, str(number))
         rows.add_metric(labels, live.rows)
         missed.add_metric(labels, live.unobserved)
@@ -143,14 +154,37 @@ def _of_versions(known: list[tuple[Key, LiveDrift]]) -> Iterator[GaugeMetricFami
     yield from (rows, missed, drifted, judged)
 
 
-def _of_columns(known: list[tuple[Key, LiveDrift]]) -> Iterator[GaugeMetricFamily]:
+def _of_columns(known: list[Compared]) -> Iterator[GaugeMetricFamily]:
     effect = GaugeMetricFamily("serval_drift_effect", "Effect of a column's drift, 0 to 1", labels=_OF_COLUMN)
     drifted = GaugeMetricFamily("serval_drift_column", "1: the column has drifted", labels=_OF_COLUMN)
     missing = GaugeMetricFamily("serval_missing_share", "Share of rows without a value, 0 to 1", labels=_OF_COLUMN)
-    for (name, number), live in known:
+    for (name, number), live, _ in known:
         for column in sorted(live.report.features, key=lambda column: -column.effect)[:COLUMNS_MAX]:
             labels = (name, str(number), column.feature)
             effect.add_metric(labels, column.effect)
             drifted.add_metric(labels, column.verdict is Verdict.DRIFT)
             missing.add_metric(labels, column.current_missing)
     yield from (effect, drifted, missing)
+
+
+def _of_alarms(known: list[Compared]) -> Iterator[GaugeMetricFamily]:
+    alarm = GaugeMetricFamily("serval_drift_alarms", "Columns with an alarm since the baseline", labels=_OF_VERSION)
+    unseen = GaugeMetricFamily(
+        "serval_drift_alarms_unacknowledged", "Alarms that nobody has acknowledged", labels=_OF_VERSION
+    )
+    p_value = GaugeMetricFamily(
+        "serval_drift_p_value", "Of no column ever having drifted; valid at any time", labels=_OF_VERSION
+    )
+    since = GaugeMetricFamily(
+        "serval_drift_alarm_since_seconds", "When a column was found to drift, since 1970", labels=_OF_COLUMN
+    )
+    for (name, number), _, life in known:
+        if life is None:
+            continue
+        labels, alarms = (name, str(number)), [(c.feature, c.alarm) for c in life.alarmed if c.alarm is not None]
+        alarm.add_metric(labels, len(alarms))
+        unseen.add_metric(labels, sum(found.acknowledged is None for _, found in alarms))
+        p_value.add_metric(labels, life.p_value)
+        for feature, found in alarms[:COLUMNS_MAX]:
+            since.add_metric((*labels, feature), found.since)
+    yield from (alarm, unseen, p_value, since)

@@ -1,7 +1,8 @@
 """Watches the versions that this process serves, and answers for what all processes have seen.
 
-One thread looks at the rows that have been answered, writes what it has seen every few seconds, and merges and reports
-what is old enough. What is not written yet when a process is killed is lost: no more than the interval.
+One thread looks at the rows that have been answered and writes what it has seen every few seconds; that of one of the
+processes tests what all have written, and merges and reports what is old enough. What is not written yet when a process
+is killed is lost: no more than the interval.
 """
 
 import contextlib
@@ -14,13 +15,15 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from serval_registry.errors import NotFound
+from serval_registry.errors import NotFound, ServalError
 from serval_registry.model import Ref, Version
 from serval_registry.registry import Registry
 
 from serval_server.engine.loaded import LoadedModel
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Layouts
+from serval_server.monitor.life import LifeReport
+from serval_server.monitor.lives import Lives
 from serval_server.monitor.observer import Observer
 from serval_server.monitor.reports import Reports
 from serval_server.monitor.slots import Key, Slots
@@ -41,7 +44,8 @@ class Monitor:
         self.interval = interval
         self.slots = Slots(folder)
         self._layouts = Layouts(registry)
-        self._reports = Reports(registry, self._layouts, self.slots, report_interval, interval)
+        self.lives = Lives(folder / "lives", registry, self._layouts, self.slots, interval, self._raised)
+        self._reports = Reports(registry, self._layouts, self.slots, report_interval, interval, self.life)
         self._cursor = registry.changes(None).cursor
         self._watched: list[tuple[weakref.ref[LoadedModel], Key, Observer]] = []
         self._changing = threading.Lock()  # of `_watched`
@@ -63,6 +67,7 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
         self._keep()
+        self.lives.close()
         self.slots.close()
 
     def watch(self, model: LoadedModel) -> None:
@@ -82,6 +87,10 @@ class Monitor:
         while True:
             with contextlib.suppress(FileNotFoundError):  # a slot was merged meanwhile
                 return self._seen(version, window)
+
+    def life(self, version: Version) -> LifeReport | None:
+        """Return what is known of a version since its baseline was set; None where nothing is."""
+        return self.lives.of(version, self._layouts.of(version))
 
     def watched(self) -> list[Key]:
         """Return the versions that are observed by this process."""
@@ -146,8 +155,17 @@ class Monitor:
         self._keep()
         with self.slots.turn() as mine:
             if mine:
+                self.lives.look()  # before what it looks at is merged
                 self.slots.merge(time.time())
-                self._reports.close()
+                if self._reports.close():
+                    self.lives.sweep()
+
+    def _raised(self, version: Version, life: LifeReport, raised: list[str]) -> None:
+        LOG.warning("%s: alarm, drift of %s at row %d", version.ref, ", ".join(raised), life.rows)
+        try:
+            self._reports.alarm(version, life, raised)
+        except ServalError as error:
+            LOG.warning("the alarm of %s is shown, but not kept as a report: %s", version.ref, error)
 
     def _keep(self) -> None:
         """Write what was seen since the last time."""

@@ -18,8 +18,8 @@ equal.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,7 @@ class QualityReport:
     parts: Mapping[str, float]
     columns: tuple[ColumnProfile, ...]
     issues: tuple[Issue, ...]
+    unchecked: Mapping[str, str] = field(default_factory=dict)  # why a check could not be made
 
 
 def check_quality(
@@ -97,11 +98,21 @@ def check_quality(
         issues += [*_cells(profile, column), *_types(profile.name, column, wanted.get(profile.name))]
         if profile.name in known and known[profile.name].kind is profile.kind:
             issues += _against(known[profile.name], column)
-    if label:
-        issues += _imbalance(label, table[label])
+    classes = _class_shares(table[label]) if label else None
+    if classes is not None:
+        issues += imbalance(label, classes, rows)
     if reference is not None:
         issues += _split(table, reference, label)
-    parts = _parts(issues, profiles, rows, wanted, table[label] if label else None, reference is not None)
+    parts = parts_of(issues, profiles, rows, wanted, classes)
+    if reference is None:
+        del parts["separation"]
+    return report_on(rows, profiles, issues, parts)
+
+
+def report_on(
+    rows: int, profiles: tuple[ColumnProfile, ...], issues: list[Issue], parts: Mapping[str, float]
+) -> QualityReport:
+    """Return the report on what was found, with its score."""
     score = math.prod(part ** WEIGHTS[name] for name, part in parts.items())
     if score < SCORE_LEAST:
         detail = f"the score is {score:.3f}; wanted at least {SCORE_LEAST:g}"
@@ -201,14 +212,14 @@ def _repeats(table: Table) -> list[Issue]:
     return [_issue("duplicate_row", "", again, "equal in every column to an earlier row")] if again.any() else []
 
 
-def _imbalance(label: str, column: Array) -> list[Issue]:
-    shares = _class_shares(column)
+def imbalance(label: str, shares: Mapping[str, float], rows: int) -> list[Issue]:
+    """Return what is wrong with the shares of the classes."""
     if not shares:
         return []
     name, least = min(shares.items(), key=lambda item: item[1])
     if least * len(shares) >= CLASS_SHARE_LEAST * 2:
         return []
-    count = round(least * len(column))
+    count = round(least * rows)
     detail = f"class {name:.40} has {100 * least:.2g} % of the rows, of {len(shares)} classes"
     return [Issue(check="class_imbalance", column=label, count=count, share=1.0 - least * len(shares), detail=detail)]
 
@@ -267,14 +278,15 @@ def _mixed(sides: Sequence[Array]) -> Array:
     return np.concatenate([side.astype(object) for side in sides])
 
 
-def _parts(
+def parts_of(
     issues: Sequence[Issue],
     profiles: Sequence[ColumnProfile],
     rows: int,
-    wanted: Mapping[str, FeatureKind],
-    label: Array | None,
-    compared: bool,
+    wanted: Collection[str],
+    classes: Mapping[str, float] | None,
 ) -> dict[str, float]:
+    """Return the parts of the score; without classes there is no balance."""
+
     def share(*checks: str, of: int) -> float:
         return 1.0 - min(sum(issue.count for issue in issues if issue.check in checks) / max(of, 1), 1.0)
 
@@ -287,18 +299,14 @@ def _parts(
         "uniqueness": share("duplicate_row", of=rows),
         "separation": share("shared_row", of=rows),
         "typicality": share("outlier", of=cells),
-        "variety": 1.0 - sum(profile.constant for profile in profiles) / len(profiles),
-        "balance": _evenness(label),
+        "variety": 1.0 - sum(profile.constant for profile in profiles) / max(len(profiles), 1),
     }
-    left_out = {"separation"} if not compared else set()
-    if label is None:
-        left_out.add("balance")
-    return {name: part for name, part in parts.items() if name not in left_out}
+    return parts if classes is None else parts | {"balance": _evenness(classes)}
 
 
-def _evenness(label: Array | None) -> float:
+def _evenness(classes: Mapping[str, float]) -> float:
     """Return the entropy of the classes divided by that of as many even ones; 0 for a single class."""
-    shares = [] if label is None else list(_class_shares(label).values())
+    shares = [share for share in classes.values() if share > 0]
     return -sum(s * math.log(s) for s in shares) / math.log(len(shares)) if len(shares) > 1 else 0.0
 
 

@@ -59,6 +59,9 @@ class FeatureDrift:
     severity: Severity = Severity.NONE
     weight: float = 1.0
     summary: str = ""
+    method: str = ""
+    score: float | None = None
+    threshold: float | None = None
 
     @property
     def missing_change(self) -> float:
@@ -82,3 +85,4 @@ class DriftReport:
     rule: str
     severity: Severity = Severity.NONE
     summary: str = ""
+    compatibility: str = ""

@@ -1,48 +1,77 @@
-"""Closes windows: when a period has ended, what was seen of each version in it is compared, and kept as history."""
+"""Closes windows: when a period has ended, what was seen of each version in it is compared, and kept as history.
+
+An alarm is kept in the same way, with the window that ends with it.
+"""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from serval_registry.errors import NotFound
-from serval_registry.history import ClosedWindow
+from serval_registry.history import ALARM, ClosedWindow
+from serval_registry.lifecycle.entries import REGISTRY
 from serval_registry.model import Ref, Version
 from serval_registry.registry import Registry
 
 from serval_server.codec.drift import live_message
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Layouts
+from serval_server.monitor.life import LifeReport
 from serval_server.monitor.live import live_drift
+from serval_server.monitor.report import Verdict
 from serval_server.monitor.slots import KEPT_SECONDS, Slot, Slots
 from serval_server.monitor.windows import Seen
 
 # Slots of a period are there once it ended so many intervals ago.
 LATE_INTERVALS: Final = 2.0
 
+LifeOf = Callable[[Version], LifeReport | None]
+
 
 class Reports:
     """The reports of one data folder; one process at a time makes them."""
 
-    def __init__(self, registry: Registry, layouts: Layouts, slots: Slots, period: float, interval: float) -> None:
+    def __init__(
+        self, registry: Registry, layouts: Layouts, slots: Slots, period: float, interval: float, life_of: LifeOf
+    ) -> None:
         self._registry = registry
+        self._life_of = life_of
         self._layouts = layouts
         self._slots = slots
         self._period = period
         self._late = LATE_INTERVALS * interval
         self._closed = 0.0  # the end of the last period that is known to be closed
 
-    def close(self) -> None:
-        """Close the last period that has ended, unless it is closed already."""
+    def close(self) -> bool:
+        """Close the last period that has ended, unless it is closed already; return whether there was one to close."""
         end = (time.time() - self._late) // self._period * self._period
         if end <= self._closed:
-            return
+            return False
         newest = self._registry.history.newest()
         if newest is None or newest.timestamp() < end:
             inside = [slot for slot in self._slots.listing() if end - self._period <= slot.start < end]
             self._registry.history.add(list(self._windows(inside, end)))
             self._registry.history.forget(datetime.now(UTC) - timedelta(seconds=KEPT_SECONDS))
         self._closed = end
+        return True
+
+    def alarm(self, version: Version, life: LifeReport, raised: list[str]) -> None:
+        """Keep that columns were found to drift, with the window that showed it, and note it in the journal."""
+        alarms = [column.alarm for column in life.alarmed if column.alarm is not None and column.feature in raised]
+        rows = max(alarm.window_rows for alarm in alarms)
+        window, seen = [], 0
+        for slot in self._slots.listing():
+            if seen >= rows:
+                break
+            window.append(slot)
+            key = (version.name, version.version)
+            seen += sum(entry.rows for entry in slot.entries if (entry.name, entry.version) == key)
+        kept = self._window(version, window, life.looked_at, raised)
+        self._registry.history.add([replace(kept, verdict=ALARM, drifted=raised)])
+        names = [column.feature for column in life.alarmed]
+        self._registry.drifts.note(version.ref, Verdict.DRIFT.value, names, life.rows, REGISTRY)
 
     def _windows(self, slots: list[Slot], end: float) -> Iterable[ClosedWindow]:
         for name, number in dict.fromkeys((entry.name, entry.version) for slot in slots for entry in slot.entries):
@@ -52,13 +81,15 @@ class Reports:
                 continue
             yield self._window(version, slots, end)
 
-    def _window(self, version: Version, slots: list[Slot], end: float) -> ClosedWindow:
+    def _window(self, version: Version, slots: list[Slot], end: float, raised: Sequence[str] = ()) -> ClosedWindow:
         layout = self._layouts.of(version)
         seen = Seen(layout, Accumulator.of(layout), end, end)
         for slot in slots:
             for part in self._slots.read(slot, (version.name, version.version)):
                 seen.add(part, slot.start)
         live = live_drift(seen)
+        message = live_message(version, live, life=self._life_of(version))
+        message.raised.extend(raised)
         return ClosedWindow(
             name=version.name,
             version=version.version,
@@ -68,6 +99,6 @@ class Reports:
             verdict=live.report.verdict.value,
             drifted=live.report.drifted,
             effect=max((feature.effect for feature in live.report.features), default=0.0),
-            report=live_message(version, live).SerializeToString(),
+            report=message.SerializeToString(),
             window=seen.total.to_bytes(),
         )

@@ -1,9 +1,9 @@
 """Looking at a live stream again and again, with at most alpha false alarms over all of its life.
 
 Rules. The stream is cut into blocks; a look ends a block. Windows that end now are held against the reference: of 1 to
-7 blocks, and for each level l from 1 on, whenever 2^l blocks are full, of 4 to 7 times as many. So of whatever length
-the stretch since a change is, some window covers most of it and little else, and no more than about 7 log2(blocks)
-histograms are kept per column.
+7 blocks, and for each level l from 1 to 15, whenever 2^l blocks are full, of 4 to 7 times as many. So of whatever
+length the stretch since a change is, up to 229,376 blocks, some window covers most of it and little else, and no more
+than about 8 log2(blocks), and never more than 128, histograms are kept per column.
 
 Every test spends a share of alpha that was fixed before: level l has 2 / ((l + 2)(l + 3)) of it, the k-th time that it
 is looked at c / ((k + 2) ln^2(k + 2)) of that, divided evenly over its windows. All shares add up to at most 1, so by
@@ -15,7 +15,7 @@ Rows are taken to be independent: values that follow each other closely, as in a
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from serval_server.monitor import bounds
 from serval_server.monitor.bounds import Counts, Floats
 
 BLOCK_ROWS = 100
+
+LEVELS = 16
 
 _KEPT = 7
 _FROM = 4
@@ -72,7 +74,7 @@ class Look(NamedTuple):
 def schedule(block: int) -> Iterator[Test]:
     """Return the tests due when the `block`-th block, from 1, is full."""
     level = 0
-    while block % (1 << level) == 0:
+    while level < LEVELS and block % (1 << level) == 0:
         first = 1 if level == 0 else _FROM
         windows = tuple(range(first, min(block >> level, _KEPT) + 1))
         if windows:
@@ -137,6 +139,24 @@ class Sequential:
         self._last = Look(detected, self.p_value, effect, lower, upper, rows)
         return self._last
 
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what there is to keep of the stream so far: `restore` on another of the same reference goes on."""
+        levels = {f"level{i}": np.stack(kept) for i, kept in enumerate(self._levels)}
+        last = {f"last_{name}": part for name, part in self._last._asdict().items()}
+        return {"blocks": np.array(self.blocks), "p_value": self.p_value, "pending": self._pending, **levels, **last}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on where `state` was taken."""
+        self.blocks = int(state["blocks"])
+        self.p_value, self._pending = state["p_value"], state["pending"]
+        self._levels = [list(state[f"level{i}"]) for i in range(LEVELS) if f"level{i}" in state]
+        self._last = Look(*(state[f"last_{name}"] for name in Look._fields))
+
+    @property
+    def octets(self) -> int:
+        """Return what the blocks that are kept take in memory."""
+        return sum(block.nbytes for kept in self._levels for block in kept)
+
     def _kept(self, counts: Counts) -> npt.NDArray[Any]:
         """Return counts as they are kept: those of numbers cumulated, which add up as well and are what is compared."""
         return counts.cumsum(axis=-1, dtype=np.float64) if self.measure is Measure.DISTANCE else counts
@@ -150,7 +170,7 @@ class Sequential:
             kept = self._levels[level]
             kept.append(block)
             del kept[: -_KEPT - 1]
-            if (self.blocks + 1) % (2 << level):
+            if level + 1 == LEVELS or (self.blocks + 1) % (2 << level):
                 return
             block = kept[-1] + kept[-2]
             level += 1

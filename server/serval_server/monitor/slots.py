@@ -52,6 +52,11 @@ class Slot(NamedTuple):
     merged: frozenset[str]
     entries: tuple[Entry, ...]
 
+    @property
+    def writer(self) -> str:
+        """Return whose file it is: one process, whose slots follow each other in time."""
+        return self.file.split("-", 3)[3].removesuffix(_ENDING)
+
 
 class Slots:
     """The files of one folder."""

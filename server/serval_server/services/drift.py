@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC
 
 import grpc
@@ -16,14 +17,16 @@ from serval_registry.registry import Registry
 
 from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
-from serval_server.codec.drift import baseline_message, live_message, report_message
+from serval_server.codec.drift import baseline_message, life_message, live_message, report_message
 from serval_server.codec.quality import quality_message
 from serval_server.errors import streaming, unary
 from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
-from serval_server.monitor.live import live_drift
+from serval_server.monitor.likeness import checked, judged_like, window_table
+from serval_server.monitor.live import LiveDrift, live_drift
 from serval_server.monitor.monitor import Monitor
-from serval_server.monitor.quality import check_quality
+from serval_server.monitor.quality import QualityReport, check_quality
+from serval_server.monitor.quality_live import check_window
 from serval_server.monitor.report import DriftReport, Verdict
 from serval_server.monitor.severity import weights_of
 from serval_server.monitor.verdict import Rule
@@ -32,6 +35,7 @@ from serval_server.monitor.windows import Window
 WATCH_SECONDS = 5.0
 WATCH_SECONDS_LEAST = 0.1
 WATCH_SECONDS_MOST = 3600.0
+NOTE_MAX = 1000
 
 LOG = logging.getLogger(__name__)
 
@@ -69,11 +73,15 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         """Compare a sample with the baseline or with a reference."""
         version = self._registry.resolve(Ref.parse(request.model))
         rule = Rule.asked(request.alpha, request.tolerance if request.HasField("tolerance") else None)
-        columns, weights = _columns(version), weights_of(version.metrics)
+        columns, weights, tool = _columns(version), weights_of(version.metrics), checked(request.compatibility)
         current = columns.table(request.current, "current")
-        if request.HasField("reference"):
-            reference = columns.table(request.reference, "reference")
-            return report_message(version, compare_tables(current, reference, version.features, rule, weights))
+        if request.HasField("reference") or tool:
+            given = request.HasField("reference")
+            reference = columns.table(request.reference, "reference") if given else self._registered(version)
+            report = compare_tables(current, reference, version.features, rule, weights)
+            if tool:
+                report = judged_like(tool, report, current, reference, version.features)
+            return report_message(version, report)
         baseline = self._baseline(version)
         if baseline is None:
             raise FailedPrecondition(
@@ -135,22 +143,62 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
 
     def _live(self, request: drift_pb2.GetDriftRequest) -> drift_pb2.LiveDrift:
         tolerance = request.tolerance if request.HasField("tolerance") else None
-        rule, window = Rule.asked(request.alpha, tolerance), _window(request)
+        rule, window, tool = Rule.asked(request.alpha, tolerance), _window(request), checked(request.compatibility)
         version = self._registry.resolve(Ref.parse(request.model))
+        monitor = self._monitored()
+        seen = monitor.seen(version, window)
+        live = live_drift(seen, rule, weights_of(version.metrics))
+        if tool:
+            live = self._like(tool, version, live)
+        life = monitor.life(version)
+        return live_message(version, live, seen.layout.baseline, whole=request.include_distributions, life=life)
+
+    def _like(self, tool: str, version: Version, live: LiveDrift) -> LiveDrift:
+        """Return a window with the verdicts of another tool, which needs the rows of the reference."""
+        if not live.report.features:
+            raise FailedPrecondition(f"{version.ref} has no baseline, so nothing was compared")
+        reference = self._registered(version)
+        current = window_table(live.current, reference)
+        return replace(live, report=judged_like(tool, live.report, current, reference, version.features))
+
+    def _registered(self, version: Version) -> Table:
+        """Return the features of the sample that a version was registered with."""
+        kept = self._registry.sample(version)
+        if kept is None:
+            raise FailedPrecondition(
+                f"{version.ref} has no rows to compare with, which the rules of others need: register it with "
+                "keep_sample, or send a reference to DetectDrift"
+            )
+        return arrow.read_table(kept, "sample")
+
+    @unary
+    def AcknowledgeAlarms(
+        self, request: drift_pb2.AcknowledgeAlarmsRequest, context: grpc.ServicerContext
+    ) -> drift_pb2.Life:
+        """Note that alarms were seen, or begin a new life."""
+        if len(request.note) > NOTE_MAX:
+            raise InvalidArgument(f"note: {len(request.note)} characters; wanted at most {NOTE_MAX}")
+        if request.begin_anew and request.features:
+            raise InvalidArgument("features: came with begin_anew, which ends the alarms of all; wanted one of the two")
+        version, lives = self._registry.resolve(Ref.parse(request.model)), self._monitored().lives
+        if request.begin_anew:
+            return life_message(lives.begin_anew(version))
+        by = actor_of(context).name
+        return life_message(lives.acknowledge(version, tuple(request.features), by, request.note))
+
+    def _monitored(self) -> Monitor:
         if self._monitor is None:
             raise FailedPrecondition("this server does not monitor what it predicts; it was started with --no-monitor")
-        seen = self._monitor.seen(version, window)
-        baseline = seen.layout.baseline
-        return live_message(
-            version, live_drift(seen, rule, weights_of(version.metrics)), baseline, whole=request.include_distributions
-        )
+        return self._monitor
 
     @unary
     def CheckQuality(
         self, request: drift_pb2.CheckQualityRequest, context: grpc.ServicerContext
     ) -> drift_pb2.QualityReport:
-        """Check a sample, or the one that the version was registered with."""
+        """Check a sample, the one that the version was registered with, or what was predicted lately."""
         version = self._registry.resolve(Ref.parse(request.model))
+        if request.HasField("window"):
+            return quality_message(version, self._window_quality(version, request))
         reference = None
         if request.HasField("reference"):
             reference = _columns(version).any_table(request.reference, "reference")
@@ -162,6 +210,13 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
             reference=reference,
         )
         return quality_message(version, report)
+
+    def _window_quality(self, version: Version, request: drift_pb2.CheckQualityRequest) -> QualityReport:
+        for name in ("sample", "reference"):
+            if request.HasField(name):
+                raise InvalidArgument(f"{name}: came with a window, which keeps no rows; wanted one of the two")
+        seen = self._monitored().seen(version, _window(request))
+        return check_window(live_drift(seen), seen.layout.baseline, request.label)
 
     def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
         if request.HasField("sample"):
@@ -180,7 +235,7 @@ def _columns(version: Version) -> Columns:
     return Columns(str(version.ref), version.features, version.signature)
 
 
-def _window(request: drift_pb2.GetDriftRequest) -> Window:
+def _window(request: drift_pb2.GetDriftRequest | drift_pb2.CheckQualityRequest) -> Window:
     match request.window.WhichOneof("span"):
         case "seconds":
             return Window(seconds=request.window.seconds)

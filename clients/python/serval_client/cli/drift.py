@@ -17,10 +17,13 @@ EXAMPLES = """\
   serval drift churn@3 --data today.parquet --reference last-month.parquet
   serval drift churn --data today.csv --tolerance 0.05 --json
   serval drift churn --data today.csv || page-someone
+  serval drift churn --data today.csv --reference june.csv --like evidently
   serval drift churn --live                        the rows that were predicted in the last hour
   serval drift churn@3 --live --window "5000 rows" --format json
   serval drift churn --window 24h --html report.html
   serval drift churn --watch
+  serval drift churn --acknowledge "new sensor since May"
+  serval drift churn --begin-anew                  end its alarms, and watch from now on as if nothing had been
 
 exit codes: 0 no drift, 3 drift, 4 too few rows to say (which is not "no drift"), 1 failed
 """
@@ -36,9 +39,12 @@ def configure(parser: ArgumentParser) -> None:
         "--live", action="store_true", help="the rows that the server has predicted lately: the default"
     )
     source.add_argument("--watch", action="store_true", help="as --live, again and again, until interrupted")
+    source.add_argument("--acknowledge", metavar="NOTE", help="note on its alarms that somebody has seen them")
+    source.add_argument("--begin-anew", action="store_true", help="end its alarms, and begin another life")
     add("--reference", metavar="FILE", help="rows to compare with, instead of the version's baseline")
     add("--alpha", type=float, metavar="X", help="share of false alarms allowed over all columns together (0.01)")
     add("--tolerance", type=float, metavar="X", help="largest effect that does not count, 0 to 1 (0.04)")
+    add("--like", choices=["evidently", "nannyml"], help="judge by the rules of another tool, in its numbers")
     add("--window", metavar="SPAN", help="with --live: 15m, 1h, 7d, or '5000 rows' (1h)")
     add("--every", type=float, default=5.0, metavar="S", help="with --watch: seconds between two looks (%(default)g)")
     add("--html", metavar="FILE", help="with --live: write a page with the distributions of each column")
@@ -55,6 +61,8 @@ def run(args: Namespace) -> int:
             raise InvalidArgument(f"{option}: goes with --live, not with --data")
     if args.reference is not None and args.data is None:
         raise InvalidArgument("--reference: goes with --data; live rows are compared with the version's baseline")
+    if args.acknowledge is not None or args.begin_anew:
+        return live.acknowledge(args)
     if args.data is None:
         return live.watch(args) if args.watch else exit_code(live.look(args).verdict)
     with connection.connect(args) as client, Progress("comparing"):
@@ -65,6 +73,7 @@ def run(args: Namespace) -> int:
             None if args.reference is None else read_for(info, args.reference),
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
         )
     if args.json:
         output.print_json(report)

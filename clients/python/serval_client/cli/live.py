@@ -21,6 +21,7 @@ def look(args: Namespace) -> DriftReport:
             args.window,
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
             distributions=args.html is not None or args.json,
         )
     _write_page(args, live)
@@ -40,6 +41,7 @@ def watch(args: Namespace) -> int:
             interval=args.every,
             alpha=args.alpha,
             tolerance=args.tolerance,
+            compatibility=args.like or "",
             distributions=args.html is not None,
         )
         for live in windows:
@@ -51,6 +53,17 @@ def watch(args: Namespace) -> int:
     return command.OK
 
 
+def acknowledge(args: Namespace) -> int:
+    """Acknowledge the alarms of a version, or begin its life anew, and print what is left."""
+    with connection.connect(args) as client:
+        life = client.acknowledge_alarms(args.model, note=args.acknowledge or "", begin_anew=args.begin_anew)
+    if args.json:
+        output.print_json(life)
+    else:
+        print("\n".join(life.told()))
+    return command.OK
+
+
 def live_text(live: LiveDrift) -> str:
     """Return a window as text."""
     lines = [f"window {live.start:%Y-%m-%d %H:%M:%S} to {live.end:%H:%M:%S} UTC: {live.rows} rows"]
@@ -58,6 +71,8 @@ def live_text(live: LiveDrift) -> str:
         lines.append(f"not looked at, as the observer could not keep up: {live.unobserved} rows")
     if live.other_rows:
         lines.append(f"left out, as they came before this baseline was set: {live.other_rows} rows")
+    if live.life is not None:
+        lines += [*live.life.told(), ""]
     return "\n".join([*lines, told(live.report)])
 
 

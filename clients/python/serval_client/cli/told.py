@@ -16,6 +16,16 @@ def told(report: DriftReport) -> str:
         Verdict.DRIFT: f"DRIFT in {', '.join(report.drifted)}: {report.ref}",
         Verdict.INSUFFICIENT_DATA: f"too few rows to say: {report.ref}",
     }[report.verdict]
+    table = _opinions(report) if report.compatibility else _measured(report)
+    summary = f"\n{report.summary}" if report.summary else ""
+    whose = report.compatibility or f"alpha {report.alpha:g}, tolerance {report.tolerance:g}"
+    rule = textwrap.fill(f"{whose}: {report.rule}", RULE_WIDTH)
+    return (
+        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
+    )
+
+
+def _measured(report: DriftReport) -> str:
     rows = (
         (
             feature.feature,
@@ -32,9 +42,20 @@ def told(report: DriftReport) -> str:
         for feature in sorted(report.features, key=lambda feature: -feature.effect)
     )
     names = ("FEATURE", "VERDICT", "SEVERITY", "EFFECT", "BOUNDS", "P", "PSI", "MEAN SHIFT", "MISSING", "UNSEEN")
-    table = output.table(names, rows)
-    summary = f"\n{report.summary}" if report.summary else ""
-    rule = textwrap.fill(f"alpha {report.alpha:g}, tolerance {report.tolerance:g}: {report.rule}", RULE_WIDTH)
-    return (
-        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
+    return output.table(names, rows)
+
+
+def _opinions(report: DriftReport) -> str:
+    """Return what another tool says of each column."""
+    rows = (
+        (
+            feature.feature,
+            feature.verdict.replace("_", " "),
+            feature.method or None,
+            output.figure(feature.score, ".4g"),
+            output.figure(feature.threshold, ".4g"),
+            output.figure(feature.effect, ".3f"),
+        )
+        for feature in report.features
     )
+    return output.table(("FEATURE", "VERDICT", "METHOD", "SCORE", "THRESHOLD", "SERVAL'S EFFECT"), rows)

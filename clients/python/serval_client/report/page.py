@@ -45,7 +45,7 @@ def page(live: LiveDrift) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Drift of {escape(report.ref)}</title>"
         f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head><body>"
         f"<h1>{escape(report.ref)}: <span class='{report.verdict}'>{escape(headline(report))}</span></h1>"
-        f"{_window(live)}"
+        f"{_window(live)}{_life(live)}"
         "<p class='faint'><span class='key' style='background:var(--before);margin-left:0'></span>baseline"
         "<span class='key' style='background:var(--now)'></span>this window. The largest difference comes first.</p>"
         f"<div class='cards'>{''.join(shown)}</div>{more}"
@@ -94,6 +94,19 @@ def _window(live: LiveDrift) -> str:
     if live.other_rows:
         said += f" {live.other_rows:,} rows came before this baseline was set and are left out."
     return f"<p>{said}</p>"
+
+
+def _life(live: LiveDrift) -> str:
+    """Return what is known of all rows since the baseline was set."""
+    if live.life is None:
+        return ""
+    whole, *alarms = (escape(sentence) for sentence in live.life.told())
+    listed = "".join(f"<li>{sentence}</li>" for sentence in alarms)
+    mark = Verdict.DRIFT if alarms else Verdict.NO_DRIFT
+    return (
+        f"<p class='{mark}'>{whole}</p>{f'<ul>{listed}</ul>' if listed else ''}"
+        f"<p class='faint'>{escape(live.life.rule)}</p>"
+    )
 
 
 def _card(feature: FeatureDrift, before: FeatureBaseline | None, now: FeatureBaseline | None) -> str:

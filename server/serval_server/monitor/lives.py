@@ -1,0 +1,270 @@
+"""Where lives are kept, and who looks: one process at a time, at what all processes have written.
+
+Rules. Each version that has a baseline and was asked has one file, written whole and renamed into place: its record,
+which any process reads, and what the looks remember. A record says up to when each writer's slots were looked at, so a
+look that was killed is done again, and none twice. A new baseline begins a new life, and so may an operator.
+
+    name's digest-version.life
+    record, as one line
+    looks, as octets
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound
+from serval_registry.locks import FileLock, TicketLock, held
+from serval_registry.model import Ref, Version
+from serval_registry.registry import Registry
+
+from serval_server.monitor.layout import Layout, Layouts
+from serval_server.monitor.life import ColumnLife, Life, LifeReport, Record, name_of
+from serval_server.monitor.sequential import BLOCK_ROWS
+from serval_server.monitor.slots import Key, Slot, Slots
+
+LOG = logging.getLogger(__name__)
+
+# Slots of few rows wait so long for more; they are merged, and then no longer told apart, after a minute.
+PATIENCE_SECONDS: Final = 30.0
+# So much of an interval is for looks, of some milliseconds each. Who was not reached comes first the next time.
+SHARE_OF_INTERVAL: Final = 0.1
+SECONDS_LEAST: Final = 0.25
+MEMORY_OCTETS: Final = 64 << 20
+
+_LOCK_SECONDS: Final = 10.0
+_ENDING: Final = ".life"
+
+Raised = Callable[[Version, LifeReport, list[str]], None]
+
+
+Stamp = tuple[int, int]
+
+
+class _File(NamedTuple):
+    """A life as it was read, or written, last; `stamp` changes with the file."""
+
+    stamp: Stamp
+    life: Life
+
+
+class Lives:
+    """The lives in one folder. `raised` is told of new alarms."""
+
+    def __init__(
+        self, folder: Path, registry: Registry, layouts: Layouts, slots: Slots, interval: float, raised: Raised
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._registry = registry
+        self._layouts = layouts
+        self._slots = slots
+        self._seconds = max(SHARE_OF_INTERVAL * interval, SECONDS_LEAST)
+        self._raised = raised
+        self._known: OrderedDict[Key, _File] = OrderedDict()
+        self._passed: dict[Key, dict[str, float]] = {}  # what was not looked at, as there is no baseline
+        self._threads = TicketLock()
+        self._lock = FileLock(folder / "lives.lock")
+
+    def close(self) -> None:
+        """Let go of the lock's file."""
+        self._lock.close()
+
+    # Anybody
+
+    def of(self, version: Version, layout: Layout) -> LifeReport | None:
+        """Return what is known of a version's life; None where it has no baseline, or was not looked at under it."""
+        record = self._record((version.name, version.version))
+        if record is None or layout.baseline is None or record.baseline != name_of(layout.baseline):
+            return None
+        return record.report
+
+    def acknowledge(self, version: Version, features: tuple[str, ...], by: str, note: str) -> LifeReport:
+        """Note on alarms, of some features or all, that somebody has seen them; they stay what they are.
+
+        Raises FailedPrecondition where the version has no life, InvalidArgument for a feature that has no alarm.
+        """
+        with self._held():
+            key, _, life = self._present(version)
+            report = life.record.report
+            wanted = set(features) or {column.feature for column in report.alarmed}
+            if none := wanted - {column.feature for column in report.alarmed}:
+                raise InvalidArgument(f"features: {min(none)!r} has no alarm; wanted some of those that have, or none")
+            now = time.time()
+            columns = tuple(
+                _acknowledged(column, now, by, note) if column.feature in wanted else column
+                for column in report.columns
+            )
+            life.record.report = replace(report, columns=columns)
+            self._write(key, life)
+            return life.record.report
+
+    def begin_anew(self, version: Version) -> LifeReport:
+        """End a version's life, with its alarms, and begin another from the rows that come now; raise as above."""
+        with self._held():
+            key, layout, life = self._present(version)
+            after = Life.begin(layout, version.name, life.record.report.number + 1, time.time())
+            after.record.taken = _ends(slot for slot in self._slots.listing() if slot.level == 0)
+            self._write(key, after)
+            return after.record.report
+
+    # Whose turn it is
+
+    def look(self) -> None:
+        """Look at what has come since the last time, of one version after the other, until time is up."""
+        started = time.monotonic()
+        waiting: dict[Key, list[Slot]] = {}
+        for slot in reversed(self._slots.listing()):
+            if slot.level == 0:
+                for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
+                    waiting.setdefault(key, []).append(slot)
+        self._passed = {key: taken for key, taken in self._passed.items() if key in waiting}
+        due = [(slots[0].end, key, slots) for key, known in waiting.items() if (slots := self._due(key, known))]
+        for _, key, slots in sorted(due, key=lambda item: item[:2]):
+            if time.monotonic() - started > self._seconds:
+                return
+            try:
+                self._look(self._registry.resolve(Ref(key[0], version=key[1])), slots)
+            except NotFound:
+                continue
+            except Exception:  # what cannot be read of one version keeps nobody from the others, or from merging
+                LOG.exception("%s@%d: %d slots are not looked at", *key, len(slots))
+                self._pass_over(key, slots)
+
+    def sweep(self) -> None:
+        """Remove the lives of versions that are no more."""
+        for file in self._folder.glob(f"*{_ENDING}"):
+            number = int(file.stem.rpartition("-")[2])
+            with suppress(FileNotFoundError), open(file, "rb") as opened:
+                record = _read(opened.readline(), file)
+                try:
+                    if record is not None:
+                        self._registry.resolve(Ref(record.name, version=number))
+                except NotFound:
+                    file.unlink(missing_ok=True)
+
+    def _due(self, key: Key, slots: list[Slot]) -> list[Slot]:
+        """Return the slots of a version that were not looked at, unless they are few enough to wait for more."""
+        record = self._record(key)
+        taken = self._passed.get(key, {}) | (record.taken if record is not None else {})
+        new = [slot for slot in slots if slot.end > taken.get(slot.writer, 0.0)]
+        rows = sum(entry.rows for slot in new for entry in slot.entries if (entry.name, entry.version) == key)
+        patient = new and time.time() - new[0].end < PATIENCE_SECONDS
+        return [] if rows < BLOCK_ROWS and patient else new
+
+    def _look(self, version: Version, slots: list[Slot]) -> None:
+        key, layout = (version.name, version.version), self._layouts.of(version)
+        if layout.baseline is None:
+            self._pass_over(key, slots)
+            return
+        with self._held():
+            life = self._life(key, layout) or self._begin(key, layout, slots[0].start)
+            taken = life.record.taken
+            slots = [slot for slot in slots if slot.end > taken.get(slot.writer, 0.0)]
+            parts = [part for slot in slots for part in self._slots.read(slot, key) if part.digest == layout.digest]
+            new = life.look(parts, slots[-1].end) if parts else []
+            there = {slot.writer for slot in self._slots.listing() if slot.level == 0}
+            life.record.taken = {writer: end for writer, end in (taken | _ends(slots)).items() if writer in there}
+            self._write(key, life)
+        if new:
+            self._raised(version, life.record.report, new)
+
+    def _pass_over(self, key: Key, slots: list[Slot]) -> None:
+        self._passed[key] = self._passed.get(key, {}) | _ends(slots)
+
+    def _begin(self, key: Key, layout: Layout, now: float) -> Life:
+        record = self._record(key)
+        return Life.begin(layout, key[0], record.report.number + 1 if record is not None else 1, now)
+
+    # Files
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with held(self._threads, _LOCK_SECONDS, self._lock.acquire, self._lock.release):
+            yield
+
+    def _present(self, version: Version) -> tuple[Key, Layout, Life]:
+        key, layout = (version.name, version.version), self._layouts.of(version)
+        life = self._life(key, layout)
+        if life is None:
+            raise FailedPrecondition(
+                f"{version.ref} has no alarms: it has no baseline, or no rows were looked at since it was set"
+            )
+        return key, layout, life
+
+    def _record(self, key: Key) -> Record | None:
+        path = self._path(key)
+        known = self._known.get(key)
+        with suppress(FileNotFoundError):
+            if known is not None and known.stamp == _stamp(os.stat(path)):
+                return known.life.record
+            with open(path, "rb") as file:
+                return _read(file.readline(), path)
+        return None
+
+    def _life(self, key: Key, layout: Layout) -> Life | None:
+        """Return the life of a version under its present baseline; None where there is none yet."""
+        path, known = self._path(key), self._known.get(key)
+        assert layout.baseline is not None
+        with suppress(FileNotFoundError), open(path, "rb") as file:
+            stamp = _stamp(os.fstat(file.fileno()))
+            if known is None or known.stamp != stamp:
+                record = _read(file.readline(), path)
+                if record is None or record.baseline != name_of(layout.baseline):
+                    return None
+                known = self._remember(key, _File(stamp, Life(layout, record, file.read())))
+            return known.life if known.life.record.baseline == name_of(layout.baseline) else None
+        return None
+
+    def _write(self, key: Key, life: Life) -> None:
+        path = self._path(key)
+        aside = path.with_suffix(".new")
+        aside.write_bytes(life.record.to_json().encode() + b"\n" + life.looks())
+        stamp = _stamp(os.stat(aside))
+        os.replace(aside, path)
+        self._remember(key, _File(stamp, life))
+
+    def _remember(self, key: Key, file: _File) -> _File:
+        self._known[key] = file
+        self._known.move_to_end(key)
+        octets = sum(known.life.octets for known in self._known.values())
+        while octets > MEMORY_OCTETS and len(self._known) > 1:
+            octets -= self._known.popitem(last=False)[1].life.octets
+        return file
+
+    def _path(self, key: Key) -> Path:
+        digest = hashlib.blake2b(key[0].encode(), digest_size=16).hexdigest()
+        return self._folder / f"{digest}-{key[1]}{_ENDING}"
+
+
+def _read(line: bytes, path: Path) -> Record | None:
+    """Return a record; None where a power cut has left none."""
+    try:
+        return Record.from_json(line)
+    except (ValueError, KeyError, TypeError):
+        LOG.warning("%s cannot be read; the life begins anew", path)
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_ino, found.st_mtime_ns
+
+
+def _ends(slots: Iterable[Slot]) -> dict[str, float]:
+    """Return the end of each writer's newest slot."""
+    ends: dict[str, float] = {}
+    for slot in slots:
+        ends[slot.writer] = max(slot.end, ends.get(slot.writer, 0.0))
+    return ends
+
+
+def _acknowledged(column: ColumnLife, now: float, by: str, note: str) -> ColumnLife:
+    assert column.alarm is not None
+    return replace(column, alarm=replace(column.alarm, acknowledged=now, acknowledged_by=by, note=note))
