@@ -35,6 +35,7 @@ test-fast: $(READY) ## the tests that take no time, on the default transport alo
 	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow' -k 'not grpcio'
 
 bounds: $(READY) ## the engine's tests with every index held against its array; compiles everything once more
+	@NUMBA_BOUNDSCHECK=1 $(BIN)/serval warmup
 	@SERVAL_BOUNDS=1 $(BIN)/python -m pytest tests/kernels/wire/test_bounds.py --timeout 0
 
 fuzz: $(READY) ## throw SESSIONS (1000000) broken sessions of each kind, a dozen frames each, at the transport; for nights

@@ -6,10 +6,11 @@ length the stretch since a change is, up to 229,376 blocks, some window covers m
 than about 8 log2(blocks), and never more than 128, histograms are kept per column.
 
 Every test spends a share of alpha that was fixed before: level l has 2 / ((l + 2)(l + 3)) of it, the k-th time that it
-is looked at c / ((k + 2) ln^2(k + 2)) of that, divided evenly over its windows. All shares add up to at most 1, so by
-the union bound the chance of any false alarm, ever, is at most alpha; dividing the p value of a test by its share gives
-one that may be read at any time. The tests are those of `bounds`: the null hypothesis is an effect of at most the
-tolerance. When blocks end may depend on how many rows came, not on their values.
+is looked at ln d / ((k + d) ln^2(k + d)) of that, divided evenly over its windows. With d = 64 / 2^l, at least 4, the
+first 64 blocks are worth about the same: an alarm is wanted no less next month than today. All shares add up to at most
+1, so by the union bound the chance of any false alarm, ever, is at most alpha; dividing the p value of a test by its
+share gives one that may be read at any time. The tests are those of `bounds`: the null hypothesis is an effect of at
+most the tolerance. When blocks end may depend on how many rows came, not on their values.
 
 Rows are taken to be independent: values that follow each other closely, as in a season, are drift to any of this.
 """
@@ -31,8 +32,12 @@ LEVELS = 16
 
 _KEPT = 7
 _FROM = 4
-# 1 / (sum over k from 1 of 1 / ((k + 2) ln^2(k + 2))), rounded down
-_SPENDING = 0.935
+# Blocks, and looks at least. The sum over k from 1 of 1 / ((k + d) ln^2(k + d)) is below its integral, 1 / ln d.
+_EVEN_BLOCKS, _EVEN_LOOKS = 64, 4
+
+# What each test of numbers has of a window's share where nothing is tolerated: ranks see what moves first, their
+# squares what spreads, and the distance is for all else.
+_BY_DISTANCE, _BY_RANKS, _BY_SPREAD = 0.1, 0.6, 0.3
 
 
 class Measure(StrEnum):
@@ -79,7 +84,8 @@ def schedule(block: int) -> Iterator[Test]:
         windows = tuple(range(first, min(block >> level, _KEPT) + 1))
         if windows:
             k = (block >> level) - first + 1
-            share = 2.0 / ((level + 2) * (level + 3)) * _SPENDING / ((k + 2) * math.log(k + 2) ** 2)
+            even = max(_EVEN_BLOCKS >> level, _EVEN_LOOKS)
+            share = 2.0 / ((level + 2) * (level + 3)) * math.log(even) / ((k + even) * math.log(k + even) ** 2)
             yield Test(level, windows, share / len(windows))
         level += 1
 
@@ -215,10 +221,16 @@ class Sequential:
         effect = np.where(np.minimum(n, m) > 0, bounds.ks_distance(self._distribution, g), 0.0)
         p_value = bounds.exceeds_p_value(effect, self.tolerance, n, m)
         if self.tolerance == 0:
-            # Ranks see a shift sooner, the distance sees all else: half of the test's share for each.
             ranks = bounds.rank_p_value(bounds.rank_shift(self._distribution, g), n, m)
-            p_value = np.minimum(2.0 * np.minimum(p_value, ranks), 1.0)
+            spread = bounds.spread_p_value(bounds.spread_shift(self._distribution, g), n, m)
+            p_value = _together(p_value, ranks, spread)
         return p_value, effect, 0.0 * effect, 0.0 * effect
+
+
+def _together(distance: Floats, ranks: Floats, spread: Floats) -> Floats:
+    """Return the p value of the tests of numbers together."""
+    least = np.minimum(np.minimum(distance / _BY_DISTANCE, ranks / _BY_RANKS), spread / _BY_SPREAD)
+    return np.minimum(least, 1.0)
 
 
 def rows_to_detect(
@@ -231,11 +243,13 @@ def rows_to_detect(
     quiet_rows: int = 0,
     block_rows: int = BLOCK_ROWS,
     ranks: float = 0.0,
+    spread: float = 0.0,
     most: int = 10_000_000,
 ) -> int | None:
     """Return the rows after a change to a KS distance `effect` until a look is expected to find it; None if never.
 
-    `ranks` is the change's `bounds.rank_shift`, which counts where the tolerance is 0.
+    `ranks` and `spread` are the change's `bounds.rank_shift` and `bounds.spread_shift`, which count where the
+    tolerance is 0.
 
     The change comes after `quiet_rows` rows of which none was different. Expected: the distance that is seen is the
     effect times the share of the window that came after the change, as if there were no noise; so it is about the
@@ -251,7 +265,8 @@ def rows_to_detect(
             p_value = bounds.exceeds_p_value(effect * changed, tolerance, reference_rows, sizes * block_rows)
             if tolerance == 0:
                 by_ranks = bounds.rank_p_value(ranks * changed, reference_rows, sizes * block_rows)
-                p_value = 2.0 * np.minimum(p_value, by_ranks)
+                by_spread = bounds.spread_p_value(spread * changed, reference_rows, sizes * block_rows)
+                p_value = _together(p_value, by_ranks, by_spread)
             if (p_value < alpha / columns * test.share).any():
                 return (block - quiet) * block_rows
     return None

@@ -1,5 +1,7 @@
 """The bounds hold: by enumeration where all samples can be listed, by simulation of hard cases where they cannot."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,6 +120,30 @@ def test_ranks_of_equal_samples_shift_no_more_often_than_said(n, m):
     shares = np.full(64, 1 / 64)
     shift = bounds.rank_shift(*(bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m)))
     p_values = bounds.rank_p_value(shift, n, m)
+    for level in (0.1, 0.01, 1e-3):
+        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
+
+
+@given(COUNTS)
+def test_spread_is_the_mean_of_squares_over_all_that_a_bin_may_hold(pairs):
+    before, now = np.array(pairs).T
+    if not (before.any() and now.any()):
+        return
+    f, g = bounds.distribution(before), bounds.distribution(now)
+    assert bounds.spread_shift(f, f) == pytest.approx(0.0, abs=1e-12)
+    edges = np.r_[0.0, f]
+    grid = [np.linspace(a, b, 2001) for a, b in itertools.pairwise(edges)]
+    scores = [((2 * u - 1) ** 2).mean() if u[-1] > u[0] else (2 * u[0] - 1) ** 2 for u in grid]
+    assert bounds.spread_shift(f, g) == pytest.approx(abs(now @ scores / now.sum() - 1 / 3), abs=2e-3)
+
+
+@pytest.mark.parametrize(("n", "m"), [(100, 30), (200, 200), (1000, 100)])
+@pytest.mark.parametrize("bins", [4, 64])
+def test_equal_samples_spread_no_more_often_than_said(n, m, bins):
+    rng = np.random.default_rng(4)
+    shares = rng.dirichlet(np.full(bins, 5.0))
+    shift = bounds.spread_shift(*(bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m)))
+    p_values = bounds.spread_p_value(shift, n, m)
     for level in (0.1, 0.01, 1e-3):
         assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
 
