@@ -1,10 +1,12 @@
-"""The row that a reference leads to, asked of the table."""
+"""The row that a reference leads to, asked of the mirror where there is one, else of the table."""
 
 from collections.abc import Collection
 
 from serval_registry import filters
 from serval_registry.errors import ServalError
 from serval_registry.filters import Where
+from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.resolving import TooMany, resolved
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.tables import Row, RowList, Table
 from serval_registry.versions import from_row, not_found
@@ -13,12 +15,18 @@ from serval_registry.versions import from_row, not_found
 class Finder:
     """References resolved in one table; called from any thread."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, mirror: Mirror) -> None:
         self._table = table
+        self._mirror = mirror
 
     def find(self, ref: Ref) -> Version:
         """Return the version that a reference leads to; NotFound says what was asked and what exists."""
-        return from_row(self.row(ref, self._table.columns))
+        view = self._mirror.view()
+        try:
+            found = resolved(view, ref) if view is not None else None
+        except TooMany:
+            found = None
+        return found or from_row(self.row(ref, self._table.columns))
 
     def row(self, ref: Ref, columns: Collection[str]) -> Row:
         """Return columns of that version's row."""

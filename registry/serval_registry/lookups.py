@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from serval_registry.changes import Cursor, changed
 from serval_registry.filters import alive, all_of, named
+from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.walking import newest
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.recent import Recent
 from serval_registry.tables import Table
@@ -40,8 +42,9 @@ class _Known:
 class Lookups:
     """Lookups in one table; called from any thread."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, mirror: Mirror) -> None:
         self._table = table
+        self._mirror = mirror
         self._names: Recent[str, _Known] = Recent(NAMES_KEPT)
         self._following = threading.Lock()
         self._cursor: Cursor = changed(table, None).cursor
@@ -60,14 +63,17 @@ class Lookups:
         """Return the newest HISTORY_MAX versions of a name in short, newest first."""
         known = self._of(name)
         if known.newest is None:
-            rows = self._table.select(
-                all_of(named(name), alive()),
-                ["version", "stage", "created"],
-                order={"version": False},
-                limit=HISTORY_MAX,
-            )
-            known.newest = [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
+            known.newest = self._newest(name)
         return known.newest
+
+    def _newest(self, name: str) -> Sequence[Summary]:
+        view = self._mirror.view()
+        if view is not None:
+            return [Summary(found.version, found.stage, found.created) for found in newest(view, name, HISTORY_MAX)]
+        rows = self._table.select(
+            all_of(named(name), alive()), ["version", "stage", "created"], order={"version": False}, limit=HISTORY_MAX
+        )
+        return [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
 
     def _of(self, name: str) -> _Known:
         """Return what is known of a name and still true.

@@ -43,6 +43,11 @@ class Bucket:
         """Nothing: LanceDB reads the environment as well."""
         return {}
 
+    @property
+    def derived(self) -> None:
+        """None: nothing in a bucket can be mapped."""
+        return None
+
     def turn(self, name: str) -> Turn:
         """A lease."""
         return Lease(self._store, f"locks/{name}")

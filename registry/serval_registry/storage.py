@@ -73,6 +73,10 @@ class Storage(Protocol):
     def options(self) -> dict[str, str]:
         """What LanceDB has to be told to get there."""
 
+    @property
+    def derived(self) -> Path | None:
+        """A local folder for what can be derived from the tables and is mapped into memory; None: there is none."""
+
     def turn(self, name: str) -> Turn:
         """Return the lock of this name."""
 
@@ -127,6 +131,11 @@ class Folder:
     def options(self) -> dict[str, str]:
         """Nothing."""
         return {}
+
+    @property
+    def derived(self) -> Path | None:
+        """The folder itself."""
+        return self._directory
 
     def turn(self, name: str) -> Turn:
         """An flock."""
