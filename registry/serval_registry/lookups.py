@@ -6,14 +6,12 @@ microseconds, and names that have changed are forgotten.
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import NamedTuple
 
 from serval_registry.changes import Cursor, changed
 from serval_registry.filters import alive, all_of, named
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.mirror.walking import newest
-from serval_registry.model import Ref, Stage, Version
+from serval_registry.model import Ref, Stage, Summary, Version
 from serval_registry.recent import Recent
 from serval_registry.tables import Table
 
@@ -21,14 +19,6 @@ from serval_registry.tables import Table
 NAMES_KEPT = 5000
 _REFS_PER_NAME = 32
 HISTORY_MAX = 100
-
-
-class Summary(NamedTuple):
-    """A version in short."""
-
-    version: int
-    stage: Stage
-    created: datetime
 
 
 class _Known:
@@ -69,7 +59,7 @@ class Lookups:
     def _newest(self, name: str) -> Sequence[Summary]:
         view = self._mirror.view()
         if view is not None:
-            return [Summary(found.version, found.stage, found.created) for found in newest(view, name, HISTORY_MAX)]
+            return newest(view, name, HISTORY_MAX)
         rows = self._table.select(
             all_of(named(name), alive()), ["version", "stage", "created"], order={"version": False}, limit=HISTORY_MAX
         )

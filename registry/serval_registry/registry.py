@@ -37,9 +37,9 @@ from serval_registry.lifecycle.edits import Edits
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
-from serval_registry.lookups import Lookups, Summary
+from serval_registry.lookups import Lookups
 from serval_registry.mirror.mirror import MIRROR_ROWS, Mirror
-from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
 from serval_registry.search import (
     DEFAULT_VECTOR,

@@ -96,9 +96,7 @@ class _Size(NamedTuple):
 class Searcher:
     """Searches of one table; called from any thread."""
 
-    def __init__(
-        self, table: Table, read: Callable[[str], bytes | None], index_threshold: int, mirror: Mirror
-    ) -> None:
+    def __init__(self, table: Table, read: Callable[[str], bytes | None], index_threshold: int, mirror: Mirror) -> None:
         self._table = table
         self._mirror = mirror
         self._read = read

@@ -96,16 +96,16 @@ def from_row(row: Row) -> Version:
         stage=Stage(row["stage"]),
         description=row["description"],
         tags=read_tag_line(row["tags"]),
-        metrics=json.loads(row["metrics"]),
-        hyperparameters=json.loads(row["hyperparameters"]),
+        metrics=_object(row["metrics"]),
+        hyperparameters=_object(row["hyperparameters"]),
         algorithm=row["algorithm"],
         framework=row["framework"],
         dataset=row["dataset"],
         signature=_read_signature(row["signature"]),
         features=_read_features(row["features"]),
-        classes=tuple(json.loads(row["classes"])),
+        classes=() if row["classes"] == "[]" else tuple(json.loads(row["classes"])),
         parity=None if parity is None else Parity(**json.loads(parity)),
-        libraries=json.loads(row["libraries"]),
+        libraries=_object(row["libraries"]),
         missing_allowed=row["missing_allowed"],
         artifact_sha256=row["artifact_sha256"],
         artifact_bytes=row["artifact_bytes"],
@@ -166,6 +166,11 @@ def _signature_json(signature: Signature) -> Mapping[str, Any]:
         return [[spec.name, str(spec.datatype), list(spec.shape)] for spec in tensors]
 
     return {"inputs": specs(signature.inputs), "outputs": specs(signature.outputs), "opsets": dict(signature.opsets)}
+
+
+def _object(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {} if text == "{}" else json.loads(text)
+    return found
 
 
 # Reading a page took most of its time, and the versions of a name, at least, mostly take and give the same.

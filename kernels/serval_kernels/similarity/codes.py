@@ -45,8 +45,8 @@ def scan(
     query: float32 [width], each number times the scale of its dimension. codes: int8 [n, width]; partition p holds rows
     starts[p] up to starts[p + 1]. Best first.
     """
-    found = np.int64(0)
-    least = np.float32(-np.inf)
+    found = 0
+    least = -np.inf
     for visited in range(partitions.size):
         partition = partitions[visited]
         for row in range(starts[partition], starts[partition + 1]):

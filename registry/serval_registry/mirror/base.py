@@ -128,4 +128,3 @@ class Near(NamedTuple):
 
     numbers: Numbers
     cosines: npt.NDArray[np.float64]
-

@@ -38,7 +38,7 @@ class _Answer(NamedTuple):
     fails: Mask
 
 
-class _Texts(Exception):  # noqa: N818
+class _Texts(Exception):
     """The filter looks at texts."""
 
 

@@ -70,7 +70,8 @@ class Mirror:
             return False
         if note is None or note.commit > self._table.commit():
             return True
-        return self._table.values(col("revision") > lit(note.revision), ["revision"]).num_rows > _late_rows(note)
+        late = self._table.values(col("revision") > lit(note.revision), ["revision"])
+        return bool(late.num_rows > _late_rows(note))
 
     def write(self) -> None:
         """Write a mirror of the table as it is; one process at a time does."""

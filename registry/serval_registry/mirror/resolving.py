@@ -9,7 +9,7 @@ from serval_registry.model import Ref, Stage, Version
 READ_MOST = 256
 
 
-class TooMany(Exception):  # noqa: N818
+class TooMany(Exception):
     """The table is to be asked: it has an index for that, or reads faster."""
 
 
@@ -21,14 +21,19 @@ def resolved(view: View, ref: Ref) -> Version | None:
         return _named(view, ref)
     found = _staged(view, ref.name, ref.stage or Stage.PRODUCTION)
     if found is None and ref.stage is None:
-        found = next(iter(newest(view, ref.name, 1)), None)
+        found = next(iter(_newest(view, ref.name, 1)), None)
     return found
+
+
+def _newest(view: View, name: str, limit: int) -> list[Version]:
+    found = (view.version((name, summary.version)) for summary in newest(view, name, limit))
+    return [version for version in found if version is not None]
 
 
 def _named(view: View, ref: Ref) -> Version | None:
     if len(view.base.numbers_of(ref.name)) > READ_MOST:
         raise TooMany
-    for version in newest(view, ref.name, 2 * READ_MOST):
+    for version in _newest(view, ref.name, 2 * READ_MOST):
         if ref.alias in version.aliases if ref.alias is not None else ref.label == version.label:
             return version
     return None

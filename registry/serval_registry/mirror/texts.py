@@ -1,4 +1,4 @@
-"""A row of the table of versions as one line of text: what is read of it, made from columns without a loop in Python."""
+"""A row of the table of versions as one text: what is read of it, made from columns without a loop in Python."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +31,7 @@ COLUMNS = (
 KEY_BYTES = NAME_MAX + 32
 
 _SEPARATOR = SEPARATOR.encode()
+_RECORD = COLUMNS.index("record")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Key = tuple[str, int]
@@ -54,15 +55,25 @@ def key_of(begin: bytes) -> Key:
 
 def decoded(text: str, *, whole: bool = True) -> Row:
     """Return the row, without what its record holds unless it is to be whole."""
-    row: Row = dict(zip(COLUMNS, text.split(SEPARATOR, len(COLUMNS) - 1), strict=True))
-    for name in ("version", "revision", "baseline_rows"):
-        row[name] = int(row[name])
-    for name in ("created", "updated"):
-        row[name] = _EPOCH + timedelta(microseconds=int(row[name]))
-    row["deleted"] = row["deleted"] == "true"
-    row["baseline_sha256"] = row["baseline_sha256"] or None
-    record = row.pop("record")
-    return row | unpacked(record) if whole else row
+    # Written out, in the order of COLUMNS: a page has hundreds.
+    fields = text.split(SEPARATOR, _RECORD)
+    name, version, revision, stage, deleted, tags, aliases, lineage, created, updated, baseline, rows, record = fields
+    row: Row = unpacked(record) if whole else {}
+    row |= {
+        "name": name,
+        "version": int(version),
+        "revision": int(revision),
+        "stage": stage,
+        "deleted": deleted == "true",
+        "tags": tags,
+        "aliases": aliases,
+        "lineage": lineage,
+        "created": _EPOCH + timedelta(microseconds=int(created)),
+        "updated": _EPOCH + timedelta(microseconds=int(updated)),
+        "baseline_sha256": baseline or None,
+        "baseline_rows": int(rows),
+    }
+    return row
 
 
 def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -46,24 +46,34 @@ class Found(NamedTuple):
     exact: bool
 
 
+class Passed(NamedTuple):
+    """Rows of a mirror that pass a filter: int64 numbers where they are few, else uint8 [rows], 0 for all others.
+
+    Neither: LanceDB has to be asked.
+    """
+
+    numbers: Numbers | None = None
+    mask: Mask | None = None
+
+
 class Passing:
-    """The filters asked for last, and what rows of one mirror pass them: numbers where they are few, else a mask."""
+    """The filters asked for last, and what passes them of one mirror."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._known: Recent[tuple[str, str | None], Numbers | Mask | None] = Recent(_FILTERS_KEPT)
+        self._known: Recent[tuple[str, str | None], Passed] = Recent(_FILTERS_KEPT)
 
-    def of(self, conditions: Conditions, source: str | None) -> Numbers | Mask | None:
-        """Return int64 numbers or a uint8 mask; None where LanceDB has to be asked."""
+    def of(self, conditions: Conditions, source: str | None) -> Passed:
+        """Return what passes, and has a vector of this source; None: of any."""
         return self._known.get((repr(conditions), source), lambda: self._find(conditions, source))
 
-    def _find(self, conditions: Conditions, source: str | None) -> Numbers | Mask | None:
+    def _find(self, conditions: Conditions, source: str | None) -> Passed:
         mask = passing(self._base, conditions, source)
         if mask is None:
-            return None
+            return Passed()
         if np.count_nonzero(mask) <= NARROW_ROWS:
-            return np.flatnonzero(mask)
-        return mask.view(np.uint8)
+            return Passed(numbers=np.flatnonzero(mask))
+        return Passed(mask=mask.view(np.uint8))
 
 
 class View:
@@ -96,11 +106,11 @@ class View:
         """Return which rows of the mirror are versions that pass: uint8; None where LanceDB has to be asked."""
         if not _are_given(conditions):
             return self.allowed
-        found = self.passing.of(conditions, None)
-        if found is None or found.dtype == np.uint8:
-            return None if found is None else self.allowed & found
+        numbers, mask = self.passing.of(conditions, None)
+        if numbers is None:
+            return None if mask is None else self.allowed & mask
         mask = np.zeros(self.base.rows, np.uint8)
-        mask[found] = self.allowed[found]
+        mask[numbers] = self.allowed[numbers]
         return mask
 
     def version(self, key: Key) -> Version | None:
@@ -121,17 +131,15 @@ class View:
         hits = [*near.hits, *self._of_late(vector, conditions, source, k)]
         return Found(sorted(hits, key=lambda hit: -hit[1])[:k], near.exact)
 
-    def _of_base(
-        self, vector: Vector, conditions: Conditions, source: str | None, k: int, exact: bool
-    ) -> Found | None:
+    def _of_base(self, vector: Vector, conditions: Conditions, source: str | None, k: int, exact: bool) -> Found | None:
         allowed, probes = self.allowed, PROBES
         if source is not None or _are_given(conditions):
-            found = self.passing.of(conditions, source)
-            if found is None:
+            numbers, mask = self.passing.of(conditions, source)
+            if numbers is not None:
+                return self._compared(vector, numbers[self.allowed[numbers] != 0], k)
+            if mask is None:
                 return None
-            if found.dtype != np.uint8:
-                return self._compared(vector, found[self.allowed[found] != 0], k)
-            allowed = self.allowed & found
+            allowed = allowed & mask
             probes = _FILTERED_PROBES
         if exact:
             return self._compared(vector, np.flatnonzero(allowed), k)

@@ -9,10 +9,11 @@ from operator import attrgetter
 import numpy as np
 
 from serval_registry.mirror.base import Base, Mask, Numbers
-from serval_registry.mirror.texts import Key
+from serval_registry.mirror.texts import Key, decoded
 from serval_registry.mirror.view import View
-from serval_registry.model import Version
+from serval_registry.model import Stage, Summary, Version
 from serval_registry.predicates import Conditions
+from serval_registry.tables import Row
 
 _LAST = 2**62
 _CHUNK = 4096
@@ -45,13 +46,17 @@ def walked(
     return (list(versions)[-1] for _, versions in by_name)
 
 
-def newest(view: View, name: str, limit: int) -> list[Version]:
-    """Return the newest versions of a name, newest first."""
-    base = view.base
-    numbers = base.numbers_of(name)
+def newest(view: View, name: str, limit: int) -> list[Summary]:
+    """Return the newest versions of a name in short, newest first."""
+    numbers = view.base.numbers_of(name)
     numbers = numbers[view.allowed[numbers] != 0][-limit:]
-    late = _late(view, Conditions(), (name, 0), (name, _LAST))
-    return sorted([*map(base.version, numbers.tolist()), *late], key=key_of, reverse=True)[:limit]
+    found = [_summary(decoded(view.base.text(number), whole=False)) for number in numbers.tolist()]
+    found += [Summary(late.version, late.stage, late.created) for late in view.late_of(name)]
+    return sorted(found, key=attrgetter("version"), reverse=True)[:limit]
+
+
+def _summary(row: Row) -> Summary:
+    return Summary(row["version"], Stage(row["stage"]), row["created"])
 
 
 def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> Iterator[Version]:
