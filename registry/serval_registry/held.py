@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from lancedb import col, lit
-from serval_kernels.similarity.cosine import scores
+from serval_kernels.similarity.cosine import scores, top_k
 
 from serval_registry.embedding import DIMENSION, Vector
 from serval_registry.model import Version
@@ -35,6 +35,11 @@ class Snapshot(NamedTuple):
         self, vector: Vector, conditions: Conditions, source: str | None, k: int
     ) -> list[tuple[Version, float]]:
         """Return the k versions of largest cosine that pass, with it."""
+        if source is None and not conditions.given:
+            places, cosines = top_k(vector, self.vectors, k)
+            return [
+                (self.versions[place], cosine) for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
+            ]
         cosines = scores(vector, self.vectors)
         found: list[tuple[Version, float]] = []
         for place in np.argsort(-cosines, kind="stable").tolist():

@@ -55,6 +55,11 @@ class Conditions(NamedTuple):
         check_tags(tags or {})
         return cls(stages, tags or {}, parse(text) if text.strip() else None)
 
+    @property
+    def given(self) -> bool:
+        """Whether there is any condition."""
+        return bool(self.stages or self.tags or self.node is not None)
+
     def where(self) -> Where | None:
         """Return the condition on rows, None for none."""
         node = None if self.node is None else compiled(self.node)

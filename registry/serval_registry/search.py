@@ -235,7 +235,8 @@ def _candidates(wanted: Wanted, k: int) -> int:
 
 
 def _chosen(hits: list[Hit], wanted: Wanted, k: int) -> list[Hit]:
-    hits = [hit for hit in hits if hit.version.ref != wanted.without]
+    if wanted.without is not None:
+        hits = [hit for hit in hits if hit.version.ref != wanted.without]
     return (hits if wanted.words is None else _ranked(hits, wanted.words))[:k]
 
 

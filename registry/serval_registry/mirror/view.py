@@ -104,7 +104,7 @@ class View:
 
     def passing_mask(self, conditions: Conditions) -> Mask | None:
         """Return which rows of the mirror are versions that pass: uint8; None where LanceDB has to be asked."""
-        if not _are_given(conditions):
+        if not conditions.given:
             return self.allowed
         numbers, mask = self.passing.of(conditions, None)
         if numbers is None:
@@ -133,7 +133,7 @@ class View:
 
     def _of_base(self, vector: Vector, conditions: Conditions, source: str | None, k: int, exact: bool) -> Found | None:
         allowed, probes = self.allowed, PROBES
-        if source is not None or _are_given(conditions):
+        if source is not None or conditions.given:
             numbers, mask = self.passing.of(conditions, source)
             if numbers is not None:
                 return self._compared(vector, numbers[self.allowed[numbers] != 0], k)
@@ -168,7 +168,3 @@ class View:
                 if len(hits) == k:
                     break
         return hits
-
-
-def _are_given(conditions: Conditions) -> bool:
-    return bool(conditions.stages or conditions.tags or conditions.node is not None)
