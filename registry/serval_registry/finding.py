@@ -29,7 +29,10 @@ class Finder:
         return found or from_row(self.row(ref, self._table.columns))
 
     def row(self, ref: Ref, columns: Collection[str]) -> Row:
-        """Return columns of that version's row."""
+        """Return that version's row, with these columns at least."""
+        mirrored = self._mirrored(ref)
+        if mirrored is not None and mirrored.keys() >= set(columns):
+            return mirrored
         alive = filters.all_of(filters.named(ref.name), filters.alive())
         exact = filters.by_name(ref)
         if exact is not None:
@@ -41,6 +44,10 @@ class Finder:
         if not found:
             raise self.not_found(ref)
         return found[0]
+
+    def _mirrored(self, ref: Ref) -> Row | None:
+        view = self._mirror.view() if ref.version is not None else None
+        return None if view is None or ref.version is None else view.row((ref.name, ref.version))
 
     def not_found(self, ref: Ref) -> ServalError:
         """Return the error that names what was asked and what exists."""

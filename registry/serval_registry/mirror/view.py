@@ -15,7 +15,7 @@ from serval_registry.mirror.texts import Key, decoded
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
-from serval_registry.tables import Vectors
+from serval_registry.tables import Row, Vectors
 from serval_registry.versions import from_row
 
 # What a filter may leave for it to be compared whole.
@@ -27,8 +27,9 @@ _FILTERS_KEPT = 16
 
 
 class Late(NamedTuple):
-    """A row written since: its version, None where that is deleted, and the vector."""
+    """A row written since: its text, its version, None where that is deleted, and the vector."""
 
+    text: str
     version: Version | None
     vector: Vector
 
@@ -36,7 +37,7 @@ class Late(NamedTuple):
     def of(cls, text: str, vector: Vector) -> "Late":
         """Read a row."""
         row = decoded(text)
-        return cls(None if row["deleted"] else from_row(row), vector)
+        return cls(text, None if row["deleted"] else from_row(row), vector)
 
 
 class Found(NamedTuple):
@@ -120,6 +121,13 @@ class View:
             return late.version
         number = self.base.number_of(key)
         return None if number is None or self.base.deleted[number] else self.base.version(number)
+
+    def row(self, key: Key) -> Row | None:
+        """Return the row of a version; None where there is none, or none any more."""
+        late, number = self.late.get(key), self.base.number_of(key)
+        if late is not None:
+            return None if late.version is None else decoded(late.text)
+        return None if number is None or self.base.deleted[number] else decoded(self.base.text(number))
 
     def nearest(
         self, vector: Vector, conditions: Conditions, source: str | None, k: int, *, exact: bool
