@@ -138,6 +138,11 @@ class Housekeeper:
             self._write_mirror()
         return self._database.versions.indexed_rows()
 
+    def write_mirror(self) -> None:
+        """Write the mirror of the versions now."""
+        with self.alone():
+            self._write_mirror()
+
     def sweep(self) -> Swept:
         """Remove now what nothing has referred to for as long as the retention says."""
         with self.alone():

@@ -46,16 +46,21 @@ def read_note(storage: Storage) -> Note | None:
     return note if note.layout == LAYOUT else None
 
 
+def check(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Raise OSError where a file is missing or was cut short."""
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise OSError(f"mirror: {name} has {found} bytes; wanted {size}")
+
+
 class Files:
     """The mapped files of a mirror."""
 
     def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
         """Map them; OSError where one of those with sizes is missing or was cut short."""
         self._folder = folder
-        for name, size in sizes.items():
-            found = (folder / name).stat().st_size
-            if found != size:
-                raise OSError(f"mirror: {name} has {found} bytes; wanted {size}")
+        check(folder, sizes)
         with (folder / ROWS).open("rb") as file:
             self.texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

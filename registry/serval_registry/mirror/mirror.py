@@ -62,13 +62,15 @@ class Mirror:
 
     def outgrown(self) -> bool:
         """Tell whether it is time to write one."""
-        if self._storage.derived is None:
+        place = self._storage.derived
+        if place is None or self._table.count() < self._rows_least:
             return False
-        rows = self._table.count()
         note = files.read_note(self._storage)
-        if rows < self._rows_least:
-            return False
         if note is None or note.commit > self._table.commit():
+            return True
+        try:
+            files.check(place / files.FOLDER / note.folder, note.sizes)
+        except OSError:
             return True
         late = self._table.values(col("revision") > lit(note.revision), ["revision"])
         return bool(late.num_rows > _late_rows(note))
