@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
-from serval_kernels.compile import kernel_for, reduction
+from serval_kernels.compile import kernel, reduction
 
 Codes = npt.NDArray[np.int8]
 Numbers = npt.NDArray[np.int64]
-
-_MATRIX = types.Array(types.int8, 2, "C", readonly=True)
-_FLOATS = types.Array(types.float32, 2, "C", readonly=True)
-_LINE = types.Array(types.float32, 1, "C", readonly=True)
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_PLACES = types.Array(types.int64, 1, "C", readonly=True)
 
 
 @reduction
@@ -30,7 +23,7 @@ def _dot(query: Any, code: Any) -> Any:
     return total
 
 
-@kernel_for(types.int64(_LINE, _MATRIX, _BYTES, _PLACES, _PLACES, types.int64[::1], types.float32[::1]))
+@kernel
 def scan(
     query: npt.NDArray[np.float32],
     codes: Codes,
@@ -65,7 +58,7 @@ def scan(
     return found
 
 
-@kernel_for(types.void(_FLOATS, _LINE, types.Array(types.int8, 2, "C")))
+@kernel
 def encode(vectors: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], codes: Codes) -> None:
     """Write the codes of vectors, float32 [n, width], with scales, float32 [width], none of which is 0."""
     for row in range(vectors.shape[0]):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from serval_kernels.similarity.cosine import top_k
 
 from serval_registry.embedding import DIMENSION
 from serval_registry.mirror import files, partitioning, terms
@@ -144,9 +143,10 @@ def _measured(draft: Draft) -> float:
     base = Base(Files(draft.folder, {}))
     queries = base.vectors[:: max(1, base.rows // _RECALL_QUERIES)][:_RECALL_QUERIES]
     everything = np.ones(base.rows, np.uint8)
+    least = min(_RECALL_K, base.rows) - 1
     found = wanted = 0
     for query in np.array(queries):
-        exact = set(top_k(query, base.vectors, _RECALL_K)[0].tolist())
+        exact = set(np.argpartition(-(base.vectors @ query), least)[:_RECALL_K].tolist())
         near, _ = base.nearest(query, everything, _RECALL_K)
         found += len(exact & set(near.tolist()))
         wanted += len(exact)

@@ -1,5 +1,6 @@
 """The mirror as one process sees it: mapped when there is a newer one, followed by what has been written since."""
 
+import logging
 import threading
 import time
 
@@ -14,6 +15,8 @@ from serval_registry.mirror.texts import COLUMNS, encoded, key_of
 from serval_registry.mirror.view import Late, Passing, View
 from serval_registry.storage import Storage
 from serval_registry.tables import Table, snapshot
+
+logger = logging.getLogger("serval.registry")
 
 # Below, LanceDB or what is held in memory answers as fast, and nothing needs to be written.
 MIRROR_ROWS = 5000
@@ -91,7 +94,9 @@ class Mirror:
                 view = _opened(self._storage, note)
             if note is not None and view is not None:
                 view = self._renewed(view, commit, 2 * _late_rows(note))
-        except OSError:  # another process is replacing it, or has lost it
+        except (OSError, ValueError) as error:
+            # Another process is replacing it, or it is harmed, or an older release has written to the table.
+            logger.info("the registry's mirror cannot be followed: %s", error)
             view = None
         self._note, self._view = note, view
         if view is None:

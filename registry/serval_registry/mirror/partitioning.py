@@ -65,4 +65,4 @@ def write(vectors: Vectors, order: Order, out: Vectors, codes: npt.NDArray[np.in
         at = slice(start, start + _BLOCK)
         block = vectors[order[at]]
         out[at] = block
-        encode(block, np.array(scales), codes[at])
+        encode(block, np.array(scales), np.asarray(codes[at]))
