@@ -48,6 +48,11 @@ class Bucket:
         """None: nothing in a bucket can be mapped."""
         return None
 
+    @property
+    def durable(self) -> bool:
+        """Always: the store keeps what it has answered for."""
+        return True
+
     def turn(self, name: str) -> Turn:
         """A lease."""
         return Lease(self._store, f"locks/{name}")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_registry.durability import flush_directory, flush_file
+from serval_registry.recovery import boot_id
 from serval_registry.storage import Storage
 
 DOCUMENT, FOLDER = "mirror.json", "mirror"
@@ -26,7 +27,10 @@ Array = npt.NDArray[Any]
 
 
 class Note(NamedTuple):
-    """What the document says: `sizes` are the bytes of each file; `recall` is NaN where it was not measured."""
+    """What the document says: `sizes` are the bytes of each file; `recall` is NaN where it was not measured.
+
+    boot: the start of the machine that it ends with, as a power cut may take rows that it shows; empty: none of them.
+    """
 
     folder: str
     commit: int
@@ -35,6 +39,7 @@ class Note(NamedTuple):
     recall: float
     sizes: Mapping[str, int]
     layout: int = LAYOUT
+    boot: str = ""
 
 
 def read_note(storage: Storage) -> Note | None:
@@ -43,7 +48,7 @@ def read_note(storage: Storage) -> Note | None:
         note = Note(**json.loads(storage.read(DOCUMENT) or b"{}"))
     except (ValueError, TypeError):
         return None
-    return note if note.layout == LAYOUT else None
+    return note if note.layout == LAYOUT and note.boot in ("", boot_id()) else None
 
 
 def check(folder: Path, sizes: Mapping[str, int]) -> None:
@@ -104,7 +109,8 @@ class Draft:
             sizes[path.name] = path.stat().st_size
         flush_directory(self.folder)
         flush_directory(self._all)
-        note = Note(self.folder.name, commit, revision, rows, recall, sizes)
+        boot = "" if storage.durable else boot_id()
+        note = Note(self.folder.name, commit, revision, rows, recall, sizes, boot=boot)
         storage.write(DOCUMENT, json.dumps(note._asdict()).encode())
         self._remove_others()
 

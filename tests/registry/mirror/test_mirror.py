@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serval_benchmarks import registry_rows
+from serval_registry.durability import Durability
 from serval_registry.mirror import building, files, mirror
 from serval_registry.model import Draft, Ref, Stage
 from serval_registry.registry import Registry
@@ -105,7 +106,7 @@ def test_too_much_written_since_is_asked_of_lancedb(registry: Registry, monkeypa
     assert production(registry) == 4
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone", "note", "empty note", "layout", "ahead"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "note", "empty note", "layout", "ahead", "boot"])
 def test_a_harmed_mirror_is_none_and_is_written_again(folder: Path, harm: str) -> None:
     with opened(folder) as registry:
         write(registry)
@@ -122,6 +123,8 @@ def test_a_harmed_mirror_is_none_and_is_written_again(folder: Path, harm: str) -
             note.write_bytes(b"")
         case "layout":
             note.write_text(json.dumps(said | {"layout": files.LAYOUT + 1}))
+        case "boot":  # of a registry that leaves flushing to the kernel, before the power went
+            note.write_text(json.dumps(said | {"boot": "another"}))
         case "ahead":  # the table was put back
             note.write_text(json.dumps(said | {"commit": 10_000}))
     with opened(folder) as again:
@@ -174,3 +177,11 @@ def test_a_bucket_has_none(registry: Registry, monkeypatch: pytest.MonkeyPatch) 
     none.write()
     assert not none.outgrown()
     assert none.view() is None
+
+
+@pytest.mark.parametrize("durability", Durability)
+def test_what_a_power_cut_may_take_ends_with_the_machine(folder: Path, durability: Durability) -> None:
+    with Registry.open(folder, mirror_rows=602, durability=durability) as registry:
+        write(registry)
+        assert registry._mirror.view() is not None
+        assert bool(json.loads((folder / files.DOCUMENT).read_text())["boot"]) is (durability is Durability.PROCESS)
