@@ -4,7 +4,6 @@ Rows are numbered by the partition of their vector: what a search compares lies 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +18,15 @@ from serval_registry.mirror.texts import COLUMNS, encoded
 from serval_registry.storage import Storage
 from serval_registry.tables import FILTERED_NUMBERS, Snapshot
 
+# What else is kept of each row, and how.
+_ARRAYS = {
+    "begin": "<i8",
+    "length": "<i4",
+    "deleted": "u1",
+    "stage": "u1",
+    "source": "u1",
+    **dict.fromkeys(FILTERED_NUMBERS, "<f8"),
+}
 _STAGES = pa.array([str(stage) for stage in STAGES])
 _RECALL_QUERIES, _RECALL_K = 20, 10
 _READ = tuple(dict.fromkeys((*COLUMNS, "tag_list", "vector_source", "vector", *FILTERED_NUMBERS)))
@@ -57,11 +65,12 @@ class _Gathered:
 def _gather(draft: Draft, snapshot: Snapshot) -> _Gathered:
     """Read everything once."""
     gathered = _Gathered(snapshot.count())
-    arrays: dict[str, Array] = {
-        name: draft.empty(f"table-{name}", (gathered.rows, *shape), dtype) for name, shape, dtype in _arrays()
-    }
+    arrays = {name: draft.empty(f"table-{name}", gathered.rows, dtype) for name, dtype in _ARRAYS.items()}
     start = written = 0
-    with (draft.folder / files.ROWS).open("wb") as out:
+    with (
+        (draft.folder / files.ROWS).open("wb") as out,
+        draft.stream("table-vectors", (gathered.rows, DIMENSION), "<f4") as write_vectors,
+    ):
         for batch in snapshot.batches(_READ):
             texts = encoded(batch)
             lengths = pc.binary_length(texts).to_numpy()
@@ -70,6 +79,7 @@ def _gather(draft: Draft, snapshot: Snapshot) -> _Gathered:
             arrays["length"][at] = lengths
             out.write(memoryview(texts.buffers()[2])[: int(lengths.sum())] if not texts.offset else _joined(texts))
             written += int(lengths.sum())
+            write_vectors(batch["vector"].flatten().to_numpy(zero_copy_only=False))
             _note(gathered, arrays, at, batch)
             start = at.stop
     if start != gathered.rows:
@@ -77,18 +87,11 @@ def _gather(draft: Draft, snapshot: Snapshot) -> _Gathered:
     return gathered
 
 
-def _arrays() -> Iterator[tuple[str, tuple[int, ...], str]]:
-    yield from (("begin", (), "<i8"), ("length", (), "<i4"), ("vectors", (DIMENSION,), "<f4"))
-    yield from (("deleted", (), "u1"), ("stage", (), "u1"), ("source", (), "u1"))
-    yield from ((name, (), "<f8") for name in FILTERED_NUMBERS)
-
-
 def _joined(texts: pa.Array) -> bytes:
     return "".join(texts.to_pylist()).encode()
 
 
 def _note(gathered: _Gathered, arrays: dict[str, Array], at: slice, batch: pa.RecordBatch) -> None:
-    arrays["vectors"][at] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, DIMENSION)
     arrays["deleted"][at] = batch["deleted"].to_numpy(zero_copy_only=False)
     arrays["stage"][at] = pc.index_in(batch["stage"], _STAGES).to_numpy(zero_copy_only=False)
     for name in FILTERED_NUMBERS:
@@ -113,20 +116,24 @@ def _partition(draft: Draft, rows: int) -> Array:
     order = np.argsort(nearest, kind="stable").astype(np.int64)
     draft.put("centroids", centroids)
     draft.put("starts", np.searchsorted(nearest[order], np.arange(len(centroids) + 1)))
-    partitioning.write(
-        vectors, order, draft.empty("vectors", vectors.shape, "<f4"), draft.empty("codes", vectors.shape, "i1"),
-        draft.empty("scales", (DIMENSION,), "<f4"),
-    )  # fmt: skip
+    scales = partitioning.scales_of(vectors)
+    draft.put("scales", scales)
+    with (
+        draft.stream("vectors", vectors.shape, "<f4") as write_vectors,
+        draft.stream("codes", vectors.shape, "i1") as write_codes,
+    ):
+        for block, codes in partitioning.arranged(vectors, order, scales):
+            write_vectors(block)
+            write_codes(codes)
     draft.drop("table-vectors")
     return order
 
 
 def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> None:
     """Write everything else in the order of the numbers."""
-    for name, shape, _ in _arrays():
-        if not shape:
-            draft.put(name, np.load(draft.folder / f"table-{name}.npy")[order])
-            draft.drop(f"table-{name}")
+    for name in _ARRAYS:
+        draft.put(name, np.load(draft.folder / f"table-{name}.npy")[order])
+        draft.drop(f"table-{name}")
     numbers = np.empty(len(order), np.int32)
     numbers[order] = np.arange(len(order), dtype=np.int32)
     keys = pa.concat_tables(gathered.names) if gathered.names else pa.table({"name": [], "version": []})

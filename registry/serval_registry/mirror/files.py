@@ -5,7 +5,8 @@ import mmap
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,12 +84,25 @@ class Draft:
         self.folder = place / uuid.uuid4().hex
         self.folder.mkdir(parents=True)
 
-    def empty(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    def empty(self, name: str, rows: int, dtype: npt.DTypeLike) -> Array:
         """Return an array in a file."""
-        if 0 in shape:  # nothing can be mapped
-            np.save(self.folder / f"{name}.npy", np.empty(shape, dtype))
-            return np.empty(shape, dtype)
-        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
+        if not rows:  # nothing can be mapped
+            self.put(name, np.empty(0, dtype))
+            return np.empty(0, dtype)
+        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=(rows,))
+
+    @contextmanager
+    def stream(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[Callable[[Array], None]]:
+        """Give what writes an array of this shape piece by piece: a mapped one would stay in memory meanwhile."""
+        with (self.folder / f"{name}.npy").open("wb") as file:
+            described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+            header = {"descr": described, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+
+            def write(piece: Array) -> None:
+                file.write(np.ascontiguousarray(piece, dtype).data)
+
+            yield write
 
     def put(self, name: str, array: Array) -> None:
         """Write an array."""

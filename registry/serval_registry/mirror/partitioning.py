@@ -1,10 +1,11 @@
 """Partitions of unit vectors by k-means on the sphere (Dhillon and Modha, 2001), in blocks: memory stays small."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from serval_kernels.similarity.codes import encode
+from serval_kernels.similarity.codes import Codes, encode
 
 from serval_registry.embedding import DIMENSION
 
@@ -55,14 +56,18 @@ def assigned(vectors: Vectors, centroids: Vectors) -> npt.NDArray[np.int32]:
     return nearest
 
 
-def write(vectors: Vectors, order: Order, out: Vectors, codes: npt.NDArray[np.int8], scales: Vectors) -> None:
-    """Fill `out` with the vectors in this order, and `codes` with their codes by `scales`, which is filled first."""
+def scales_of(vectors: Vectors) -> Vectors:
+    """Return the scale of each dimension's codes, float32 [DIMENSION]: a 127th of its largest number."""
     largest = np.zeros(DIMENSION, np.float32)
     for start in range(0, len(vectors), _BLOCK):
         np.maximum(largest, np.abs(vectors[start : start + _BLOCK]).max(axis=0), out=largest)
-    scales[:] = np.where(largest > 0, largest, 1) / 127
+    return np.where(largest > 0, largest / np.float32(127), np.float32(1))
+
+
+def arranged(vectors: Vectors, order: Order, scales: Vectors) -> Iterator[tuple[Vectors, Codes]]:
+    """Yield the vectors in this order, and their codes, in blocks."""
     for start in range(0, len(order), _BLOCK):
-        at = slice(start, start + _BLOCK)
-        block = vectors[order[at]]
-        out[at] = block
-        encode(block, np.array(scales), np.asarray(codes[at]))
+        block = vectors[order[start : start + _BLOCK]]
+        codes = np.empty(block.shape, np.int8)
+        encode(block, scales, codes)
+        yield block, codes
