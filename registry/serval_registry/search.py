@@ -125,7 +125,12 @@ class Searcher:
         found = self._mirrored(size, wanted, conditions, count)
         if found is not None:
             return found._replace(hits=_chosen(found.hits, wanted, k))
-        if conditions.where() is None and size.indexed and size.rows >= self._threshold:
+        return self._asked(commit, size, wanted, conditions, k)
+
+    def _asked(self, commit: int, size: _Size, wanted: Wanted, conditions: Conditions, k: int) -> SearchResult:
+        """Return what LanceDB finds."""
+        count = _candidates(wanted, k)
+        if not conditions.given and size.indexed and size.rows >= self._threshold:
             hits = self._unfiltered(wanted, count)
             if len(hits) >= count:
                 return SearchResult(_chosen(hits, wanted, k), SearchPath.IVF_PQ, size.indexed, size.recall)

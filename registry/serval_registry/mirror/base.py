@@ -1,5 +1,6 @@
 """One mirror, mapped: its rows by name, and the nearest of their vectors."""
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -74,19 +75,9 @@ class Base:
         begin = int(self._begin[self.by_key[place]])
         return key_of(self._texts[begin : begin + KEY_BYTES])
 
-    def place_of(self, key: Key, low: int = 0) -> int:
-        """Return the first place, from `low` on, whose key is not below this one."""
-        step, high = 1, low if low else self.rows
-        while high < self.rows and self.key_at(high) < key:  # what is looked for is often near
-            low, high, step = high + 1, high + step, 2 * step
-        high = min(high, self.rows)
-        while low < high:
-            middle = (low + high) // 2
-            if self.key_at(middle) < key:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+    def place_of(self, key: Key) -> int:
+        """Return the first place whose key is not below this one."""
+        return bisect_left(range(self.rows), key, key=self.key_at)
 
     def number_of(self, key: Key) -> int | None:
         """Return the number of the row with a key."""

@@ -1,5 +1,6 @@
 """Which rows have a tag: the numbers of the rows of each "key=value", as an inverted index."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,19 +45,9 @@ class Terms:
 
     def rows(self, first: str, end: str) -> Numbers:
         """Return the numbers of the rows that have a term from `first` on and before `end`, in the order of bytes."""
-        begin, stop = self._place(first.encode()), self._place(end.encode())
+        begin, stop = (bisect_left(range(len(self._ends)), term.encode(), key=self._text) for term in (first, end))
         found: Numbers = self._rows[self._starts[begin] : self._starts[stop]]
         return found
-
-    def _place(self, wanted: bytes) -> int:
-        low, high = 0, len(self._ends)
-        while low < high:
-            middle = (low + high) // 2
-            if self._text(middle) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low
 
     def _text(self, place: int) -> bytes:
         return self._texts[self._ends[place - 1] if place else 0 : self._ends[place]].tobytes()

@@ -9,6 +9,7 @@ import numpy as np
 from serval_kernels.similarity.cosine import scores
 
 from serval_registry.embedding import DIMENSION, Vector
+from serval_registry.held import best
 from serval_registry.mirror.base import PROBES, Base, Mask, Numbers
 from serval_registry.mirror.filtering import passing
 from serval_registry.mirror.texts import Key, decoded
@@ -136,7 +137,8 @@ class View:
         near = self._of_base(vector, conditions, source, k, exact)
         if near is None:
             return None
-        hits = [*near.hits, *self._of_late(vector, conditions, source, k)]
+        late = best(scores(vector, self._late_vectors), self._late_versions, conditions, source, k)
+        hits = [*near.hits, *late]
         return Found(sorted(hits, key=lambda hit: -hit[1])[:k], near.exact)
 
     def _of_base(self, vector: Vector, conditions: Conditions, source: str | None, k: int, exact: bool) -> Found | None:
@@ -163,16 +165,3 @@ class View:
     def _found(self, numbers: Numbers, cosines: list[float], *, exact: bool) -> Found:
         hits = zip(map(self.base.version, numbers.tolist()), cosines, strict=True)
         return Found(list(hits), exact)
-
-    def _of_late(
-        self, vector: Vector, conditions: Conditions, source: str | None, k: int
-    ) -> list[tuple[Version, float]]:
-        cosines = scores(vector, self._late_vectors)
-        hits: list[tuple[Version, float]] = []
-        for place in np.argsort(-cosines, kind="stable").tolist():
-            version = self._late_versions[place]
-            if (source is None or version.vector_source == source) and conditions.pass_for(version):
-                hits.append((version, float(cosines[place])))
-                if len(hits) == k:
-                    break
-        return hits
