@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from serval_registry import filters
+from serval_registry.embedding import Vector
 from serval_registry.errors import ServalError
 from serval_registry.filters import Where
 from serval_registry.mirror.mirror import Mirror
@@ -44,6 +45,16 @@ class Finder:
         if not found:
             raise self.not_found(ref)
         return found[0]
+
+    def vector(self, name: str, version: int) -> Vector:
+        """Return a version's vector; NotFound as `find`."""
+        view = self._mirror.view()
+        vector = None if view is None else view.vector((name, version))
+        if vector is None:
+            vector = self._table.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
+        if vector is None:
+            raise self.not_found(Ref(name, version=version))
+        return vector
 
     def _mirrored(self, ref: Ref) -> Row | None:
         view = self._mirror.view() if ref.version is not None else None

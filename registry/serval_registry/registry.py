@@ -251,10 +251,7 @@ class Registry:
     def vector(self, name: str, version: int) -> Vector:
         """Return a version's vector: float32 [128], of length 1."""
         self._check_process()
-        vector = self._versions.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
-        if vector is None:
-            raise self._finder.not_found(Ref(name, version=version))
-        return vector
+        return self._finder.vector(name, version)
 
     def artifact(self, version: Version) -> bytes:
         """Return the ONNX file as it was registered; DataLoss when it is missing or altered."""

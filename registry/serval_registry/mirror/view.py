@@ -130,6 +130,13 @@ class View:
             return None if late.version is None else decoded(late.text)
         return None if number is None or self.base.deleted[number] else decoded(self.base.text(number))
 
+    def vector(self, key: Key) -> Vector | None:
+        """Return the vector of a version, float32 [DIMENSION]; None where there is none, or none any more."""
+        late, number = self.late.get(key), self.base.number_of(key)
+        if late is not None:
+            return None if late.version is None else late.vector
+        return None if number is None or self.base.deleted[number] else np.array(self.base.vectors[number])
+
     def nearest(
         self, vector: Vector, conditions: Conditions, source: str | None, k: int, *, exact: bool
     ) -> Found | None:

@@ -86,6 +86,7 @@ def test_only_the_newest_stays_on_disk(registry: Registry, folder: Path) -> None
     before = folders(folder)
     view = registry._mirror.view()
     assert view is not None
+    (folder / files.FOLDER / "of-a-killed-writer").mkdir()
     write(registry)
     assert len(before) == len(folders(folder)) == 1
     assert before.isdisjoint(folders(folder))

@@ -69,6 +69,12 @@ def test_a_reference_leads_to_the_same(pair: tuple[Registry, Registry], text: st
     assert mirrored == plain
 
 
+@pytest.mark.parametrize("key", [("model-0000003", 2), ("model-0000003", 7), ("zz-last", 1)])
+def test_a_vector_is_the_same(pair: tuple[Registry, Registry], key: tuple[str, int]) -> None:
+    mirrored, plain = (registry.vector(*key) for registry in pair)
+    np.testing.assert_array_equal(mirrored, plain)
+
+
 @pytest.mark.parametrize("name", ["model-0000003", "model-0000004", "model-0000007", "zz-last", "nobody"])
 def test_the_newest_of_a_name_are_the_same(pair: tuple[Registry, Registry], name: str) -> None:
     mirrored, plain = ([(s.version, s.stage) for s in registry.newest(name, 15)] for registry in pair)
@@ -80,6 +86,8 @@ def test_what_is_kept_beside_a_version_is_found(pair: tuple[Registry, Registry])
         late = registry.resolve(Ref("model-0000007", version=21))
         assert (registry.sample(late), registry.baseline(late.name, 21)) == (b"sample", b"rows")
         assert registry.baseline("model-0000003", 2) is None
+        with pytest.raises(NotFound, match="it was deleted"):
+            registry.vector("model-0000004", 19)
         assert registry.sample(registry.resolve(Ref("model-0000003", version=2))) is None
 
 
