@@ -34,7 +34,7 @@ FILTERS = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     text=FILTERS,
     stages=st.lists(st.sampled_from(list(Stage)), max_size=2),

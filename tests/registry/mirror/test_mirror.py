@@ -107,7 +107,14 @@ def test_too_much_written_since_is_asked_of_lancedb(registry: Registry, monkeypa
     assert production(registry) == 4
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone", "note", "empty note", "layout", "ahead", "boot"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "cut",
+        "ahead",
+        *(pytest.param(h, marks=pytest.mark.slow) for h in ("gone", "note", "empty note", "layout", "boot")),
+    ],
+)
 def test_a_harmed_mirror_is_none_and_is_written_again(folder: Path, harm: str) -> None:
     with opened(folder) as registry:
         write(registry)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_registry.mirror.texts import COLUMNS, KEY_BYTES, decoded, encoded, key_of
 from serval_registry.packing import PACKED, packed
@@ -20,6 +20,7 @@ def table(row: dict[str, object]) -> pa.Table:
     return pa.Table.from_pylist([row], pa.schema([VERSIONS.field(name) for name in COLUMNS]))
 
 
+@settings(max_examples=30)
 @given(
     st.fixed_dictionaries(
         {

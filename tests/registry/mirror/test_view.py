@@ -91,8 +91,9 @@ def test_what_is_kept_beside_a_version_is_found(pair: tuple[Registry, Registry])
         assert registry.sample(registry.resolve(Ref("model-0000003", version=2))) is None
 
 
-@pytest.mark.parametrize("latest_only", [False, True])
-@pytest.mark.parametrize("where", FILTERS)
+@pytest.mark.parametrize(
+    ("where", "latest_only"), [*((where, False) for where in FILTERS), *((where, True) for where in FILTERS[::4])]
+)
 def test_pages_are_the_same(pair: tuple[Registry, Registry], where: str, latest_only: bool) -> None:
     pages = []
     for registry in pair:
