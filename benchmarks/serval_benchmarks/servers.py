@@ -51,8 +51,15 @@ class Served:
 
     def resident_mib(self) -> float:
         """Return what it holds in memory, in MiB: VmRSS of proc_pid_status(5)."""
+        return self._status("VmRSS:")
+
+    def private_mib(self) -> float:
+        """Return the same without mapped files, whose pages the kernel takes back when it needs them: RssAnon."""
+        return self._status("RssAnon:")
+
+    def _status(self, field: str) -> float:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(field):
                 return int(line.split()[1]) / 1024
         raise BenchmarkError(f"the server (pid {self.pid}) is gone")
 

@@ -50,7 +50,7 @@ class Flusher:
             if entry.is_dir(follow_symlinks=False):
                 self._flush_folder(Path(entry.path))
             elif entry.name not in known:
-                _flush_file(entry.path)
+                flush_file(entry.path)
         self._flush_names(folder, frozenset(entry.name for entry in entries))
 
     def _flush_names(self, folder: Path, names: frozenset[str]) -> None:
@@ -72,7 +72,8 @@ def _names(folder: Path) -> frozenset[str]:
     return frozenset(os.listdir(folder))
 
 
-def _flush_file(path: str) -> None:
+def flush_file(path: str) -> None:
+    """Put a file's content on disk; a file that is gone is left out."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # another writer's temporary file, renamed meanwhile, or cleaned up

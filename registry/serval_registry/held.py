@@ -4,11 +4,12 @@ What is held is replaced, never changed, whenever the table has a newer commit, 
 """
 
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from lancedb import col, lit
-from serval_kernels.similarity.cosine import scores
+from serval_kernels.similarity.cosine import Scores, scores, top_k
 
 from serval_registry.embedding import DIMENSION, Vector
 from serval_registry.model import Version
@@ -35,15 +36,26 @@ class Snapshot(NamedTuple):
         self, vector: Vector, conditions: Conditions, source: str | None, k: int
     ) -> list[tuple[Version, float]]:
         """Return the k versions of largest cosine that pass, with it."""
-        cosines = scores(vector, self.vectors)
-        found: list[tuple[Version, float]] = []
-        for place in np.argsort(-cosines, kind="stable").tolist():
-            version = self.versions[place]
-            if (source is None or version.vector_source == source) and conditions.pass_for(version):
-                found.append((version, float(cosines[place])))
-                if len(found) == k:
-                    break
-        return found
+        if source is None and not conditions.given:
+            places, cosines = top_k(vector, self.vectors, k)
+            return [
+                (self.versions[place], cosine) for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
+            ]
+        return best(scores(vector, self.vectors), self.versions, conditions, source, k)
+
+
+def best(
+    cosines: Scores, versions: Sequence[Version], conditions: Conditions, source: str | None, k: int
+) -> list[tuple[Version, float]]:
+    """Return the k versions of largest cosine that pass and whose vector is of a source (None: any), with it."""
+    found: list[tuple[Version, float]] = []
+    for place in np.argsort(-cosines, kind="stable").tolist():
+        version = versions[place]
+        if (source is None or version.vector_source == source) and conditions.pass_for(version):
+            found.append((version, float(cosines[place])))
+            if len(found) == k:
+                break
+    return found
 
 
 _EMPTY = Snapshot(0, 0, {}, [], np.empty((0, DIMENSION), np.float32))

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
-from serval_registry.search import TRAINED, measure_recall, partitions
+from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.partitioning import partitions
+from serval_registry.search import TRAINED, measure_recall
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
 from serval_registry.tables import INDEX_ROWS_MIN, Database, Table
@@ -78,21 +80,24 @@ class Status:
     removed_bytes: int
     removed_baselines: int
     lag_seconds: float  # for how long work has been waiting, or under way; 0 where there is none
-    doing: str  # "merge", "index", "sweep" or ""
+    doing: str  # "merge", "index", "mirror", "sweep" or ""
 
 
 class Housekeeper:
     """Looks after one registry."""
 
-    def __init__(self, storage: Storage, database: Database, index_threshold: int, retention: Retention) -> None:
+    def __init__(
+        self, storage: Storage, database: Database, index_threshold: int, retention: Retention, mirror: Mirror
+    ) -> None:
         self._storage = storage
         self._database = database
         self._threshold = max(index_threshold, INDEX_ROWS_MIN)
         self._retention = retention
+        self._mirror = mirror
         self._turn = threading.Lock()
         self._turn_of_processes = storage.turn("housekeeping")
         self._writes = 0
-        self._counts = dict.fromkeys(("merge", "index", "sweep", "failure"), 0)
+        self._counts = dict.fromkeys(("merge", "index", "mirror", "sweep", "failure"), 0)
         self._swept = Swept(0, 0, 0)
         self._doing = ""
         self._waiting_since: float | None = None
@@ -130,7 +135,13 @@ class Housekeeper:
         with self.alone():
             self._index_columns()
             self._train()
+            self._write_mirror()
         return self._database.versions.indexed_rows()
+
+    def write_mirror(self) -> None:
+        """Write the mirror of the versions now."""
+        with self.alone():
+            self._write_mirror()
 
     def sweep(self) -> Swept:
         """Remove now what nothing has referred to for as long as the retention says."""
@@ -203,6 +214,8 @@ class Housekeeper:
             if self._outgrown():
                 self._train()
             self._index_columns()
+            if self._mirror.outgrown():
+                self._write_mirror()
             if self._is_time_to_sweep():
                 self._sweep()
 
@@ -231,6 +244,10 @@ class Housekeeper:
             self._database.versions.prewarm()
             recall = measure_recall(self._database.versions)
             self._storage.write(TRAINED, json.dumps({"rows": rows, "recall": recall}).encode())
+
+    def _write_mirror(self) -> None:
+        with self._at("mirror"):
+            self._mirror.write()
 
     def _index_columns(self) -> None:
         """Index what filters ask for, once there are enough rows for that to matter; merges keep the indices fresh."""

@@ -9,12 +9,15 @@ import binascii
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from lancedb import col, lit
 
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, after, alive, all_of, named
+from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.walking import walked
 from serval_registry.model import check_name
 from serval_registry.predicates import Conditions
 from serval_registry.tables import Row, Table
@@ -42,8 +45,9 @@ class Pages:
     read from as many spans as it needs. The bounds need not be fresh: they only say where one span ends.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, mirror: Mirror) -> None:
         self._table = table
+        self._mirror = mirror
         self._bounds: list[str] = []
         self._chosen_at = 0
 
@@ -57,14 +61,26 @@ class Pages:
             check_name(name, "name")
         size = page_size or PAGE_SIZE
         begin = _read_token(page_token) if page_token else None
-        passing = all_of(alive(), None if name is None else named(name), conditions.where())
-        spans = [None] if name is not None else self._spans(begin[0] if begin else "")
-        read = self._newest if latest_only else self._rows
-        rows = read(passing, begin, spans, size + 1)
-        shown = rows[:size]
-        more = len(rows) > size
-        token = token_of(shown[-1]["name"], _LAST if latest_only else shown[-1]["version"]) if more else ""
-        return [from_row(row) for row in shown], token
+        found = self._mirrored(conditions, begin, name, latest_only, size + 1)
+        if found is None:
+            passing = all_of(alive(), None if name is None else named(name), conditions.where())
+            spans = [None] if name is not None else self._spans(begin[0] if begin else "")
+            read = self._newest if latest_only else self._rows
+            found = [from_row(row) for row in read(passing, begin, spans, size + 1)]
+        shown = found[:size]
+        more = len(found) > size
+        return shown, token_of(shown[-1].name, _LAST if latest_only else shown[-1].version) if more else ""
+
+    def _mirrored(
+        self, conditions: Conditions, begin: Place | None, name: str | None, latest_only: bool, limit: int
+    ) -> VersionList | None:
+        """Return the first versions after a place; None where the table has to be asked."""
+        view = self._mirror.view()
+        if view is None:
+            return None
+        after = ("", 0) if begin is None else (begin[0], begin[1] + 1)
+        versions = walked(view, conditions, after, name=name, latest_only=latest_only)
+        return None if versions is None else list(islice(versions, limit))
 
     def _spans(self, begin: str) -> list[str | None]:
         """Return where the spans from a name on end: first one, then always twice as many; None is the end of all."""

@@ -6,12 +6,12 @@ microseconds, and names that have changed are forgotten.
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import NamedTuple
 
 from serval_registry.changes import Cursor, changed
 from serval_registry.filters import alive, all_of, named
-from serval_registry.model import Ref, Stage, Version
+from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.walking import newest
+from serval_registry.model import Ref, Stage, Summary, Version
 from serval_registry.recent import Recent
 from serval_registry.tables import Table
 
@@ -19,14 +19,6 @@ from serval_registry.tables import Table
 NAMES_KEPT = 5000
 _REFS_PER_NAME = 32
 HISTORY_MAX = 100
-
-
-class Summary(NamedTuple):
-    """A version in short."""
-
-    version: int
-    stage: Stage
-    created: datetime
 
 
 class _Known:
@@ -40,8 +32,9 @@ class _Known:
 class Lookups:
     """Lookups in one table; called from any thread."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, mirror: Mirror) -> None:
         self._table = table
+        self._mirror = mirror
         self._names: Recent[str, _Known] = Recent(NAMES_KEPT)
         self._following = threading.Lock()
         self._cursor: Cursor = changed(table, None).cursor
@@ -60,14 +53,17 @@ class Lookups:
         """Return the newest HISTORY_MAX versions of a name in short, newest first."""
         known = self._of(name)
         if known.newest is None:
-            rows = self._table.select(
-                all_of(named(name), alive()),
-                ["version", "stage", "created"],
-                order={"version": False},
-                limit=HISTORY_MAX,
-            )
-            known.newest = [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
+            known.newest = self._newest(name)
         return known.newest
+
+    def _newest(self, name: str) -> Sequence[Summary]:
+        view = self._mirror.view()
+        if view is not None:
+            return newest(view, name, HISTORY_MAX)
+        rows = self._table.select(
+            all_of(named(name), alive()), ["version", "stage", "created"], order={"version": False}, limit=HISTORY_MAX
+        )
+        return [Summary(row["version"], Stage(row["stage"]), row["created"]) for row in rows]
 
     def _of(self, name: str) -> _Known:
         """Return what is known of a name and still true.

@@ -264,3 +264,11 @@ class Version:
     def ref(self) -> Ref:
         """Return the reference that names exactly this version."""
         return Ref(self.name, version=self.version)
+
+
+class Summary(NamedTuple):
+    """A version in short."""
+
+    version: int
+    stage: Stage
+    created: datetime

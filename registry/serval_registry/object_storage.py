@@ -43,6 +43,16 @@ class Bucket:
         """Nothing: LanceDB reads the environment as well."""
         return {}
 
+    @property
+    def derived(self) -> None:
+        """None: nothing in a bucket can be mapped."""
+        return None
+
+    @property
+    def durable(self) -> bool:
+        """Always: the store keeps what it has answered for."""
+        return True
+
     def turn(self, name: str) -> Turn:
         """A lease."""
         return Lease(self._store, f"locks/{name}")

@@ -55,6 +55,11 @@ class Conditions(NamedTuple):
         check_tags(tags or {})
         return cls(stages, tags or {}, parse(text) if text.strip() else None)
 
+    @property
+    def given(self) -> bool:
+        """Whether there is any condition."""
+        return bool(self.stages or self.tags or self.node is not None)
+
     def where(self) -> Where | None:
         """Return the condition on rows, None for none."""
         node = None if self.node is None else compiled(self.node)
@@ -106,10 +111,21 @@ def _comparison(node: Comparison) -> Where:
             return _metric(node)
         case Kind.MEMBER:
             return _any_of(node, [_member(node.name, str(value)) for value in node.values])
+    if node.kind is Kind.NUMBER:
+        return _any_of(node, [_number(node.name, _single(node.op), value) for value in node.values])
     column = col(node.name)
     if node.op is Op.CONTAINS:
         return column.contains(lit(str(node.values[0])))
     return _any_of(node, [_COMPARE[_single(node.op)](column, lit(value)) for value in node.values])
+
+
+def _number(name: str, op: Op, value: Value) -> Where:
+    """Return a comparison of a column of integers: beside SQL, LanceDB compares it with integers only."""
+    number = float(value)  # type: ignore[arg-type]
+    if number.is_integer() and abs(number) < 2**63:
+        compared: Where = _COMPARE[op](col(name), lit(int(number)))
+        return compared
+    return f"cast({name} as double) {_sign(op)} {lit(number).to_sql()}"
 
 
 def _any_of(node: Comparison, conditions: list[Where]) -> Where:
@@ -133,7 +149,7 @@ def _metric(node: Comparison) -> Where:
         return f"({metric_column(node.name) if indexed else metric_sql(node.name)}) is not null"
     if indexed:
         return _any_of(node, [_COMPARE[_single(node.op)](col(metric_column(node.name)), lit(v)) for v in node.values])
-    sign = "<>" if node.op is Op.NE else _single(node.op).value
+    sign = _sign(_single(node.op))
     compared: list[Where] = [f"{metric_sql(node.name)} {sign} {lit(value).to_sql()}" for value in node.values]
     return reduce(either, compared)
 
@@ -141,6 +157,10 @@ def _metric(node: Comparison) -> Where:
 def _member(name: str, value: str) -> Where:
     column, shape = _MEMBERS[name]
     return f"contains({column}, {lit(shape % json.dumps(value, ensure_ascii=False)).to_sql()})"
+
+
+def _sign(op: Op) -> str:
+    return "<>" if op is Op.NE else op.value
 
 
 def _single(op: Op) -> Op:

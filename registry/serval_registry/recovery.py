@@ -35,12 +35,17 @@ def recover(directory: Path, readable: Callable[[str], bool]) -> list[Path]:
     table, by its name, can be read. No other process may be writing. DataLoss, with nothing moved, for a table of which
     no recent commit can be read.
     """
-    boot, noted = _BOOT_ID.read_text(), directory / "boot"
+    boot, noted = boot_id(), directory / "boot"
     if noted.exists() and noted.read_text() == boot:
         return []
     moved = _recover_tables(directory / "tables", directory / "torn", readable)
     noted.write_text(boot)
     return moved
+
+
+def boot_id() -> str:
+    """Return which start of the machine this is."""
+    return _BOOT_ID.read_text()
 
 
 def _recover_tables(tables: Path, aside: Path, readable: Callable[[str], bool]) -> list[Path]:

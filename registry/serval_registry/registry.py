@@ -37,8 +37,9 @@ from serval_registry.lifecycle.edits import Edits
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
-from serval_registry.lookups import Lookups, Summary
-from serval_registry.model import Draft, Ref, Signature, Stage, Version
+from serval_registry.lookups import Lookups
+from serval_registry.mirror.mirror import MIRROR_ROWS, Mirror
+from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
 from serval_registry.search import (
     DEFAULT_VECTOR,
@@ -60,7 +61,9 @@ RETENTION = Retention()
 class Registry:
     """The face of the registry. Every method may be called from any thread."""
 
-    def __init__(self, storage: Storage, index_threshold: int, retention: Retention) -> None:
+    def __init__(
+        self, storage: Storage, index_threshold: int, retention: Retention, mirror_rows: int = MIRROR_ROWS
+    ) -> None:
         self._process = os.getpid()
         self.storage = storage
         self._artifacts = storage.artifacts
@@ -71,12 +74,13 @@ class Registry:
             storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
-        self._finder = Finder(self._versions)
+        self._mirror = Mirror(storage, self._versions, mirror_rows)
+        self._finder = Finder(self._versions, self._mirror)
         self.history = History(self.database.reports, storage.writers)
-        self._searcher = Searcher(self._versions, storage.read, index_threshold)
-        self._lookups = Lookups(self._versions)
-        self._pages = listing.Pages(self._versions)
-        self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
+        self._searcher = Searcher(self._versions, storage.read, index_threshold, self._mirror)
+        self._lookups = Lookups(self._versions, self._mirror)
+        self._pages = listing.Pages(self._versions, self._mirror)
+        self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention, self._mirror)
         desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
@@ -90,14 +94,16 @@ class Registry:
         index_threshold: int = INDEX_THRESHOLD,
         durability: Durability = Durability.DISK,
         retention: Retention = RETENTION,
+        mirror_rows: int = MIRROR_ROWS,
     ) -> Self:
         """Open the registry in a folder, which is made if it is missing, or at s3://bucket/prefix.
 
         From `index_threshold` rows on, versions are searched by an IVF_PQ index. Tables of an older schema are brought
         to this one; FailedPrecondition for those of a later. `durability` is for folders: a bucket keeps what it has
-        answered for.
+        answered for. In a folder, from `mirror_rows` rows on, a mirror of the versions is kept beside the tables
+        (`serval_registry.mirror`), which answers most questions.
         """
-        return cls(storage_of(data, durability), index_threshold, retention)
+        return cls(storage_of(data, durability), index_threshold, retention, mirror_rows)
 
     def close(self) -> None:
         """Stop housekeeping and let go of the files. What was acknowledged is on disk already."""
@@ -245,10 +251,7 @@ class Registry:
     def vector(self, name: str, version: int) -> Vector:
         """Return a version's vector: float32 [128], of length 1."""
         self._check_process()
-        vector = self._versions.vector(filters.all_of(filters.exactly(name, version), filters.alive()))
-        if vector is None:
-            raise self._finder.not_found(Ref(name, version=version))
-        return vector
+        return self._finder.vector(name, version)
 
     def artifact(self, version: Version) -> bytes:
         """Return the ONNX file as it was registered; DataLoss when it is missing or altered."""

@@ -18,6 +18,7 @@ from serval_registry.embedding import Tokens, Vector, describe, overlap
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of, sourced, sql
 from serval_registry.held import Held
+from serval_registry.mirror.mirror import Mirror
 from serval_registry.model import Ref, Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
@@ -53,6 +54,7 @@ class SearchPath(StrEnum):
 
     EXACT = "exact"
     IVF_PQ = "ivf_pq"
+    IVF_SQ8 = "ivf_sq8"
 
 
 class Hit(NamedTuple):
@@ -94,8 +96,9 @@ class _Size(NamedTuple):
 class Searcher:
     """Searches of one table; called from any thread."""
 
-    def __init__(self, table: Table, read: Callable[[str], bytes | None], index_threshold: int) -> None:
+    def __init__(self, table: Table, read: Callable[[str], bytes | None], index_threshold: int, mirror: Mirror) -> None:
         self._table = table
+        self._mirror = mirror
         self._read = read
         self._threshold = max(index_threshold, INDEX_ROWS_MIN)
         self._held = Held(table, self._threshold - 1)
@@ -119,19 +122,41 @@ class Searcher:
                 for version, similarity in held.nearest(wanted.vector, conditions, wanted.source, count)
             ]
             return SearchResult(_chosen(hits, wanted, k), SearchPath.EXACT, size.indexed)
-        if conditions.where() is None and size.indexed and size.rows >= self._threshold:
+        found = self._mirrored(size, wanted, conditions, count)
+        if found is not None:
+            return found._replace(hits=_chosen(found.hits, wanted, k))
+        return self._asked(commit, size, wanted, conditions, k)
+
+    def _asked(self, commit: int, size: _Size, wanted: Wanted, conditions: Conditions, k: int) -> SearchResult:
+        """Return what LanceDB finds."""
+        count = _candidates(wanted, k)
+        if not conditions.given and size.indexed and size.rows >= self._threshold:
             hits = self._unfiltered(wanted, count)
             if len(hits) >= count:
                 return SearchResult(_chosen(hits, wanted, k), SearchPath.IVF_PQ, size.indexed, size.recall)
         near, path = self._nearest(commit, size, wanted, conditions, count)
-        found = self._versions(near)
-        if len(found) < len(near):  # a merge has moved rows meanwhile, and given them new ids
+        versions = self._versions(near)
+        if len(versions) < len(near):  # a merge has moved rows meanwhile, and given them new ids
             self._filters.clear()
             near, path = self._nearest(self._table.commit(), size, wanted, conditions, count)
-            found = self._versions(near)
-        hits = [Hit(version, min(1.0, max(-1.0, 1.0 - distance))) for version, distance in found]
+            versions = self._versions(near)
+        hits = [Hit(version, min(1.0, max(-1.0, 1.0 - distance))) for version, distance in versions]
         recall = size.recall if path is SearchPath.IVF_PQ else 1.0
         return SearchResult(_chosen(hits, wanted, k), path, size.indexed, recall)
+
+    def _mirrored(self, size: _Size, wanted: Wanted, conditions: Conditions, count: int) -> SearchResult | None:
+        """Return what the mirror finds; None where there is none, or LanceDB has to be asked."""
+        view = self._mirror.view()
+        if view is None:
+            return None
+        few = view.base.rows < self._threshold
+        found = view.nearest(wanted.vector, conditions, wanted.source, count, exact=few)
+        if found is None:
+            return None
+        hits = [Hit(version, cosine) for version, cosine in found.hits]
+        if found.exact:
+            return SearchResult(hits, SearchPath.EXACT, size.indexed)
+        return SearchResult(hits, SearchPath.IVF_SQ8, view.base.rows, self._mirror.recall)
 
     def _unfiltered(self, wanted: Wanted, count: int) -> list[Hit]:
         """Return hits found by the index alone; fewer than `count` where deleted or other ones were nearer.
@@ -208,15 +233,6 @@ def measure_recall(table: Table) -> float:
     return found / wanted if wanted else math.nan
 
 
-def partitions(rows: int) -> int:
-    """Return how many partitions suit so many rows: about their square root, a power of two.
-
-    >>> [partitions(rows) for rows in (256, 20_000, 1_000_000)]
-    [16, 128, 1024]
-    """
-    return int(2 ** round(math.log2(rows) / 2))
-
-
 def _candidates(wanted: Wanted, k: int) -> int:
     if wanted.words is not None:
         return max(k, min(CANDIDATES_PER_HIT * k, K_MAX))
@@ -224,7 +240,8 @@ def _candidates(wanted: Wanted, k: int) -> int:
 
 
 def _chosen(hits: list[Hit], wanted: Wanted, k: int) -> list[Hit]:
-    hits = [hit for hit in hits if hit.version.ref != wanted.without]
+    if wanted.without is not None:
+        hits = [hit for hit in hits if hit.version.ref != wanted.without]
     return (hits if wanted.words is None else _ranked(hits, wanted.words))[:k]
 
 

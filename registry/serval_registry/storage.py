@@ -73,6 +73,14 @@ class Storage(Protocol):
     def options(self) -> dict[str, str]:
         """What LanceDB has to be told to get there."""
 
+    @property
+    def derived(self) -> Path | None:
+        """A local folder for what can be derived from the tables and is mapped into memory; None: there is none."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what `flush` has seen survives the loss of power."""
+
     def turn(self, name: str) -> Turn:
         """Return the lock of this name."""
 
@@ -111,6 +119,7 @@ class Folder:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "tables").mkdir(exist_ok=True)
         self._directory = directory
+        self._durable = durability is Durability.DISK
         self._flusher = Flusher(directory / "tables", durability)
         self.writers: Writers = WriterLock(directory)
         self.artifacts: Artifacts = ArtifactStore(directory / "artifacts", durability)
@@ -127,6 +136,16 @@ class Folder:
     def options(self) -> dict[str, str]:
         """Nothing."""
         return {}
+
+    @property
+    def derived(self) -> Path | None:
+        """The folder itself."""
+        return self._directory
+
+    @property
+    def durable(self) -> bool:
+        """As the registry was opened."""
+        return self._durable
 
     def turn(self, name: str) -> Turn:
         """An flock."""

@@ -56,6 +56,15 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "tag_list": LabelList,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
+# What else filters compare as numbers.
+FILTERED_NUMBERS = (
+    "version",
+    "baseline_rows",
+    "created",
+    "updated",
+    *(metric_column(name) for name in INDEXED_METRICS),
+)
+
 _UNREAD = frozenset(
     {"vector", "tag_list", "parents", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)}
 )
@@ -110,7 +119,13 @@ class Snapshot:
     def __init__(self, table: Any) -> None:
         self.name: str = table.name
         self.schema: pa.Schema = table.schema
+        self.commit = int(table.version)
         self._table = table
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        with _storage():
+            return int(self._table.count_rows())
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns of all rows."""
@@ -128,14 +143,18 @@ def connect(storage: Storage) -> Any:
 
 def snapshots(storage: Storage) -> list[Snapshot]:
     """Return every table as it is now; to be called under the writer's lock, so that they fit each other."""
-    connection = connect(storage)
-    found = []
     with _storage():
-        for name in connection.list_tables(limit=100).tables:
-            table = connection.open_table(name)
-            table.checkout(table.version)
-            found.append(Snapshot(table))
-    return found
+        names = connect(storage).list_tables(limit=100).tables
+    return [snapshot(storage, name) for name in names]
+
+
+def snapshot(storage: Storage, name: str) -> Snapshot:
+    """Return one table as it is now."""
+    connection = connect(storage)
+    with _storage():
+        table = connection.open_table(name)
+        table.checkout(table.version)
+        return Snapshot(table)
 
 
 class Near(NamedTuple):
@@ -198,11 +217,12 @@ class Table:
             rows: list[Row] = query.to_arrow().to_pylist()
         return [_whole(row) for row in rows]
 
-    def values(self, where: Expr | None, columns: Sequence[str]) -> pa.Table:
+    def values(self, where: Expr | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
         """Return columns of the rows found, as they lie: for walks over everything."""
         with _storage():
             query = self._table.search().select(list(columns))
-            return (query if where is None else query.where(where)).to_arrow()
+            query = query if where is None else query.where(where)
+            return (query if limit is None else query.limit(limit)).to_arrow()
 
     def strings(self, column: str) -> npt.NDArray[np.str_]:
         """Return a column of text of all rows."""

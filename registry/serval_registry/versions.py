@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from serval_registry.errors import InvalidArgument, NotFound
@@ -31,6 +32,8 @@ VersionList = list[Version]
 DESCRIPTION_MAX = 16_384
 WORD_MAX = 1_024
 ENTRIES_MAX = 1_000
+
+_SHAPES_KEPT = 1_000
 
 
 def check_draft(draft: Draft) -> None:
@@ -93,16 +96,16 @@ def from_row(row: Row) -> Version:
         stage=Stage(row["stage"]),
         description=row["description"],
         tags=read_tag_line(row["tags"]),
-        metrics=json.loads(row["metrics"]),
-        hyperparameters=json.loads(row["hyperparameters"]),
+        metrics=_object(row["metrics"]),
+        hyperparameters=_object(row["hyperparameters"]),
         algorithm=row["algorithm"],
         framework=row["framework"],
         dataset=row["dataset"],
-        signature=_read_signature(json.loads(row["signature"])),
-        features=tuple(_read_features(json.loads(row["features"]))),
-        classes=tuple(json.loads(row["classes"])),
+        signature=_read_signature(row["signature"]),
+        features=_read_features(row["features"]),
+        classes=() if row["classes"] == "[]" else tuple(json.loads(row["classes"])),
         parity=None if parity is None else Parity(**json.loads(parity)),
-        libraries=json.loads(row["libraries"]),
+        libraries=_object(row["libraries"]),
         missing_allowed=row["missing_allowed"],
         artifact_sha256=row["artifact_sha256"],
         artifact_bytes=row["artifact_bytes"],
@@ -165,12 +168,21 @@ def _signature_json(signature: Signature) -> Mapping[str, Any]:
     return {"inputs": specs(signature.inputs), "outputs": specs(signature.outputs), "opsets": dict(signature.opsets)}
 
 
-def _read_signature(stored: Mapping[str, Any]) -> Signature:
+def _object(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {} if text == "{}" else json.loads(text)
+    return found
+
+
+# Reading a page took most of its time, and the versions of a name, at least, mostly take and give the same.
+@lru_cache(_SHAPES_KEPT)
+def _read_signature(text: str) -> Signature:
     def specs(tensors: Iterable[Any]) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(name, DataType(datatype), tuple(shape)) for name, datatype, shape in tensors)
 
+    stored = json.loads(text)
     return Signature(inputs=specs(stored["inputs"]), outputs=specs(stored["outputs"]), opsets=stored["opsets"])
 
 
-def _read_features(stored: Iterable[Any]) -> Iterable[Feature]:
-    return (Feature(name, FeatureKind(kind), tensor, column) for name, kind, tensor, column in stored)
+@lru_cache(_SHAPES_KEPT)
+def _read_features(text: str) -> tuple[Feature, ...]:
+    return tuple(Feature(name, FeatureKind(kind), tensor, column) for name, kind, tensor, column in json.loads(text))

@@ -113,6 +113,19 @@ def _drift() -> None:
     compare_tables(table, table, features)
 
 
+def _search() -> None:
+    from serval_kernels.similarity import codes, cosine
+
+    vectors = np.eye(ROWS, dtype=np.float32)
+    cosine.scores(vectors[0], vectors)
+    cosine.top_k(vectors[0], vectors, 1)
+    coded = np.empty((ROWS, ROWS), np.int8)
+    codes.encode(vectors, vectors[0] + np.float32(1), coded)
+    coded.flags.writeable = False  # mapped files are
+    allowed, starts, numbers = np.ones(ROWS, np.uint8), np.array([0, ROWS]), np.zeros(1, np.int64)
+    codes.scan(vectors[0], coded, allowed, starts, numbers, np.empty(1, np.int64), np.empty(1, np.float32))
+
+
 def _messages() -> None:
     from serval_kernels.wire import infer_codec, predict_codec  # noqa: F401
 
@@ -134,6 +147,7 @@ SERVING: tuple[Step, ...] = (
     Step("bins and moments", _bins_and_moments),
     Step("sketches", _sketches),
     Step("drift", _drift),
+    Step("search", _search),
     Step("messages", _messages),
     Step("transport", _transport),
 )

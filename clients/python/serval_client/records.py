@@ -179,7 +179,8 @@ class SearchHit:
 class SearchResult(Sequence[SearchHit]):
     """What a search found, most similar first; a sequence of its hits.
 
-    path: "exact" (every vector was compared) or "ivf_pq" (an index chose candidates, re-ranked by their vectors).
+    path: "exact" (every vector was compared), "ivf_pq" or "ivf_sq8" (LanceDB's index, or that of the registry's
+        mirror, chose candidates, re-ranked by their vectors).
     indexed_rows: how many vectors the index holds, 0 without one.
     """
 

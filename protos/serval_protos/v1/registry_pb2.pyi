@@ -22,12 +22,14 @@ class SearchPath(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEARCH_PATH_UNSPECIFIED: _ClassVar[SearchPath]
     EXACT: _ClassVar[SearchPath]
     IVF_PQ: _ClassVar[SearchPath]
+    IVF_SQ8: _ClassVar[SearchPath]
 MISSING_UNSPECIFIED: Missing
 MISSING_ALLOWED: Missing
 MISSING_REFUSED: Missing
 SEARCH_PATH_UNSPECIFIED: SearchPath
 EXACT: SearchPath
 IVF_PQ: SearchPath
+IVF_SQ8: SearchPath
 
 class RegisterModelRequest(_message.Message):
     __slots__ = ("header", "artifact_chunk", "sample_chunk")

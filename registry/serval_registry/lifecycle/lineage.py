@@ -73,6 +73,9 @@ def columns(lineage: Lineage) -> Row:
     return {"parents": line(parent.model for parent in lineage.parents), "lineage": stored}
 
 
+_NONE = Lineage()
+
+
 def to_json(lineage: Lineage) -> dict[str, Any]:
     """Return a lineage as what JSON is made of, without what was not said."""
     said = {
@@ -86,7 +89,9 @@ def to_json(lineage: Lineage) -> dict[str, Any]:
 
 def read(stored: str) -> Lineage:
     """Return the lineage that `columns` wrote."""
-    said = json.loads(stored or "{}")
+    if stored in ("", "{}"):
+        return _NONE
+    said = json.loads(stored)
     return Lineage(
         parents=tuple(Parent(*parent) for parent in said.get("parents", ())),
         datasets=tuple(DatasetUse(*dataset) for dataset in said.get("datasets", ())),
