@@ -97,22 +97,24 @@ def overlap(query: Tokens, other: Tokens) -> float:
     return math.fsum(weight * other.get(token, 0.0) for token, weight in query.items())
 
 
-def check_vector(values: Sequence[float] | npt.NDArray[np.generic], field_name: str = "vector") -> Vector:
-    """Return `values` as float32 [DIMENSION] of length 1.
+def check_vector(
+    values: Sequence[float] | npt.NDArray[np.generic], field_name: str = "vector", dimension: int = DIMENSION
+) -> Vector:
+    """Return `values` as float32 [dimension] of length 1.
 
     InvalidArgument, naming `field_name`, for another size, a number that is not finite, or all zeros: cosine is not
     defined for it, and LanceDB would silently leave it out.
     """
     vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (DIMENSION,):
+    if vector.shape != (dimension,):
         raise InvalidArgument(
-            f"{field_name}: {vector.size} numbers in shape {list(vector.shape)}; wanted [{DIMENSION}]"
+            f"{field_name}: {vector.size} numbers in shape {list(vector.shape)}; wanted [{dimension}]"
         )
     if not np.isfinite(vector).all():
         raise InvalidArgument(f"{field_name}: number {int(np.argmin(np.isfinite(vector)))} is not finite")
     largest = float(np.abs(vector).max())
     if largest == 0.0:
-        raise InvalidArgument(f"{field_name}: all {DIMENSION} numbers are zero; a zero vector is similar to nothing")
+        raise InvalidArgument(f"{field_name}: all {dimension} numbers are zero; a zero vector is similar to nothing")
     vector = vector / largest  # so that no square overflows or vanishes
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 

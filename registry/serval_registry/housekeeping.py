@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
 from serval_registry.search import TRAINED, measure_recall, partitions
+from serval_registry.spaces import upkeep
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
 from serval_registry.tables import INDEX_ROWS_MIN, Database, Table
@@ -130,6 +131,8 @@ class Housekeeper:
         with self.alone():
             self._index_columns()
             self._train()
+            for job in upkeep.due(self._storage, self._database.stamped(), INDEX_ROWS_MIN):
+                self._persist(job)
         return self._database.versions.indexed_rows()
 
     def sweep(self) -> Swept:
@@ -203,6 +206,9 @@ class Housekeeper:
             if self._outgrown():
                 self._train()
             self._index_columns()
+            for job in upkeep.due(self._storage, self._database.stamped(), self._threshold):
+                with self._at("index"):
+                    self._persist(job)
             if self._is_time_to_sweep():
                 self._sweep()
 

@@ -48,6 +48,8 @@ from serval_registry.search import (
     SearchResult,
     Wanted,
 )
+from serval_registry.spaces.living import Living, Stamp, stamp
+from serval_registry.spaces.spaces import Space, Spaces
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
@@ -74,6 +76,8 @@ class Registry:
         self._finder = Finder(self._versions)
         self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold)
+        self._living = Living(self._versions, self._searcher.held)
+        self.spaces = Spaces(self.database, self._living, storage.read, index_threshold)
         self._lookups = Lookups(self._versions)
         self._pages = listing.Pages(self._versions)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
@@ -132,6 +136,7 @@ class Registry:
         origin = lineage.pinned(draft.lineage, lambda parent: self._finder.find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
+        embeddings = self.spaces.checked(draft.embeddings, "embeddings")
         content, rows = baseline or (None, 0)
         row = to_row(draft, signature) | {
             "artifact_sha256": self._artifacts.put(artifact),
@@ -157,6 +162,7 @@ class Registry:
                 "updated": change.moment,
             }
             said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
+            self._embed(embeddings, Stamp(draft.name, row["version"], change.moment))
             change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
@@ -180,6 +186,28 @@ class Registry:
             change.announce(actor, Action.DELETE, found.ref, {"stage": str(found.stage), "aliases": [*found.aliases]})
             values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
+            self.spaces.forget(name, version)
+
+    def set_embedding(
+        self,
+        name: str,
+        version: int,
+        space: str,
+        vector: Sequence[float] | npt.NDArray[np.generic],
+        actor: Actor = ANONYMOUS,
+    ) -> Space:
+        """Give a version a vector in a space, in place of the one it had; the first makes the space. See `Spaces`.
+
+        InvalidArgument for a name or a vector that cannot be.
+        """
+        embedding = self.spaces.checked({space: vector}, "vector")[space]
+        # The entry follows the commit it tells of: an embedding is not in the row of its version.
+        with self._writing():
+            found = self._finder.find(Ref(name, version=version))
+            self.spaces.put(space, embedding, stamp(found))
+            said = {"space": space, "sha256": digest(embedding.tobytes())}
+            self.journal.append(actor, Action.EMBEDDING, found.ref, said)
+        return self.spaces.look(space)
 
     def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
@@ -342,6 +370,13 @@ class Registry:
         with self._versions.settled(), self.storage.writers.held(), self.journal.change() as change:
             yield change
         self._housekeeper.wrote()
+
+    def _embed(self, embeddings: Mapping[str, Vector], owner: Stamp) -> None:
+        """Write what the version's row, which comes next, promises: on disk before it."""
+        for space, vector in embeddings.items():
+            self.spaces.put(space, vector, owner)
+        if embeddings:
+            self.storage.flush()
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

@@ -57,6 +57,25 @@ VERSIONS = pa.schema(
     metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )
 
+# What tells of a version in a table of its own carries these, and stands for it where all three are those of its row:
+# a row written for a version that a crash has prevented means no later version of the same number.
+_STAMP = (
+    _column("name", pa.string(), "the model's name"),
+    _column("version", pa.int64(), "its number"),
+    _column("created", _TIME, "when that version was registered"),
+)
+
+DIMENSION_KEY = b"serval.dimension"
+
+
+def space(dimension: int, width: int) -> pa.Schema:
+    """Return the schema of a space of vectors of `dimension` numbers, stored as `width`: the rest are zeros."""
+    return pa.schema(
+        [*_STAMP, _column("vector", pa.list_(pa.float32(), width), "of length 1")],
+        metadata={SCHEMA_KEY: str(SCHEMA).encode(), DIMENSION_KEY: str(dimension).encode()},
+    )
+
+
 BASELINES = pa.schema(
     [
         _column("sha256", pa.string(), "of the content; the key"),

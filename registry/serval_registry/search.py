@@ -17,7 +17,7 @@ from serval_kernels.similarity.cosine import top_k
 from serval_registry.embedding import Tokens, Vector, describe, overlap
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of, sourced, sql
-from serval_registry.held import Held
+from serval_registry.held import Held, Snapshot
 from serval_registry.model import Ref, Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
@@ -133,6 +133,11 @@ class Searcher:
         recall = size.recall if path is SearchPath.IVF_PQ else 1.0
         return SearchResult(_chosen(hits, wanted, k), path, size.indexed, recall)
 
+    def held(self) -> Snapshot | None:
+        """Return every version, as held in memory; None where they are too many."""
+        commit = self._table.commit()
+        return self._held.at(commit, self._sizes.get(commit, lambda: self._look()).rows)
+
     def _unfiltered(self, wanted: Wanted, count: int) -> list[Hit]:
         """Return hits found by the index alone; fewer than `count` where deleted or other ones were nearer.
 
@@ -197,13 +202,17 @@ class Searcher:
 _EXACT = SearchPath.EXACT
 
 
-def measure_recall(table: Table) -> float:
-    """Return the share of the 10 nearest of some stored vectors that the index finds: the recall, 0 to 1."""
-    _, _, vectors = table.vectors(alive(), [], _RECALL_QUERIES)
+def measure_recall(table: Table, where: Where | None = None) -> float:
+    """Return the share of the 10 nearest of some stored vectors that the index finds: the recall, 0 to 1.
+
+    `where`: the rows that count; those of versions that are there unless given.
+    """
+    counted = alive() if where is None else where
+    _, _, vectors = table.vectors(counted, [], _RECALL_QUERIES)
     found = wanted = 0
     for vector in vectors:
-        exact = {near.id for near in table.nearest(vector, alive(), _RECALL_K, probes=0)}
-        found += len(exact & {near.id for near in table.nearest(vector, alive(), _RECALL_K, probes=NPROBES)})
+        exact = {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=0)}
+        found += len(exact & {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=NPROBES)})
         wanted += len(exact)
     return found / wanted if wanted else math.nan
 

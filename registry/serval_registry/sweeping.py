@@ -17,6 +17,7 @@ from lancedb.expr import Expr
 
 from serval_registry.artifacts import Stored
 from serval_registry.filters import alive
+from serval_registry.spaces.upkeep import forget_lost
 from serval_registry.storage import Storage
 from serval_registry.tables import Database
 
@@ -46,6 +47,7 @@ def sweep(storage: Storage, database: Database, before: datetime) -> Swept:
     baselines = _unreferenced_baselines(database, before)
     removed = [stored for batch in _batches(files) for stored in _remove_files(storage, database, batch, before)]
     gone = sum(_remove_baselines(storage, database, batch, before) for batch in _batches(baselines))
+    forget_lost(storage, database, referring(before), before)
     return Swept(len(removed), sum(stored.bytes for stored in removed), gone)
 
 
