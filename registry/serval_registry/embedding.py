@@ -63,13 +63,13 @@ Tokens = Mapping[str, float]
 
 def embed(said: Draft | Version, signature: Signature) -> Vector:
     """Return the vector of what is said of a model: float32 [DIMENSION], of length 1."""
-    vector = _fold(describe(said, signature))
-    return vector if vector.any() else _fold({"#nothing": 1.0})
+    vector = fold(describe(said, signature))
+    return vector if vector.any() else fold({"#nothing": 1.0})
 
 
 def embed_text(query: str) -> Vector:
     """Return the vector of words, in the same space; InvalidArgument when there is no word in them."""
-    vector = _fold(describe_text(query))
+    vector = fold(describe_text(query))
     if not vector.any():
         raise InvalidArgument(f"text: the words of {query[:80]!r} cancel out; wanted others")
     return vector
@@ -185,7 +185,7 @@ def _unit(tokens: Tokens) -> dict[str, float]:
     return {token: weight / norm for token, weight in tokens.items()}
 
 
-def _fold(tokens: Tokens) -> Vector:
+def fold(tokens: Tokens) -> Vector:
     """Return the weighted sum of the tokens' signs, scaled to length 1; zeros for no tokens or ones that cancel out."""
     chosen = sorted(tokens, key=lambda token: (-tokens[token], token))[:_TOKENS_MAX]
     digests = b"".join(hashlib.blake2b(token.encode(), digest_size=DIMENSION // 8).digest() for token in chosen)

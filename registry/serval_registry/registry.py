@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 from serval_registry import filters, listing
 from serval_registry.artifacts import digest
+from serval_registry.behaviour.observations import Observations
+from serval_registry.behaviour.observing import Observer
 from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
@@ -40,6 +42,9 @@ from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.lookups import Lookups, Summary
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.predicates import Conditions
+from serval_registry.ranking.asking import Asking, Query
+from serval_registry.ranking.behaving import Behaviours
+from serval_registry.ranking.sampled import Baselines
 from serval_registry.search import (
     DEFAULT_VECTOR,
     INDEX_THRESHOLD,
@@ -48,6 +53,7 @@ from serval_registry.search import (
     SearchResult,
     Wanted,
 )
+from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, Stamp, stamp
 from serval_registry.spaces.spaces import Space, Spaces
 from serval_registry.stages import StageChange
@@ -78,6 +84,18 @@ class Registry:
         self._searcher = Searcher(self._versions, storage.read, index_threshold)
         self._living = Living(self._versions, self._searcher.held)
         self.spaces = Spaces(self.database, self._living, storage.read, index_threshold)
+        observations = Observations(self.database, storage)
+        self.observer = Observer(self._versions, observations, self._living, self.sample, self.baseline)
+        keyed = Keyed(self.database.behaviours, self._living, storage.read, index_threshold)
+        self._asking = Asking(
+            self._searcher,
+            self._versions,
+            self.spaces,
+            Behaviours(observations, self.observer, self._living, keyed),
+            Baselines(self._baselines, self._versions, observations, self._living),
+            self._finder.find,
+            self._wanted,
+        )
         self._lookups = Lookups(self._versions)
         self._pages = listing.Pages(self._versions)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention)
@@ -329,6 +347,23 @@ class Registry:
         """
         self._check_process()
         return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
+
+    def search_by(
+        self,
+        queries: Sequence[Query],
+        *,
+        stages: Collection[Stage] = (),
+        tags: Mapping[str, str] | None = None,
+        where: str = "",
+        k: int = 10,
+    ) -> SearchResult:
+        """Return the `k` versions most like the queries taken together: see `ranking`. The filters are as in `search`.
+
+        Examples are left out. NotFound for an unknown space or version; FailedPrecondition for an example that has no
+        vector in a space, or no behaviour.
+        """
+        self._check_process()
+        return self._asking.search(queries, Conditions.of(stages, tags, where), k)
 
     def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
         """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""

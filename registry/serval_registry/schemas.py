@@ -117,3 +117,34 @@ REPORTS = pa.schema(
     ],
     metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )
+
+
+INPUTS = pa.schema(
+    [
+        _column("schema", pa.string(), "SHA-256 of the features; the key"),
+        _column("features", pa.string(), "JSON array of [name, kind], in the order of names"),
+        _column("width", pa.int64(), "how many features"),
+        _column("created", _TIME, "when a version with them was first looked at"),
+        _column("probes_sha256", pa.string(), "the probes, an Arrow IPC stream; null: none yet", nullable=True),
+        _column("probes_source", pa.string(), "sample or baseline; empty: none yet"),
+        _column("probes_of", pa.string(), "name@version that they were drawn from; empty: none yet"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
+BEHAVIOURS = pa.schema(
+    [
+        *_STAMP,
+        _column("schema", pa.string(), "the row of inputs; empty: the inputs are not columns"),
+        _column("status", pa.string(), "observed, no_probes, failed, no_columns"),
+        _column("reason", pa.string(), "why it failed"),
+        _column("kind", pa.string(), "classes or values; empty unless observed"),
+        _column("labels", pa.string(), "JSON array of class names"),
+        _column("decisions", pa.binary(), "uint16 [probes], places in labels; 65535: not answered"),
+        _column("scores", pa.binary(), "float16 [probes, labels], probabilities; null: none", nullable=True),
+        _column("values", pa.binary(), "float32 [probes, columns]"),
+        _column("vector", pa.list_(pa.float32(), DIMENSION), "the answers projected, of length 1"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)

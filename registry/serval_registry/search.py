@@ -9,11 +9,13 @@ import json
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from serval_kernels.similarity.cosine import top_k
 
+from serval_registry.behaviour.agreement import Agreement
 from serval_registry.embedding import Tokens, Vector, describe, overlap
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of, sourced, sql
@@ -55,25 +57,52 @@ class SearchPath(StrEnum):
     IVF_PQ = "ivf_pq"
 
 
+@dataclass(frozen=True, slots=True)
+class HitPart:
+    """What one part of a query says of a version: -1 to 1, 0 where it can say nothing; the weights add up to 1."""
+
+    name: str
+    similarity: float
+    weight: float
+    absent: bool = False
+    agreement: Agreement | None = None
+
+
 class Hit(NamedTuple):
     """A version and its similarity, -1 to 1: the cosine of the vectors, or what `parts` say it is made of."""
 
     version: Version
     similarity: float
-    parts: tuple[tuple[str, float], ...] = ()
+    parts: tuple[HitPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What a part has looked at, and what it could not; SearchCoverage of registry.proto says what each field is."""
+
+    part: str
+    compared: int
+    pending: int = 0
+    failed: int = 0
+    incomparable: int = 0
+    cut: bool = False
+    probes: int = 0
+    probes_source: str = ""
 
 
 class SearchResult(NamedTuple):
     """Most similar first.
 
     `indexed_rows` counts deleted versions too, and is 0 where there is no index; `recall` is that of the index at 10,
-    measured when it was trained; 1 where all were compared, NaN where it is not known.
+    measured when it was trained; 1 where all were compared, NaN where it is not known. `coverage` is of the parts that
+    cannot look at every version.
     """
 
     hits: list[Hit]
     path: SearchPath
     indexed_rows: int
     recall: float = 1.0
+    coverage: tuple[Coverage, ...] = ()
 
 
 class Wanted(NamedTuple):

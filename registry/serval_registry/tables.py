@@ -24,13 +24,13 @@ from lancedb.index import Bitmap, BTree, IvfPq, LabelList
 from lancedb.query import ColumnOrdering
 
 from serval_registry.commits import Commits
-from serval_registry.embedding import DIMENSION, Vector
+from serval_registry.embedding import Vector
 from serval_registry.errors import Unavailable
-from serval_registry.filters import Where
+from serval_registry.filters import Where, sql
 from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import migrate
 from serval_registry.packing import PACKED, packed, unpacked
-from serval_registry.schemas import BASELINES, JOURNAL, REPORTS, VERSIONS
+from serval_registry.schemas import BASELINES, BEHAVIOURS, INPUTS, JOURNAL, REPORTS, VERSIONS
 from serval_registry.storage import Storage
 
 _INDEX = "vector_idx"
@@ -58,6 +58,7 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "deleted": Bitmap,
     "vector_source": Bitmap,
     "tag_list": LabelList,
+    "schema": BTree,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
 _UNREAD = frozenset(
@@ -82,17 +83,19 @@ class Database:
         self.baselines = self._open("baselines", BASELINES, known)
         self.journal = self._open("journal", JOURNAL, known)
         self.reports = self._open("reports", REPORTS, known)
+        self.inputs = self._open("inputs", INPUTS, known)
+        self.behaviours = self._open("behaviours", BEHAVIOURS, known)
         self._others: dict[str, Table] = {}
         storage.flush()
 
     @property
     def tables(self) -> "tuple[Table, ...]":
         """Every table, for those who look after them."""
-        return (self.versions, self.baselines, self.journal, self.reports, *self.stamped())
+        return (self.versions, self.baselines, self.journal, self.reports, self.inputs, *self.stamped())
 
     def stamped(self) -> "list[Table]":
         """Return the tables whose rows stand for versions; see `schemas`."""
-        return [*self.others(SPACE).values()]
+        return [self.behaviours, *self.others(SPACE).values()]
 
     def others(self, prefix: str) -> "dict[str, Table]":
         """Return the tables whose names begin so, which any process may have made since, by the rest of their names."""
@@ -214,6 +217,11 @@ class Table:
         """Return the number of rows."""
         with _storage():
             return int(self._table.count_rows())
+
+    def count_where(self, where: Where) -> int:
+        """Return the number of rows that pass."""
+        with _storage():
+            return int(self._table.count_rows(sql(where)))
 
     def fragments(self) -> int:
         """Return the number of small pieces that the table lies in; every query opens each."""

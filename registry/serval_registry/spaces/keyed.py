@@ -6,7 +6,7 @@ theirs are compared. Else the nearest are taken, and as many more again as it ta
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,12 +96,7 @@ class Keyed:
             return []
         cosines = scores(vector, held.vectors)
         ranked = [(held.stamps[place], float(cosines[place])) for place in np.argsort(-cosines, kind="stable").tolist()]
-        hits: list[tuple[Version, float]] = []
-        for part in _doubling([pair for pair in ranked if pair[0] != without], 2 * count):
-            hits += self._passing(part, conditions)
-            if len(hits) >= count:
-                break
-        return hits[:count]
+        return self._living.first([pair for pair in ranked if pair[0] != without], conditions, count)
 
     def _widening(
         self,
@@ -118,18 +113,14 @@ class Keyed:
         while True:
             near = self.table.nearest_rows(vector, where, asked, _STAMP, probes=probes)
             pairs = [(stamp_of(row), min(1.0, max(-1.0, 1.0 - distance))) for row, distance in near]
-            hits = self._passing([pair for pair in pairs if pair[0] != without], conditions)
+            hits = self._living.first([pair for pair in pairs if pair[0] != without], conditions, count)
             if len(hits) >= count or (not probes and len(near) < asked):
                 path = SearchPath.IVF_PQ if probes else SearchPath.EXACT
-                return Ranked(hits[:count], path, size.indexed, size.recall if probes else 1.0)
+                return Ranked(hits, path, size.indexed, size.recall if probes else 1.0)
             if len(near) < asked:  # no more in the partitions visited
                 probes = 0
             else:
                 asked *= _WIDENED
-
-    def _passing(self, pairs: Sequence[tuple[Stamp, float]], conditions: Conditions) -> list[tuple[Version, float]]:
-        versions = self._living.among([each for each, _ in pairs], conditions)
-        return [(found, cosine) for found, (_, cosine) in zip(versions, pairs, strict=True) if found is not None]
 
     def _rows_of(self, stamps: Sequence[Stamp], where: Where | None, rows: int) -> _Held:
         if rows < HELD_ROWS and where is None:
@@ -165,13 +156,6 @@ def trained(table: Table) -> str:
     return f"index-{table.name}.json"
 
 
-def _doubling(pairs: Sequence[tuple[Stamp, float]], first: int) -> Iterator[Sequence[tuple[Stamp, float]]]:
-    start, size = 0, max(first, 16)
-    while start < len(pairs):
-        yield pairs[start : start + size]
-        start, size = start + size, 2 * size
-
-
 def as_width(vector: Vector, width: int) -> Vector:
     """Return a vector as a table of this width holds it: with zeros behind, which change no cosine."""
     return np.pad(vector, (0, width - vector.size))
@@ -183,4 +167,6 @@ def widths(dimensions: Iterable[int]) -> list[int]:
     >>> widths([1, 30, 128, 200, 384, 1000])
     [4, 32, 128, 224, 384, 1024]
     """
-    return [-(-size // step) * step for size in dimensions for step in (4 if size <= 128 else 32 if size <= 256 else 64,)]
+    return [
+        -(-size // step) * step for size in dimensions for step in (4 if size <= 128 else 32 if size <= 256 else 64,)
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lancedb import col
 
@@ -13,6 +13,8 @@ from serval_registry.predicates import Conditions
 from serval_registry.search import NARROW_ROWS
 from serval_registry.tables import Row, Table
 from serval_registry.versions import from_row
+
+Found = TypeVar("Found")
 
 # Looked up in one question.
 _TOGETHER = 500
@@ -71,6 +73,19 @@ class Living:
             found = self._looked_up(stamps)
         known = {stamp(version): version for version in found if conditions.pass_for(version)}
         return [known.get(each) for each in stamps]
+
+    def first(
+        self, ranked: Sequence[tuple[Stamp, Found]], conditions: Conditions, count: int
+    ) -> list[tuple[Version, Found]]:
+        """Return the first `count` that are there and pass, looking them up a few at a time."""
+        hits: list[tuple[Version, Found]] = []
+        start, size = 0, max(2 * count, 16)
+        while start < len(ranked) and len(hits) < count:
+            part = ranked[start : start + size]
+            versions = self.among([each for each, _ in part], conditions)
+            hits += [(version, said) for version, (_, said) in zip(versions, part, strict=True) if version is not None]
+            start, size = start + size, 2 * size
+        return hits[:count]
 
     def _looked_up(self, stamps: Sequence[Stamp]) -> Iterable[Version]:
         for start in range(0, len(stamps), _TOGETHER):

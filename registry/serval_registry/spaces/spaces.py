@@ -8,7 +8,7 @@ are not found any more, for its row says so; the rows themselves go with the del
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,8 @@ DIMENSION_MAX = 4096
 Numbers = Sequence[float] | npt.NDArray[np.generic]
 
 
-class Space(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Space:
     """A space, the size of its vectors, and how many versions have one in it."""
 
     name: str
@@ -89,13 +90,15 @@ class Spaces:
         return self.vector(name, version)[: self.look(name).dimension]
 
     def checked(self, embeddings: Mapping[str, Numbers], field: str) -> dict[str, Vector]:
-        """Return vectors by space, each of length 1 and of its space's dimension; InvalidArgument names what is wrong."""
+        """Return vectors by space, of length 1 and of its dimension; InvalidArgument names what is wrong."""
         if not embeddings:
             return {}
         tables = self._database.others(SPACE)
         fresh = [name for name in embeddings if name not in tables]
         if len(tables) + len(fresh) > SPACES_MAX:
-            raise InvalidArgument(f"{field}: {fresh[0][:80]!r} would be space {SPACES_MAX + 1}; wanted at most {SPACES_MAX}")
+            raise InvalidArgument(
+                f"{field}: {fresh[0][:80]!r} would be space {SPACES_MAX + 1}; wanted at most {SPACES_MAX}"
+            )
         return {name: _checked(name, values, tables.get(name), field) for name, values in embeddings.items()}
 
     def put(self, name: str, vector: Vector, owner: Stamp) -> None:
@@ -107,7 +110,9 @@ class Spaces:
         if table is None:
             table = self._database.make(SPACE + name, schemas.space(vector.size, widths([vector.size])[0]))
         elif _dimension(table) != vector.size:
-            raise InvalidArgument(f"{name}: {vector.size} numbers; wanted [{_dimension(table)}], the dimension of the space")
+            raise InvalidArgument(
+                f"{name}: {vector.size} numbers; wanted [{_dimension(table)}], the dimension of the space"
+            )
         whole = as_width(vector, table.width)
         mine = filters.exactly(owner.name, owner.version)
         there = table.select(mine, ["created"])
@@ -130,11 +135,9 @@ def check_name(name: str, field: str) -> None:
     """Raise InvalidArgument unless `name` can name a space of callers."""
     if not NAME.fullmatch(name) or name in TAKEN:
         raise InvalidArgument(
-            f"{field}: {name[:80]!r}; wanted 1 to 64 lower-case letters, digits, '_' or '-', beginning with a letter, and "
+            f"{field}: {name[:80]!r}; wanted 1 to 64 lower-case letters, digits, '_' or '-', a letter first, and "
             f"none of {', '.join(sorted(TAKEN))}"
         )
-
-
 
 
 def _checked(name: str, values: Numbers, table: Table | None, field: str) -> Vector:

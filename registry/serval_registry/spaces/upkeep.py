@@ -6,9 +6,10 @@ from datetime import datetime
 
 import pyarrow as pa
 from lancedb import col, lit
+from lancedb.expr import Expr
 
 from serval_registry.errors import ServalError
-from serval_registry.filters import Where, all_of
+from serval_registry.filters import all_of
 from serval_registry.search import measure_recall, partitions
 from serval_registry.spaces.keyed import EVERY, trained
 from serval_registry.spaces.living import Stamp, stamp_of, stamped
@@ -40,7 +41,7 @@ def due(storage: Storage, tables: list[Table], threshold: int) -> Iterator[Job]:
                 yield lambda table=table, column=column: table.index_column(column)  # type: ignore[misc]
 
 
-def forget_lost(storage: Storage, database: Database, referring: Where, before: datetime) -> int:
+def forget_lost(storage: Storage, database: Database, referring: Expr, before: datetime) -> int:
     """Delete rows written before a moment of versions to which no reference counts; return how many."""
     gone = 0
     for table in database.stamped():
@@ -64,19 +65,21 @@ def _trained_on(storage: Storage, table: Table) -> float:
         return 0.0  # unknown: do it, and know
 
 
-def _lost(table: Table, database: Database, referring: Where, before: datetime) -> list[Stamp]:
+def _lost(table: Table, database: Database, referring: Expr, before: datetime) -> list[Stamp]:
     ours = table.values(col("created") < lit(before), _KEY)
     theirs = database.versions.values(referring, _KEY)
     lost: pa.Table = ours.join(theirs, keys=_KEY, join_type="left anti")
     return [stamp_of(row) for row in lost.to_pylist()]
 
 
-def _forget(storage: Storage, table: Table, database: Database, lost: list[Stamp], referring: Where) -> int:
+def _forget(storage: Storage, table: Table, database: Database, lost: list[Stamp], referring: Expr) -> int:
     """Delete the rows of some stamps, after another look under the writer's lock."""
     with storage.writers.held():
         rows: list[Row] = database.versions.select(all_of(referring, stamped(lost)), _KEY)
         used = {stamp_of(row) for row in rows}
         gone = [each for each in lost if each not in used]
         for name, version, created in gone:
-            table.delete((col("name") == lit(name)) & (col("version") == lit(version)) & (col("created") == lit(created)))
+            table.delete(
+                (col("name") == lit(name)) & (col("version") == lit(version)) & (col("created") == lit(created))
+            )
     return len(gone)

@@ -1,0 +1,105 @@
+"""Queries as callers put them, made into parts of a search."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serval_registry.errors import InvalidArgument
+from serval_registry.model import Ref, Version
+from serval_registry.predicates import Conditions
+from serval_registry.ranking.behaving import Behaving, Behaviours
+from serval_registry.ranking.described import Described
+from serval_registry.ranking.embedded import Embedded
+from serval_registry.ranking.mixing import PARTS_MAX, WEIGHT, check_weight, mixed
+from serval_registry.ranking.part import Part
+from serval_registry.ranking.sampled import Baselines, Sample, Sampled
+from serval_registry.search import Searcher, SearchResult, Wanted
+from serval_registry.spaces.living import stamp
+from serval_registry.spaces.spaces import DESCRIPTION, Spaces
+from serval_registry.tables import Table
+
+Asked = Ref | str | Sequence[float] | npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Like a version, or a vector, in a space; or, of the space of descriptions, like words."""
+
+    query: Asked
+    space: str = ""  # empty: that of descriptions
+    weight: float = WEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class BehavesLike:
+    """Decides like a version."""
+
+    example: Ref
+    weight: float = WEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedLike:
+    """Was trained on data like a sample."""
+
+    sample: Sample
+    weight: float = WEIGHT
+
+
+Query = Like | BehavesLike | TrainedLike
+
+
+class Asking:
+    """All that can be searched by; called from any thread."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        versions: Table,
+        spaces: Spaces,
+        behaviours: Behaviours,
+        baselines: Baselines,
+        find: Callable[[Ref], Version],
+        wanted: Callable[[Asked], Wanted],
+    ) -> None:
+        self._searcher = searcher
+        self._versions = versions
+        self._spaces = spaces
+        self._behaviours = behaviours
+        self._baselines = baselines
+        self._find = find
+        self._wanted = wanted
+
+    def search(self, queries: Sequence[Query], conditions: Conditions, k: int) -> SearchResult:
+        """Return the k versions most like the queries taken together; see `mixed`."""
+        if not 1 <= len(queries) <= PARTS_MAX:
+            raise InvalidArgument(f"parts: {len(queries)}; wanted 1 to {PARTS_MAX}")
+        return mixed([(self._part(query), check_weight(query.weight, "weight")) for query in queries], conditions, k)
+
+    def _part(self, query: Query) -> Part:
+        match query:
+            case BehavesLike(example):
+                return Behaving(self._behaviours, self._find(example))
+            case TrainedLike(sample):
+                return Sampled(self._baselines, sample)
+            case Like(asked, space) if space and space != DESCRIPTION:
+                return self._embedded(asked, space)
+            case Like(asked):
+                name = "text" if isinstance(asked, str) else DESCRIPTION
+                return Described(name, self._wanted(asked), self._searcher, self._versions, self._example)
+
+    def _embedded(self, asked: Asked, space: str) -> Part:
+        if isinstance(asked, str):
+            raise InvalidArgument(
+                f"space: words came for {space[:80]!r}; wanted a vector or a model, words mean nothing there"
+            )
+        keyed = self._spaces.keyed(space)
+        if not isinstance(asked, Ref):
+            return Embedded(space, keyed, self._spaces.query(space, asked), None)
+        example = self._find(asked)
+        return Embedded(space, keyed, self._spaces.vector(space, example), stamp(example))
+
+    def _example(self, wanted: Wanted) -> Version | None:
+        return None if wanted.without is None else self._find(wanted.without)
