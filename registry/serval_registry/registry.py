@@ -23,10 +23,9 @@ import numpy.typing as npt
 from serval_registry import filters, listing
 from serval_registry.artifacts import digest
 from serval_registry.behaviour.observations import Observations
-from serval_registry.behaviour.observing import Observer
 from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
-from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
+from serval_registry.embedding import Vector, check_vector, embed
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from serval_registry.finding import Finder
 from serval_registry.history import History
@@ -36,26 +35,24 @@ from serval_registry.lifecycle.audit import Proof
 from serval_registry.lifecycle.desk import Desk
 from serval_registry.lifecycle.drifts import Drifts
 from serval_registry.lifecycle.edits import Edits
+from serval_registry.lifecycle.embeddings import Embeddings
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.lookups import Lookups, Summary
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.predicates import Conditions
-from serval_registry.ranking.asking import Asking, Query
-from serval_registry.ranking.behaving import Behaviours
-from serval_registry.ranking.sampled import Baselines
+from serval_registry.ranking.asking import assembled
 from serval_registry.search import (
     DEFAULT_VECTOR,
     INDEX_THRESHOLD,
     USER_VECTOR,
     Searcher,
     SearchResult,
-    Wanted,
 )
 from serval_registry.spaces.keyed import Keyed
-from serval_registry.spaces.living import Living, Stamp, stamp
-from serval_registry.spaces.spaces import Space, Spaces
+from serval_registry.spaces.living import Living, Stamp
+from serval_registry.spaces.spaces import Spaces
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
@@ -82,19 +79,16 @@ class Registry:
         self._finder = Finder(self._versions)
         self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold)
-        self._living = Living(self._versions, self._searcher.held)
-        self.spaces = Spaces(self.database, self._living, storage.read, index_threshold)
-        observations = Observations(self.database, storage)
-        self.observer = Observer(self._versions, observations, self._living, self.sample, self.baseline)
-        keyed = Keyed(self.database.behaviours, self._living, storage.read, index_threshold)
-        self._asking = Asking(
+        living = Living(self._versions, self._searcher.held)
+        self.spaces = Spaces(self.database, living, storage, index_threshold)
+        self.observer, self.asking = assembled(
+            self.database,
             self._searcher,
-            self._versions,
             self.spaces,
-            Behaviours(observations, self.observer, self._living, keyed),
-            Baselines(self._baselines, self._versions, observations, self._living),
-            self._finder.find,
-            self._wanted,
+            living,
+            Keyed(self.database.behaviours, living, storage.read, index_threshold),
+            Observations(self.database, storage),
+            self,
         )
         self._lookups = Lookups(self._versions)
         self._pages = listing.Pages(self._versions)
@@ -102,6 +96,7 @@ class Registry:
         desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
+        self.embeddings = Embeddings(desk, self.spaces)
         self.drifts = Drifts(desk)
 
     @classmethod
@@ -180,7 +175,7 @@ class Registry:
                 "updated": change.moment,
             }
             said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
-            self._embed(embeddings, Stamp(draft.name, row["version"], change.moment))
+            self.spaces.put_first(embeddings, Stamp(draft.name, row["version"], change.moment))
             change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
@@ -205,27 +200,6 @@ class Registry:
             values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
             self.spaces.forget(name, version)
-
-    def set_embedding(
-        self,
-        name: str,
-        version: int,
-        space: str,
-        vector: Sequence[float] | npt.NDArray[np.generic],
-        actor: Actor = ANONYMOUS,
-    ) -> Space:
-        """Give a version a vector in a space, in place of the one it had; the first makes the space. See `Spaces`.
-
-        InvalidArgument for a name or a vector that cannot be.
-        """
-        embedding = self.spaces.checked({space: vector}, "vector")[space]
-        # The entry follows the commit it tells of: an embedding is not in the row of its version.
-        with self._writing():
-            found = self._finder.find(Ref(name, version=version))
-            self.spaces.put(space, embedding, stamp(found))
-            said = {"space": space, "sha256": digest(embedding.tobytes())}
-            self.journal.append(actor, Action.EMBEDDING, found.ref, said)
-        return self.spaces.look(space)
 
     def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
@@ -346,24 +320,7 @@ class Registry:
         it covers chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
-        return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
-
-    def search_by(
-        self,
-        queries: Sequence[Query],
-        *,
-        stages: Collection[Stage] = (),
-        tags: Mapping[str, str] | None = None,
-        where: str = "",
-        k: int = 10,
-    ) -> SearchResult:
-        """Return the `k` versions most like the queries taken together: see `ranking`. The filters are as in `search`.
-
-        Examples are left out. NotFound for an unknown space or version; FailedPrecondition for an example that has no
-        vector in a space, or no behaviour.
-        """
-        self._check_process()
-        return self._asking.search(queries, Conditions.of(stages, tags, where), k)
+        return self.asking.nearest(query, Conditions.of(stages, tags, where), k)
 
     def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
         """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
@@ -406,13 +363,6 @@ class Registry:
             yield change
         self._housekeeper.wrote()
 
-    def _embed(self, embeddings: Mapping[str, Vector], owner: Stamp) -> None:
-        """Write what the version's row, which comes next, promises: on disk before it."""
-        for space, vector in embeddings.items():
-            self.spaces.put(space, vector, owner)
-        if embeddings:
-            self.storage.flush()
-
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise RuntimeError("this registry was opened before a fork; open it in the process that uses it")
@@ -450,12 +400,3 @@ class Registry:
         while not self.storage.claim(name, number):
             number += 1
         return number
-
-    def _wanted(self, query: Ref | str | Sequence[float] | npt.NDArray[np.generic]) -> Wanted:
-        if isinstance(query, str):
-            return Wanted(embed_text(query), source=DEFAULT_VECTOR, words=describe_text(query))
-        if not isinstance(query, Ref):
-            return Wanted(check_vector(query))
-        example = self._finder.find(query)
-        vector = self.vector(example.name, example.version)
-        return Wanted(vector, source=example.vector_source, without=example.ref)

@@ -25,11 +25,12 @@ from lancedb.query import ColumnOrdering
 
 from serval_registry.commits import Commits
 from serval_registry.embedding import Vector
-from serval_registry.errors import Unavailable
+from serval_registry.faults import storage_faults as _storage
 from serval_registry.filters import Where, sql
 from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import migrate
 from serval_registry.packing import PACKED, packed, unpacked
+from serval_registry.quantising import sub_vectors
 from serval_registry.schemas import BASELINES, BEHAVIOURS, INPUTS, JOURNAL, REPORTS, VERSIONS
 from serval_registry.storage import Storage
 
@@ -40,7 +41,6 @@ SPACE = "space-"
 TABLES_MAX = 200
 
 # Recall at 10 of 0.998 on a million clustered vectors; the defaults reach 0.34. The refinement is what matters.
-SUB_VECTORS = 32
 NPROBES = 20
 REFINE_FACTOR = 20
 
@@ -135,38 +135,12 @@ class Database:
         return Table(table, schema, self._storage)
 
 
-class Snapshot:
-    """A table as it was at one commit."""
-
-    def __init__(self, table: Any) -> None:
-        self.name: str = table.name
-        self.schema: pa.Schema = table.schema
-        self._table = table
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield columns of all rows."""
-        with _storage():
-            yield from self._table.search().select(list(columns)).to_batches(batch_size=8192)
-
-
 def connect(storage: Storage) -> Any:
     """Return a LanceDB connection that sees what others have committed."""
     with _storage():
         return lancedb.connect(
             storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
         )
-
-
-def snapshots(storage: Storage) -> list[Snapshot]:
-    """Return every table as it is now; to be called under the writer's lock, so that they fit each other."""
-    connection = connect(storage)
-    found = []
-    with _storage():
-        for name in connection.list_tables(limit=TABLES_MAX).tables:
-            table = connection.open_table(name)
-            table.checkout(table.version)
-            found.append(Snapshot(table))
-    return found
 
 
 class Near(NamedTuple):
@@ -391,15 +365,6 @@ class Table:
         self._storage.flush()
 
 
-def sub_vectors(width: int) -> int:
-    """Return into how many parts a vector of this width is quantised: of four numbers each up to 128, then 32 or 64.
-
-    >>> [sub_vectors(width) for width in (4, 64, 128, 256, 384)]
-    [1, 16, 32, 32, 64]
-    """
-    return width // 4 if width <= 4 * SUB_VECTORS else SUB_VECTORS if width <= 8 * SUB_VECTORS else 2 * SUB_VECTORS
-
-
 def _whole(row: Row) -> Row:
     """Return a row with what its record holds, if it was read."""
     record = row.pop("record", None)
@@ -415,14 +380,3 @@ def sql_time(moment: datetime) -> str:
     """Return a moment as an expression for `update_sql`."""
     micros = (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
     return f"cast({micros} as timestamp)"
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    """Turn LanceDB's errors, which carry source paths of its own, into one that a caller may see."""
-    try:
-        yield
-    except (ValueError, RuntimeError, OSError) as error:
-        raise Unavailable(
-            f"registry: the storage failed with {type(error).__name__}; the server's log has the rest"
-        ) from error

@@ -28,13 +28,13 @@ from serval_client.records import (
     ModelDetail,
     ModelInfo,
     Parent,
-    SearchHit,
-    SearchResult,
     Stage,
     StageChange,
 )
+from serval_client.searching.records import Agreement, HitPart, SearchCoverage, SearchHit, SearchResult, Space
 
 __all__ = [
+    "Agreement",
     "Artifact",
     "AsyncClient",
     "Baseline",
@@ -46,6 +46,7 @@ __all__ = [
     "FeatureDrift",
     "FeatureKind",
     "Gates",
+    "HitPart",
     "Lineage",
     "LiveDrift",
     "ModelDetail",
@@ -53,10 +54,12 @@ __all__ = [
     "Parent",
     "Prediction",
     "QualityReport",
+    "SearchCoverage",
     "SearchHit",
     "SearchResult",
     "ServalError",
     "Severity",
+    "Space",
     "Stage",
     "StageChange",
     "Threshold",

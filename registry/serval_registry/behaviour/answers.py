@@ -1,8 +1,8 @@
 """What a model answers on the probes, read from the outputs of its graph.
 
 Classes come from an output of one label a row (integers, booleans, texts), else from the largest of a row of scores
-where the version names its classes. Anything else that is a number or a few numbers a row is values. A row whose numbers
-are not all finite counts as unanswered, and so does one that the graph fails on.
+where the version names its classes. Anything else that is a number or a few numbers a row is values. A row of which
+numbers are not finite counts as unanswered, and so does one that the graph fails on.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from serval_kernels.similarity.cosine import cosine
 
 from serval_registry.embedding import Vector, describe, overlap
 from serval_registry.filters import alive, all_of
-from serval_registry.model import Version
+from serval_registry.model import Ref, Version
 from serval_registry.predicates import Conditions
 from serval_registry.ranking.part import Found, Said
 from serval_registry.search import Searcher, Wanted
@@ -18,14 +18,18 @@ class Described:
     """A search of the built-in space."""
 
     def __init__(
-        self, name: str, wanted: Wanted, searcher: Searcher, table: Table, find: Callable[[Wanted], Version | None]
+        self, name: str, wanted: Wanted, searcher: Searcher, table: Table, find: Callable[[Ref], Version]
     ) -> None:
         self.name = name
         self._wanted = wanted
         self._searcher = searcher
         self._table = table
-        example = find(wanted)
-        self.without: Stamp | None = None if example is None else stamp(example)
+        self._find = find
+
+    @property
+    def without(self) -> Stamp | None:
+        """The version whose vector is asked with."""
+        return None if self._wanted.without is None else stamp(self._find(self._wanted.without))
 
     def nearest(self, conditions: Conditions, count: int) -> Found:
         """Search as `Searcher` does."""

@@ -6,7 +6,7 @@ theirs are compared. Else the nearest are taken, and as many more again as it ta
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -154,19 +154,3 @@ class Keyed:
 def trained(table: Table) -> str:
     """Return the name of the document that tells of a table's vector index."""
     return f"index-{table.name}.json"
-
-
-def as_width(vector: Vector, width: int) -> Vector:
-    """Return a vector as a table of this width holds it: with zeros behind, which change no cosine."""
-    return np.pad(vector, (0, width - vector.size))
-
-
-def widths(dimensions: Iterable[int]) -> list[int]:
-    """Return how wide vectors of each dimension are stored, so that product quantisation can part them.
-
-    >>> widths([1, 30, 128, 200, 384, 1000])
-    [4, 32, 128, 224, 384, 1024]
-    """
-    return [
-        -(-size // step) * step for size in dimensions for step in (4 if size <= 128 else 32 if size <= 256 else 64,)
-    ]

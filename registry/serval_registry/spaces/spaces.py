@@ -7,7 +7,7 @@ are not found any more, for its row says so; the rows themselves go with the del
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,10 @@ from serval_registry import filters, schemas
 from serval_registry.embedding import DIMENSION, Vector, check_vector
 from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from serval_registry.model import Version
-from serval_registry.spaces.keyed import Keyed, as_width, widths
+from serval_registry.quantising import as_width, width_of
+from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, Stamp
+from serval_registry.storage import Storage
 from serval_registry.tables import SPACE, Database, Table
 
 DESCRIPTION = "description"
@@ -44,19 +46,18 @@ class Space:
 class Spaces:
     """The spaces of one registry; called from any thread."""
 
-    def __init__(
-        self, database: Database, living: Living, read: Callable[[str], bytes | None], index_threshold: int
-    ) -> None:
+    def __init__(self, database: Database, living: Living, storage: Storage, index_threshold: int) -> None:
         self._database = database
         self._living = living
-        self._read = read
+        self._storage = storage
         self._threshold = index_threshold
         self._open: dict[str, Keyed] = {}
 
     def list(self) -> list[Space]:
-        """Return every space of callers by name."""
+        """Return the space of descriptions, in which every version has a vector, then those of callers by name."""
+        described = Space(DESCRIPTION, DIMENSION, self._database.versions.count_where(filters.alive()))
         tables = self._database.others(SPACE)
-        return [Space(name, _dimension(table), table.count()) for name, table in tables.items()]
+        return [described] + [Space(name, _dimension(table), table.count()) for name, table in tables.items()]
 
     def look(self, name: str) -> Space:
         """Return one space; see `keyed`."""
@@ -70,7 +71,7 @@ class Spaces:
             tables = self._database.others(SPACE)
             if name not in tables:
                 raise NotFound(f"space: {name!r}; there are {', '.join([DESCRIPTION, *tables])}")
-            self._open[name] = Keyed(tables[name], self._living, self._read, self._threshold)
+            self._open[name] = Keyed(tables[name], self._living, self._storage.read, self._threshold)
         return self._open[name]
 
     def query(self, name: str, values: Numbers, field: str = "vector") -> Vector:
@@ -108,7 +109,7 @@ class Spaces:
         """
         table = self._database.others(SPACE).get(name)
         if table is None:
-            table = self._database.make(SPACE + name, schemas.space(vector.size, widths([vector.size])[0]))
+            table = self._database.make(SPACE + name, schemas.space(vector.size, width_of(vector.size)))
         elif _dimension(table) != vector.size:
             raise InvalidArgument(
                 f"{name}: {vector.size} numbers; wanted [{_dimension(table)}], the dimension of the space"
@@ -122,6 +123,13 @@ class Spaces:
         if there:  # of a version that never came
             table.delete(mine)
         table.add({**owner._asdict(), "vector": whole})
+
+    def put_first(self, embeddings: Mapping[str, Vector], owner: Stamp) -> None:
+        """Write what a version's row, which comes next, promises: on disk before it."""
+        for name, vector in embeddings.items():
+            self.put(name, vector, owner)
+        if embeddings:
+            self._storage.flush()
 
     def forget(self, name: str, version: int) -> None:
         """Delete what lies here of a version; the writer's lock is held."""
