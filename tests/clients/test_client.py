@@ -239,7 +239,9 @@ def test_search_takes_one_query_or_several(client, servicer):
     client.search(vector=np.zeros(4))
     client.search(like="area@1")
     assert [request.WhichOneof("query") for request in servicer.seen["SearchModels"]] == ["text", "vector", "model"]
-    client.search("area", like="area@1", behaves_like="area@1", sample=np.ones((2, 4)), space="own", weights={"text": 2})
+    client.search(
+        "area", like="area@1", behaves_like="area@1", sample=np.ones((2, 4)), space="own", weights={"text": 2}
+    )
     request = servicer.seen["SearchModels"][-1]
     assert request.WhichOneof("query") is None
     assert [part.WhichOneof("query") for part in request.parts] == ["text", "model", "behaviour", "sample"]

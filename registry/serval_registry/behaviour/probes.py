@@ -103,8 +103,10 @@ def _numbers(column: FeatureBaseline, random: Seeded) -> npt.NDArray[np.float64]
         return np.zeros(PROBES)
     bounds = np.clip([column.minimum, *column.edges, column.maximum], column.minimum, column.maximum)
     bins = random.choice(len(counts), PROBES, p=counts / counts.sum())
-    drawn: npt.NDArray[np.float64] = bounds[bins] + random.random(PROBES) * (bounds[bins + 1] - bounds[bins])
-    return drawn
+    share = random.random(PROBES)
+    # Both ends weighted, as their difference may be beyond the largest number.
+    drawn = bounds[bins] * (1.0 - share) + bounds[bins + 1] * share
+    return np.clip(drawn, bounds[bins], bounds[bins + 1])
 
 
 def _column(column: pa.ChunkedArray, kind: FeatureKind) -> Array:

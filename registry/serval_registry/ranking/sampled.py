@@ -190,23 +190,30 @@ class Sampled:
         for row in rows:
             owners.setdefault(row["baseline_sha256"], []).append(stamp_of(row))
         chosen = [*owners][:BASELINES_MAX]
-        said = self._compared(chosen)
+        said, compared = self._compared(chosen)
         ranked = [(owner, Said(similarity)) for sha256, similarity in said.items() for owner in owners[sha256]]
         ranked.sort(key=lambda pair: -pair[1].similarity)
         hits = self._known.living.first(ranked, conditions, count)
-        coverage = Coverage(part=NAME, compared=len(said), cut=cut or len(chosen) < len(owners))
+        coverage = Coverage(part=NAME, compared=compared, cut=cut or len(chosen) < len(owners))
         return Found(hits, coverage=coverage)
 
     def of(self, versions: Sequence[Version]) -> list[Said | None]:
         """Return the similarity of each version's baseline."""
         fitting = [version for version in versions if version.baseline_rows and self._sample.fits(_kinds(version))]
         baseline_of = self._baseline_of(fitting)
-        said = self._compared(sorted(set(baseline_of.values())))
+        said, _ = self._compared(sorted(set(baseline_of.values())))
         found = (said.get(baseline_of.get(stamp(version), "")) for version in versions)
         return [None if similarity is None else Said(similarity) for similarity in found]
 
-    def _compared(self, wanted: Sequence[str]) -> dict[str, float]:
-        return {sha256: self._sample.similarity(each) for sha256, each in self._known.read(wanted).items()}
+    def _compared(self, wanted: Sequence[str]) -> tuple[dict[str, float], int]:
+        """Return the similarity of each baseline, and how many different ones there were: their time says nothing."""
+        similarity: dict[tuple[FeatureBaseline, ...], float] = {}
+        found: dict[str, float] = {}
+        for sha256, each in self._known.read(wanted).items():
+            if each.features not in similarity:
+                similarity[each.features] = self._sample.similarity(each)
+            found[sha256] = similarity[each.features]
+        return found, len(similarity)
 
     def _baseline_of(self, versions: Sequence[Version]) -> dict[Stamp, str]:
         if not versions:
