@@ -12,6 +12,7 @@ of the mean of both models' variances over these probes, so that a and b agree a
 of Pearson's correlation. Models that answer a constant agree where these are equal, to single precision.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from serval_registry.behaviour.answers import UNANSWERED, Answers, Kind
 
 DEVIATIONS = 0.1
 
-_SINGLE = 1e-6
+SINGLE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,21 @@ def agreement(a: Answers, b: Answers) -> Agreement | None:
 def _of_classes(a: Answers, b: Answers, both: npt.NDArray[np.bool_]) -> Agreement | None:
     theirs = b.decisions
     if a.labels != b.labels:
-        place = {label: number for number, label in enumerate(a.labels)}
-        if not place.keys() & set(b.labels):
+        places = places_of(a.labels, b.labels)
+        if places is None:
             return None
-        # A class that `a` does not know is none of its own, and not unanswered either.
-        known = np.array([place.get(label, UNANSWERED - 1) for label in b.labels] + [UNANSWERED], np.uint16)
-        theirs = known[np.minimum(b.decisions, len(b.labels))]
+        theirs = places[np.minimum(b.decisions, len(b.labels))]
     share = float(np.mean(a.decisions[both] == theirs[both]))
     return Agreement(int(both.sum()), share, total_variation=_variation(a, b, both))
+
+
+def places_of(ours: Sequence[str], theirs: Sequence[str]) -> npt.NDArray[np.uint16] | None:
+    """Return the place among our labels of each of theirs, and UNANSWERED behind these; None without one in common."""
+    place = {label: number for number, label in enumerate(ours)}
+    if not place.keys() & set(theirs):
+        return None
+    # A class that we do not know is none of ours, and not unanswered either.
+    return np.array([*(place.get(label, int(UNANSWERED) - 1) for label in theirs), UNANSWERED], np.uint16)
 
 
 def _variation(a: Answers, b: Answers, both: npt.NDArray[np.bool_]) -> float | None:
@@ -76,7 +84,7 @@ def _of_values(a: Answers, b: Answers, both: npt.NDArray[np.bool_]) -> Agreement
         return None
     x, y = a.values[both].astype(np.float64), b.values[both].astype(np.float64)
     deviation = np.sqrt((x.var(axis=0) + y.var(axis=0)) / 2.0)
-    allowed = DEVIATIONS * deviation + _SINGLE * np.maximum(np.abs(x), np.abs(y))
+    allowed = DEVIATIONS * deviation + SINGLE * np.maximum(np.abs(x), np.abs(y))
     share = float((np.abs(x - y) <= allowed).all(axis=1).mean())
     return Agreement(int(both.sum()), share, correlation=_correlation(x, y))
 

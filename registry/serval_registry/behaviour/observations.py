@@ -7,16 +7,18 @@ looked at twice has the same answers, so a second row of it does no harm.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
 from lancedb import col, lit
 from lancedb.expr import Expr
 
 from serval_registry.behaviour import probes
 from serval_registry.behaviour.answers import Answers, packed, unpacked
+from serval_registry.behaviour.gathered import Gathered
 from serval_registry.behaviour.projection import NOWHERE, projected
 from serval_registry.errors import DataLoss
 from serval_registry.filters import Where, all_of
@@ -149,10 +151,14 @@ class Observations:
         rows = self.table.select(all_of(stamped([*wanted]), OBSERVED), [*_STAMP, *_ANSWERS, "scores"])
         return {stamp_of(row): _answers(row) for row in rows if stamp_of(row) in wanted}
 
-    def all_of(self, schema: str) -> dict[Stamp, Answers]:
+    def all_of(self, schema: str) -> list[Gathered]:
         """Return the answers of every version with these features, without their probabilities."""
         rows = self.table.select(self.with_schema(schema, Status.OBSERVED), [*_STAMP, *_ANSWERS])
-        return {stamp_of(row): _answers(row) for row in rows}
+        groups: dict[tuple[str, str, int], dict[Stamp, Row]] = {}
+        for row in rows:
+            alike = (row["kind"], row["labels"], len(row["values"]))
+            groups.setdefault(alike, {})[stamp_of(row)] = row  # one of two rows of a version
+        return [_gathered(group) for group in groups.values()]
 
     def count(self, schema: str, status: Status) -> int:
         """Return how many versions with these features there are of a status."""
@@ -215,6 +221,23 @@ def _row(observation: Observation) -> Row:
         **held,
         "vector": NOWHERE if answers is None else projected(answers),
     }
+
+
+def _gathered(group: Mapping[Stamp, Row]) -> Gathered:
+    """Return rows of answers that are alike in shape."""
+    first = _answers(next(iter(group.values())))
+    decisions = np.frombuffer(b"".join(row["decisions"] for row in group.values()), "<u2")
+    values = np.frombuffer(b"".join(row["values"] for row in group.values()), "<f4")
+    try:
+        return Gathered(
+            [*group],
+            first.kind,
+            first.labels,
+            decisions.reshape(len(group), -1),
+            values.reshape(len(group), *first.values.shape),
+        )
+    except ValueError as error:
+        raise DataLoss(f"behaviours: {len(group)} rows like {next(iter(group))} do not fit each other") from error
 
 
 def _answers(row: Row) -> Answers:

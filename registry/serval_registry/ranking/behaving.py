@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from serval_registry.behaviour import probes
 from serval_registry.behaviour.agreement import Agreement, agreement
-from serval_registry.behaviour.answers import Answers
+from serval_registry.behaviour.answers import Answers, Kind
+from serval_registry.behaviour.gathered import Gathered, compared
 from serval_registry.behaviour.observations import Observations, Status
 from serval_registry.behaviour.observing import Observer
 from serval_registry.behaviour.projection import projected
@@ -23,7 +24,7 @@ from serval_registry.spaces.living import Living, Stamp, stamp
 
 NAME = "behaviour"
 
-# Versions of one set of features: their decisions are 4 MiB, and compared in some 50 ms.
+# Versions of one set of features: their decisions are 2 MiB in memory.
 EXACT = 4096
 
 CANDIDATES_PER_HIT = 10
@@ -41,9 +42,9 @@ class Behaviours:
         self.observer = observer
         self.living = living
         self.keyed = keyed
-        self._known: Recent[tuple[int, str], dict[Stamp, Answers]] = Recent(2)
+        self._known: Recent[tuple[int, str], list[Gathered]] = Recent(2)
 
-    def all_of(self, schema: str) -> dict[Stamp, Answers]:
+    def all_of(self, schema: str) -> list[Gathered]:
         """Return the answers of all versions with these features, without probabilities."""
         commit = self.observations.table.commit()
         return self._known.get((commit, schema), lambda: self.observations.all_of(schema))
@@ -103,17 +104,18 @@ class Behaving:
 
     def _exactly(self, conditions: Conditions, count: int) -> Found:
         known = self._behaviours.all_of(self._schema)
-        others = ((owner, other) for owner, other in known.items() if owner != self.without)
-        compared = [(owner, agreement(self._answers, other)) for owner, other in others]
-        ranked = sorted(((owner, one) for owner, one in compared if one is not None), key=lambda pair: pair[1].rank)
+        others = sum(len(gathered.owners) for gathered in known) - 1
+        found = (one for gathered in known for one in compared(self._answers, gathered) if one.owner != self.without)
+        ranked = sorted(found, key=lambda one: (-one.share, -one.correlation))
         # Probabilities decide among those that agree alike, and are read of these.
-        last = ranked[min(count, len(ranked)) - 1][1].share if ranked else 0.0
-        level = sum(one.share >= last for _, one in ranked)
-        first = self._behaviours.living.first(ranked, conditions, max(2 * count, min(level, K_MAX)))
+        last = ranked[min(count, len(ranked)) - 1].share if ranked else 0.0
+        level = sum(one.share >= last for one in ranked) if self._answers.kind is Kind.CLASSES else count
+        pairs = [(one.owner, one) for one in ranked]
+        first = self._behaviours.living.first(pairs, conditions, max(count, min(level, K_MAX)))
         versions = [version for version, _ in first]
         said = zip(versions, self.of(versions), strict=True)
         hits = sorted(((version, one) for version, one in said if one is not None), key=_rank)
-        coverage = self._coverage(len(ranked), len(compared) - len(ranked), cut=False)
+        coverage = self._coverage(len(ranked), others - len(ranked), cut=False)
         return Found(hits[:count], SearchPath.EXACT, coverage=coverage)
 
     def _coverage(self, compared: int, incomparable: int, *, cut: bool) -> Coverage:

@@ -1,6 +1,7 @@
 """How alike two models decide, against the formula row by row."""
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from serval_registry.behaviour import answers
 from serval_registry.behaviour.agreement import agreement
 from serval_registry.behaviour.answers import UNANSWERED, Answers, Kind
+from serval_registry.behaviour.gathered import Gathered, compared
 from serval_registry.behaviour.projection import projected
+from serval_registry.spaces.living import Stamp
 
 PROBES = 24
 
@@ -145,3 +148,33 @@ def test_scores_count_where_they_are_probabilities() -> None:
     assert answers.read([labels, 5 * sums], np.ones(2, np.bool_), ()).scores is None
     holes = answers.read([labels, np.array([[np.nan, 0.1], [0.2, 0.8]])], np.ones(2, np.bool_), ())
     assert holes.answered.tolist() == [False, True]
+
+
+def _gathered(models: list[Answers]) -> list[Gathered]:
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(models):
+        groups.setdefault((one.kind, one.labels, one.values.shape), []).append(place)
+    return [
+        Gathered(
+            [Stamp("m", place, datetime(2026, 1, 1, tzinfo=UTC)) for place in places],
+            models[places[0]].kind,
+            models[places[0]].labels,
+            np.stack([models[place].decisions for place in places]),
+            np.stack([models[place].values for place in places]),
+        )
+        for places in groups.values()
+    ]
+
+
+@given(models=st.lists(st.one_of(_classifier(), numbers.map(values)), min_size=1, max_size=6), data=st.data())
+def test_many_at_once_are_what_each_is_by_itself(models: list[Answers], data: st.DataObject) -> None:
+    example = data.draw(st.sampled_from(models))
+    found = {one.owner.version: one for group in _gathered(models) for one in compared(example, group)}
+    for place, model in enumerate(models):
+        alone = agreement(example, model)
+        if alone is None:
+            assert place not in found
+            continue
+        assert found[place].share == pytest.approx(alone.share)
+        if alone.correlation is not None:
+            assert found[place].correlation == pytest.approx(alone.correlation, abs=1e-6)
