@@ -235,7 +235,18 @@ def test_versions_before_the_first_baseline_are_run_once_there_is_one(registry: 
     assert registry.asking._behaviours.observations.table.count() == 2  # one row a version
 
 
-def test_an_example_is_run_when_it_is_asked_for(registry: Registry, add: Add) -> None:
+@pytest.mark.usefixtures("prober")
+def test_what_was_registered_just_now_is_found(registry: Registry, add: Add) -> None:
+    add("base", turned(0), ROWS)
+    add("other", turned(0.1))
+    result = like(registry, "base")
+    assert (names(result), result.coverage[0].pending) == (["other"], 0)
+    look(registry)
+    assert registry.asking._behaviours.observations.table.count() == 2
+
+
+def test_an_example_is_run_when_it_is_asked_for(registry: Registry, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaving, "CAUGHT_UP", 0)
     add("base", turned(0), ROWS)
     add("other", turned(0.1))
     with pytest.raises(FailedPrecondition, match="base@1 has not been run on its probes yet"):

@@ -30,6 +30,9 @@ EXACT = 4096
 CANDIDATES_PER_HIT = 10
 _CANDIDATES_LEAST = 200
 
+# Versions registered just now that a search runs itself, so that who registers a few finds them at once.
+CAUGHT_UP = 8
+
 # Versions not yet looked at are counted up to here.
 _PENDING_MAX = 1000
 
@@ -78,6 +81,8 @@ class Behaving:
         self._example = example
         self._answers = behaviours.answers(example)
         self._schema = probes.schema_of(example.features)
+        for waiting in self._waiting()[:CAUGHT_UP]:
+            behaviours.observer.look_at(waiting)
 
     def nearest(self, conditions: Conditions, count: int) -> Found:
         """Return the versions that agree most, and of those the ones whose scores or values are most alike."""
@@ -118,14 +123,18 @@ class Behaving:
         coverage = self._coverage(len(ranked), others - len(ranked), cut=False)
         return Found(hits[:count], SearchPath.EXACT, coverage=coverage)
 
+    def _waiting(self) -> list[Version]:
+        """Return versions with the same features that were registered just now."""
+        pending = self._behaviours.observer.pending(_PENDING_MAX)
+        return [version for version in pending if probes.schema_of(version.features) == self._schema]
+
     def _coverage(self, compared: int, incomparable: int, *, cut: bool) -> Coverage:
         observations = self._behaviours.observations
-        waiting = self._behaviours.observer.pending(_PENDING_MAX)
         drawn = observations.probes(self._example.features)
         return Coverage(
             part=NAME,
             compared=compared,
-            pending=sum(probes.schema_of(version.features) == self._schema for version in waiting),
+            pending=len(self._waiting()),
             failed=observations.count(self._schema, Status.FAILED),
             incomparable=incomparable,
             cut=cut,

@@ -16,8 +16,8 @@ from serval_registry.ranking.part import Found, Part, Said
 from serval_registry.search import K_MAX, Hit, HitPart, SearchPath, SearchResult
 from serval_registry.spaces.living import Stamp, stamp
 
-CANDIDATES_PER_HIT = 10
-CANDIDATES_LEAST = 100
+CANDIDATES_PER_HIT = 5
+CANDIDATES_LEAST = 50
 
 WEIGHT = 1.0
 WEIGHT_MAX = 1000.0

@@ -37,7 +37,7 @@ NAME = "sample"
 # with them, and different baselines compared.
 ROWS_MAX = 10_000
 SCHEMAS_MAX = 10_000
-VERSIONS_MAX = 20_000
+VERSIONS_MAX = 5_000
 BASELINES_MAX = 512
 
 _SEED = 97
@@ -230,8 +230,12 @@ class Sampled:
         fresh = self._fresh(conditions)
         cut = max(len(schemas) - SCHEMAS_MAX, len(stamps) - VERSIONS_MAX, len(fresh) - VERSIONS_MAX) > 0
         found = {stamp_of(row): row for row in fresh[:VERSIONS_MAX] if self._sample.fits(_kinds_of(row))}
-        for row in self._rows_of(stamps[:VERSIONS_MAX], conditions):
-            found[stamp_of(row)] = row
+        different = {row["baseline_sha256"] for row in found.values()}
+        for part in self._rows_of(stamps[:VERSIONS_MAX], conditions):
+            if len(different) > BASELINES_MAX:
+                break
+            found |= {stamp_of(row): row for row in part}
+            different |= {row["baseline_sha256"] for row in part}
         return sorted(found.values(), key=lambda row: row["created"], reverse=True), cut
 
     def _narrowed(self) -> Where | None:
@@ -257,14 +261,12 @@ class Sampled:
         order = {"revision": False}
         return self._known.versions.select(where, [*_KEY, "features", "revision"], order=order, limit=VERSIONS_MAX + 1)
 
-    def _rows_of(self, stamps: Sequence[Stamp], conditions: Conditions) -> Iterator[Row]:
-        """Return the rows of those that are there, have a baseline, and pass."""
-        wanted = set(stamps)
+    def _rows_of(self, stamps: Sequence[Stamp], conditions: Conditions) -> Iterator[list[Row]]:
+        """Yield the rows of those that are there, have a baseline, and pass, some at a time."""
+        wanted, having = set(stamps), col("baseline_rows") > lit(0)
         for start in range(0, len(stamps), 500):
-            where = all_of(alive(), stamped(stamps[start : start + 500]), conditions.where())
-            for row in self._known.versions.select(where, _KEY):
-                if stamp_of(row) in wanted and row["baseline_sha256"] is not None:
-                    yield row
+            where = all_of(alive(), having, stamped(stamps[start : start + 500]), conditions.where())
+            yield [row for row in self._known.versions.select(where, _KEY) if stamp_of(row) in wanted]
 
 
 def _kinds(version: Version) -> list[tuple[str, str]]:
