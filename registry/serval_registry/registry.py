@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from serval_registry import filters, listing
 from serval_registry.artifacts import digest
-from serval_registry.behaviour.observations import Observations
 from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
 from serval_registry.embedding import Vector, check_vector, embed
@@ -50,7 +49,6 @@ from serval_registry.search import (
     Searcher,
     SearchResult,
 )
-from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, Stamp
 from serval_registry.spaces.spaces import Spaces
 from serval_registry.stages import StageChange
@@ -82,13 +80,7 @@ class Registry:
         living = Living(self._versions, self._searcher.held)
         self.spaces = Spaces(self.database, living, storage, index_threshold)
         self.observer, self.asking = assembled(
-            self.database,
-            self._searcher,
-            self.spaces,
-            living,
-            Keyed(self.database.behaviours, living, storage.read, index_threshold),
-            Observations(self.database, storage),
-            self,
+            self, storage, self.database, self._searcher, self.spaces, living, index_threshold
         )
         self._lookups = Lookups(self._versions)
         self._pages = listing.Pages(self._versions)

@@ -14,6 +14,8 @@ from serval_client.errors import FailedPrecondition, InvalidArgument, NotFound
 from serval_e2e import SERVAL, TIMEOUT, Server, Stubs, connect
 from serval_protos.v1 import registry_pb2
 
+pytestmark = pytest.mark.slow  # a server of its own; what it shares no transport changes
+
 
 @pytest.fixture(scope="module")
 def found(serve: Callable[..., Server], trained: dict[str, object]) -> Iterator[tuple[Client, str]]:
@@ -97,7 +99,6 @@ def test_parts_are_weighed_and_told(found: tuple[Client, str], trained: dict[str
     assert asyncio.run(alike()) == result
 
 
-@pytest.mark.slow
 def test_the_command_searches_the_same_ways(
     found: tuple[Client, str], trained: dict[str, object], tmp_path: Path
 ) -> None:

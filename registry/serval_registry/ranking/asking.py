@@ -23,6 +23,7 @@ from serval_registry.search import DEFAULT_VECTOR, Searcher, SearchResult, Wante
 from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, stamp
 from serval_registry.spaces.spaces import DESCRIPTION, Spaces
+from serval_registry.storage import Storage
 from serval_registry.tables import Database, Table
 
 Asked = Ref | str | Sequence[float] | npt.NDArray[np.generic]
@@ -136,15 +137,17 @@ class Asking:
 
 
 def assembled(
+    reading: Reading,
+    storage: Storage,
     database: Database,
     searcher: Searcher,
     spaces: Spaces,
     living: Living,
-    keyed: Keyed,
-    observations: Observations,
-    reading: Reading,
+    index_threshold: int,
 ) -> tuple[Observer, Asking]:
-    """Return what sees to it that versions are run, and what searches; `keyed` is of the projected answers."""
+    """Return what sees to it that versions are run, and what searches."""
+    observations = Observations(database, storage)
+    keyed = Keyed(database.behaviours, living, storage.read, index_threshold)
     observer = Observer(database.versions, observations, living, reading.sample, reading.baseline)
     behaviours = Behaviours(observations, observer, living, keyed)
     baselines = Baselines(database.baselines, database.versions, observations, living)

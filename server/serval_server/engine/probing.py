@@ -21,6 +21,9 @@ from serval_server.engine.session import Session
 LOG = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+
+# Registrations come in rows: what has come meanwhile is run and written together.
+GATHER_SECONDS = 0.25
 NICENESS = 10
 
 # After a failure of the storage.
@@ -75,7 +78,8 @@ class Prober:
                 LOG.exception("running models on their probes failed; it is tried again later")
                 self._commit = -1
                 self._wake.wait(_PAUSE_SECONDS)
-            self._wake.wait(LOOK_SECONDS)
+            if self._wake.wait(LOOK_SECONDS) and not self._stopping:
+                time.sleep(GATHER_SECONDS)
             self._wake.clear()
 
     def _look(self) -> None:
