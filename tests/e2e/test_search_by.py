@@ -14,7 +14,7 @@ from serval_client.errors import FailedPrecondition, InvalidArgument, NotFound
 from serval_e2e import SERVAL, TIMEOUT, Server, Stubs, connect
 from serval_protos.v1 import registry_pb2
 
-pytestmark = pytest.mark.slow  # a server of its own; what it shares no transport changes
+pytestmark = pytest.mark.slow  # a server of its own, and nothing in it that a transport changes
 
 
 @pytest.fixture(scope="module")

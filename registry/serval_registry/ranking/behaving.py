@@ -93,7 +93,7 @@ class Behaving:
         where = self._behaviours.observations.with_schema(self._schema, Status.OBSERVED)
         vector = projected(self._answers)
         near = self._behaviours.keyed.nearest(vector, conditions, wanted, without=self.without, where=where)
-        versions = [version for version, _ in near.hits]
+        versions = [*{stamp(version): version for version, _ in near.hits}.values()]  # one may have two rows
         said = list(zip(versions, self.of(versions), strict=True))
         hits = [(version, one) for version, one in said if one is not None]
         hits.sort(key=_rank)
