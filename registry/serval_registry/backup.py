@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from serval_registry.errors import DataLoss, FailedPrecondition
 from serval_registry.registry import Registry
+from serval_registry.snapshots import Snapshot, snapshots
 from serval_registry.storage import Storage, storage_of
-from serval_registry.tables import Snapshot, connect, snapshots
+from serval_registry.tables import connect
 
 # Called with how many contents were copied, and how many there are.
 Progress = Callable[[int, int], None]
@@ -78,7 +79,8 @@ def _copy_contents(
     source: Storage, target: Storage, tables: list[Snapshot], progress: Progress
 ) -> tuple[list[str], int, int]:
     lost, size = [], 0
-    wanted = sorted(_contents(next(table for table in tables if table.name == "versions")))
+    by_name = {table.name: table for table in tables}
+    wanted = sorted({*_contents(by_name["versions"]), *_probes(by_name.get("inputs"))})
     for done, sha256 in enumerate(wanted, 1):
         try:
             content = source.artifacts.get(sha256, "backup")
@@ -99,6 +101,11 @@ def _contents(versions: Snapshot) -> Iterator[str]:
         seen = pc.unique(pa.chunked_array([seen.combine_chunks(), *(living[name] for name in columns)], pa.string()))
         seen = pa.chunked_array([seen])
     return (sha256 for sha256 in seen.to_pylist() if sha256 is not None)
+
+
+def _probes(inputs: Snapshot | None) -> Iterator[str]:
+    for batch in inputs.batches(["probes_sha256"]) if inputs is not None else ():
+        yield from (sha256 for sha256 in batch["probes_sha256"].to_pylist() if sha256 is not None)
 
 
 def _copy_table(table: Snapshot, target: Storage) -> int:

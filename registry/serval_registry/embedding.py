@@ -63,13 +63,13 @@ Tokens = Mapping[str, float]
 
 def embed(said: Draft | Version, signature: Signature) -> Vector:
     """Return the vector of what is said of a model: float32 [DIMENSION], of length 1."""
-    vector = _fold(describe(said, signature))
-    return vector if vector.any() else _fold({"#nothing": 1.0})
+    vector = fold(describe(said, signature))
+    return vector if vector.any() else fold({"#nothing": 1.0})
 
 
 def embed_text(query: str) -> Vector:
     """Return the vector of words, in the same space; InvalidArgument when there is no word in them."""
-    vector = _fold(describe_text(query))
+    vector = fold(describe_text(query))
     if not vector.any():
         raise InvalidArgument(f"text: the words of {query[:80]!r} cancel out; wanted others")
     return vector
@@ -97,22 +97,24 @@ def overlap(query: Tokens, other: Tokens) -> float:
     return math.fsum(weight * other.get(token, 0.0) for token, weight in query.items())
 
 
-def check_vector(values: Sequence[float] | npt.NDArray[np.generic], field_name: str = "vector") -> Vector:
-    """Return `values` as float32 [DIMENSION] of length 1.
+def check_vector(
+    values: Sequence[float] | npt.NDArray[np.generic], field_name: str = "vector", dimension: int = DIMENSION
+) -> Vector:
+    """Return `values` as float32 [dimension] of length 1.
 
     InvalidArgument, naming `field_name`, for another size, a number that is not finite, or all zeros: cosine is not
     defined for it, and LanceDB would silently leave it out.
     """
     vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (DIMENSION,):
+    if vector.shape != (dimension,):
         raise InvalidArgument(
-            f"{field_name}: {vector.size} numbers in shape {list(vector.shape)}; wanted [{DIMENSION}]"
+            f"{field_name}: {vector.size} numbers in shape {list(vector.shape)}; wanted [{dimension}]"
         )
     if not np.isfinite(vector).all():
         raise InvalidArgument(f"{field_name}: number {int(np.argmin(np.isfinite(vector)))} is not finite")
     largest = float(np.abs(vector).max())
     if largest == 0.0:
-        raise InvalidArgument(f"{field_name}: all {DIMENSION} numbers are zero; a zero vector is similar to nothing")
+        raise InvalidArgument(f"{field_name}: all {dimension} numbers are zero; a zero vector is similar to nothing")
     vector = vector / largest  # so that no square overflows or vanishes
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
@@ -183,7 +185,7 @@ def _unit(tokens: Tokens) -> dict[str, float]:
     return {token: weight / norm for token, weight in tokens.items()}
 
 
-def _fold(tokens: Tokens) -> Vector:
+def fold(tokens: Tokens) -> Vector:
     """Return the weighted sum of the tokens' signs, scaled to length 1; zeros for no tokens or ones that cancel out."""
     chosen = sorted(tokens, key=lambda token: (-tokens[token], token))[:_TOKENS_MAX]
     digests = b"".join(hashlib.blake2b(token.encode(), digest_size=DIMENSION // 8).digest() for token in chosen)

@@ -19,6 +19,7 @@ from serval_registry.errors import InvalidArgument, ServalError, Unavailable
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.mirror.partitioning import partitions
 from serval_registry.search import TRAINED, measure_recall
+from serval_registry.spaces import upkeep
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
 from serval_registry.tables import INDEX_ROWS_MIN, Database, Table
@@ -136,6 +137,8 @@ class Housekeeper:
             self._index_columns()
             self._train()
             self._write_mirror()
+            for job in upkeep.due(self._storage, self._database.stamped(), INDEX_ROWS_MIN):
+                self._persist(job)
         return self._database.versions.indexed_rows()
 
     def write_mirror(self) -> None:
@@ -216,6 +219,9 @@ class Housekeeper:
             self._index_columns()
             if self._mirror.outgrown():
                 self._write_mirror()
+            for job in upkeep.due(self._storage, self._database.stamped(), self._threshold):
+                with self._at("index"):
+                    self._persist(job)
             if self._is_time_to_sweep():
                 self._sweep()
 

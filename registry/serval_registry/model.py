@@ -227,6 +227,7 @@ class Draft:
     label: str = ""  # a semantic version
     bump: str = ""  # or which number of the name's highest label is to grow: major, minor, patch
     lineage: Lineage = Lineage()
+    embeddings: Mapping[str, Sequence[float]] = field(default_factory=dict)  # by space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

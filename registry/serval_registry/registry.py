@@ -24,7 +24,7 @@ from serval_registry import filters, listing
 from serval_registry.artifacts import digest
 from serval_registry.changes import Changes, Cursor, changed
 from serval_registry.durability import Durability
-from serval_registry.embedding import Vector, check_vector, describe_text, embed, embed_text
+from serval_registry.embedding import Vector, check_vector, embed
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from serval_registry.finding import Finder
 from serval_registry.history import History
@@ -34,6 +34,7 @@ from serval_registry.lifecycle.audit import Proof
 from serval_registry.lifecycle.desk import Desk
 from serval_registry.lifecycle.drifts import Drifts
 from serval_registry.lifecycle.edits import Edits
+from serval_registry.lifecycle.embeddings import Embeddings
 from serval_registry.lifecycle.entries import ANONYMOUS, Action, Actor
 from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
@@ -41,14 +42,16 @@ from serval_registry.lookups import Lookups
 from serval_registry.mirror.mirror import MIRROR_ROWS, Mirror
 from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
+from serval_registry.ranking.asking import assembled
 from serval_registry.search import (
     DEFAULT_VECTOR,
     INDEX_THRESHOLD,
     USER_VECTOR,
     Searcher,
     SearchResult,
-    Wanted,
 )
+from serval_registry.spaces.living import Living, Stamp
+from serval_registry.spaces.spaces import Spaces
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
@@ -78,12 +81,18 @@ class Registry:
         self._finder = Finder(self._versions, self._mirror)
         self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold, self._mirror)
+        living = Living(self._versions, self._searcher.held)
+        self.spaces = Spaces(self.database, living, storage, index_threshold)
+        self.observer, self.asking = assembled(
+            self, storage, self.database, self._searcher, self.spaces, living, index_threshold
+        )
         self._lookups = Lookups(self._versions, self._mirror)
         self._pages = listing.Pages(self._versions, self._mirror)
         self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention, self._mirror)
         desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
+        self.embeddings = Embeddings(desk, self.spaces)
         self.drifts = Drifts(desk)
 
     @classmethod
@@ -138,6 +147,7 @@ class Registry:
         origin = lineage.pinned(draft.lineage, lambda parent: self._finder.find(parent).ref)
         given = draft.vector is not None and len(draft.vector) > 0
         vector = check_vector(draft.vector) if given and draft.vector is not None else embed(draft, signature)
+        embeddings = self.spaces.checked(draft.embeddings, "embeddings")
         content, rows = baseline or (None, 0)
         row = to_row(draft, signature) | {
             "artifact_sha256": self._artifacts.put(artifact),
@@ -163,6 +173,7 @@ class Registry:
                 "updated": change.moment,
             }
             said = {"artifact_sha256": row["artifact_sha256"], "label": row["label"], "tags": dict(draft.tags)}
+            self.spaces.put_first(embeddings, Stamp(draft.name, row["version"], change.moment))
             change.announce(actor, Action.REGISTER, Ref(draft.name, version=row["version"]), said)
             self._versions.add(row)
         return from_row(row)
@@ -186,6 +197,7 @@ class Registry:
             change.announce(actor, Action.DELETE, found.ref, {"stage": str(found.stage), "aliases": [*found.aliases]})
             values: Row = {"deleted": True, "revision": change.revision, "updated": change.moment}
             self._versions.update(filters.exactly(name, version), values)
+            self.spaces.forget(name, version)
 
     def set_baseline(self, name: str, version: int, blob: bytes, rows: int, actor: Actor = ANONYMOUS) -> None:
         """Store a version's baseline, computed from `rows` rows, in place of the one it had."""
@@ -303,7 +315,7 @@ class Registry:
         it covers chooses candidates, which are ranked by their full vectors.
         """
         self._check_process()
-        return self._searcher.search(self._wanted(query), Conditions.of(stages, tags, where), k)
+        return self.asking.nearest(query, Conditions.of(stages, tags, where), k)
 
     def verify_journal(self, known: Mapping[int, str] | None = None) -> Proof:
         """Prove the audit log whole, and that stages are what it tells; `known` are digests noted elsewhere."""
@@ -383,12 +395,3 @@ class Registry:
         while not self.storage.claim(name, number):
             number += 1
         return number
-
-    def _wanted(self, query: Ref | str | Sequence[float] | npt.NDArray[np.generic]) -> Wanted:
-        if isinstance(query, str):
-            return Wanted(embed_text(query), source=DEFAULT_VECTOR, words=describe_text(query))
-        if not isinstance(query, Ref):
-            return Wanted(check_vector(query))
-        example = self._finder.find(query)
-        vector = self.vector(example.name, example.version)
-        return Wanted(vector, source=example.vector_source, without=example.ref)

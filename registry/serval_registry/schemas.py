@@ -57,6 +57,25 @@ VERSIONS = pa.schema(
     metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )
 
+# What tells of a version in a table of its own carries these, and stands for it where all three are those of its row:
+# a row written for a version that a crash has prevented means no later version of the same number.
+_STAMP = (
+    _column("name", pa.string(), "the model's name"),
+    _column("version", pa.int64(), "its number"),
+    _column("created", _TIME, "when that version was registered"),
+)
+
+DIMENSION_KEY = b"serval.dimension"
+
+
+def space(dimension: int, width: int) -> pa.Schema:
+    """Return the schema of a space of vectors of `dimension` numbers, stored as `width`: the rest are zeros."""
+    return pa.schema(
+        [*_STAMP, _column("vector", pa.list_(pa.float32(), width), "of length 1")],
+        metadata={SCHEMA_KEY: str(SCHEMA).encode(), DIMENSION_KEY: str(dimension).encode()},
+    )
+
+
 BASELINES = pa.schema(
     [
         _column("sha256", pa.string(), "of the content; the key"),
@@ -95,6 +114,37 @@ REPORTS = pa.schema(
         _column("effect", pa.float64(), "the largest of all columns, 0 to 1"),
         _column("report", pa.binary(), "a message serval.v1.LiveDrift"),
         _column("window", pa.binary(), "what was seen, as the monitor keeps it: windows add up"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
+INPUTS = pa.schema(
+    [
+        _column("schema", pa.string(), "SHA-256 of the features; the key"),
+        _column("features", pa.string(), "JSON array of [name, kind], in the order of names"),
+        _column("width", pa.int64(), "how many features"),
+        _column("created", _TIME, "when a version with them was first looked at"),
+        _column("probes_sha256", pa.string(), "the probes, an Arrow IPC stream; null: none yet", nullable=True),
+        _column("probes_source", pa.string(), "sample or baseline; empty: none yet"),
+        _column("probes_of", pa.string(), "name@version that they were drawn from; empty: none yet"),
+    ],
+    metadata={SCHEMA_KEY: str(SCHEMA).encode()},
+)
+
+
+BEHAVIOURS = pa.schema(
+    [
+        *_STAMP,
+        _column("schema", pa.string(), "the row of inputs; empty: the inputs are not columns"),
+        _column("status", pa.string(), "observed, no_probes, failed, no_columns"),
+        _column("reason", pa.string(), "why it failed"),
+        _column("kind", pa.string(), "classes or values; empty unless observed"),
+        _column("labels", pa.string(), "JSON array of class names"),
+        _column("decisions", pa.binary(), "uint16 [probes], places in labels; 65535: not answered"),
+        _column("scores", pa.binary(), "float16 [probes, labels], probabilities; null: none", nullable=True),
+        _column("values", pa.binary(), "float32 [probes, columns]"),
+        _column("vector", pa.list_(pa.float32(), DIMENSION), "the answers projected, of length 1"),
     ],
     metadata={SCHEMA_KEY: str(SCHEMA).encode()},
 )

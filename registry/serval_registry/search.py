@@ -9,15 +9,17 @@ import json
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from serval_kernels.similarity.cosine import top_k
 
+from serval_registry.behaviour.agreement import Agreement
 from serval_registry.embedding import Tokens, Vector, describe, overlap
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of, sourced, sql
-from serval_registry.held import Held
+from serval_registry.held import Held, Snapshot
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.model import Ref, Version
 from serval_registry.predicates import Conditions
@@ -57,25 +59,52 @@ class SearchPath(StrEnum):
     IVF_SQ8 = "ivf_sq8"
 
 
+@dataclass(frozen=True, slots=True)
+class HitPart:
+    """What one part of a query says of a version: -1 to 1, 0 where it can say nothing; the weights add up to 1."""
+
+    name: str
+    similarity: float
+    weight: float
+    absent: bool = False
+    agreement: Agreement | None = None
+
+
 class Hit(NamedTuple):
     """A version and its similarity, -1 to 1: the cosine of the vectors, or what `parts` say it is made of."""
 
     version: Version
     similarity: float
-    parts: tuple[tuple[str, float], ...] = ()
+    parts: tuple[HitPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What a part has looked at, and what it could not; SearchCoverage of registry.proto says what each field is."""
+
+    part: str
+    compared: int
+    pending: int = 0
+    failed: int = 0
+    incomparable: int = 0
+    cut: bool = False
+    probes: int = 0
+    probes_source: str = ""
 
 
 class SearchResult(NamedTuple):
     """Most similar first.
 
     `indexed_rows` counts deleted versions too, and is 0 where there is no index; `recall` is that of the index at 10,
-    measured when it was trained; 1 where all were compared, NaN where it is not known.
+    measured when it was trained; 1 where all were compared, NaN where it is not known. `coverage` is of the parts that
+    cannot look at every version.
     """
 
     hits: list[Hit]
     path: SearchPath
     indexed_rows: int
     recall: float = 1.0
+    coverage: tuple[Coverage, ...] = ()
 
 
 class Wanted(NamedTuple):
@@ -158,6 +187,11 @@ class Searcher:
             return SearchResult(hits, SearchPath.EXACT, size.indexed)
         return SearchResult(hits, SearchPath.IVF_SQ8, view.base.rows, self._mirror.recall)
 
+    def held(self) -> Snapshot | None:
+        """Return every version, as held in memory; None where they are too many."""
+        commit = self._table.commit()
+        return self._held.at(commit, self._sizes.get(commit, lambda: self._look()).rows)
+
     def _unfiltered(self, wanted: Wanted, count: int) -> list[Hit]:
         """Return hits found by the index alone; fewer than `count` where deleted or other ones were nearer.
 
@@ -222,13 +256,17 @@ class Searcher:
 _EXACT = SearchPath.EXACT
 
 
-def measure_recall(table: Table) -> float:
-    """Return the share of the 10 nearest of some stored vectors that the index finds: the recall, 0 to 1."""
-    _, _, vectors = table.vectors(alive(), [], _RECALL_QUERIES)
+def measure_recall(table: Table, where: Where | None = None) -> float:
+    """Return the share of the 10 nearest of some stored vectors that the index finds: the recall, 0 to 1.
+
+    `where`: the rows that count; those of versions that are there unless given.
+    """
+    counted = alive() if where is None else where
+    _, _, vectors = table.vectors(counted, [], _RECALL_QUERIES)
     found = wanted = 0
     for vector in vectors:
-        exact = {near.id for near in table.nearest(vector, alive(), _RECALL_K, probes=0)}
-        found += len(exact & {near.id for near in table.nearest(vector, alive(), _RECALL_K, probes=NPROBES)})
+        exact = {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=0)}
+        found += len(exact & {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=NPROBES)})
         wanted += len(exact)
     return found / wanted if wanted else math.nan
 

@@ -1,4 +1,4 @@
-"""Removing what no version refers to any more: artifacts, samples and baselines.
+"""Removing what no version refers to any more: artifacts, samples and baselines. Probes stay for good.
 
 What is put before its version is registered is young, and stays; what a deleted version referred to stays for as long,
 so that a deletion can be looked into. Whether something is referred to is asked again under the writer's lock, under
@@ -17,6 +17,7 @@ from lancedb.expr import Expr
 
 from serval_registry.artifacts import Stored
 from serval_registry.filters import alive
+from serval_registry.spaces.upkeep import forget_lost
 from serval_registry.storage import Storage
 from serval_registry.tables import Database
 
@@ -46,6 +47,7 @@ def sweep(storage: Storage, database: Database, before: datetime) -> Swept:
     baselines = _unreferenced_baselines(database, before)
     removed = [stored for batch in _batches(files) for stored in _remove_files(storage, database, batch, before)]
     gone = sum(_remove_baselines(storage, database, batch, before) for batch in _batches(baselines))
+    forget_lost(storage, database, referring(before), before)
     return Swept(len(removed), sum(stored.bytes for stored in removed), gone)
 
 
@@ -56,7 +58,9 @@ def referring(before: datetime) -> Expr:
 
 def _unreferenced_files(storage: Storage, database: Database, before: datetime) -> list[Stored]:
     table = database.versions.values(referring(before), ["artifact_sha256", "sample_sha256"])
-    used = pa.chunked_array([*table["artifact_sha256"].chunks, *table["sample_sha256"].chunks], pa.string())
+    probes = database.inputs.values(None, ["probes_sha256"])["probes_sha256"]
+    referred = (*table["artifact_sha256"].chunks, *table["sample_sha256"].chunks, *probes.chunks)
+    used = pa.chunked_array([*referred], pa.string())
     old = (stored for stored in storage.artifacts.stored() if stored.put < before)
     unused: list[Stored] = []
     # In parts, for there may be millions of them.
@@ -77,7 +81,8 @@ def _remove_files(storage: Storage, database: Database, batch: Sequence[Stored],
     with storage.writers.held():
         concerned = col("artifact_sha256").isin(names) | col("sample_sha256").isin(names)
         rows = database.versions.select(referring(before) & concerned, ["artifact_sha256", "sample_sha256"])
-        used = {sha256 for row in rows for sha256 in row.values()}
+        probes = database.inputs.select(col("probes_sha256").isin(names), ["probes_sha256"])
+        used = {sha256 for row in (*rows, *probes) for sha256 in row.values()}
         unused = [stored for stored in batch if stored.sha256 not in used]
         for stored in unused:
             storage.artifacts.remove(stored.sha256)

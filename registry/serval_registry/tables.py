@@ -24,19 +24,23 @@ from lancedb.index import Bitmap, BTree, IvfPq, LabelList
 from lancedb.query import ColumnOrdering
 
 from serval_registry.commits import Commits
-from serval_registry.embedding import DIMENSION, Vector
-from serval_registry.errors import Unavailable
-from serval_registry.filters import Where
+from serval_registry.embedding import Vector
+from serval_registry.faults import storage_faults as _storage
+from serval_registry.filters import Where, sql
 from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import migrate
 from serval_registry.packing import PACKED, packed, unpacked
-from serval_registry.schemas import BASELINES, JOURNAL, REPORTS, VERSIONS
+from serval_registry.quantising import sub_vectors
+from serval_registry.schemas import BASELINES, BEHAVIOURS, INPUTS, JOURNAL, REPORTS, VERSIONS
 from serval_registry.storage import Storage
 
 _INDEX = "vector_idx"
 
+# The tables of users' spaces are named so; `spaces` bounds how many there are.
+SPACE = "space-"
+TABLES_MAX = 200
+
 # Recall at 10 of 0.998 on a million clustered vectors; the defaults reach 0.34. The refinement is what matters.
-SUB_VECTORS = 32
 NPROBES = 20
 REFINE_FACTOR = 20
 
@@ -54,6 +58,7 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "deleted": Bitmap,
     "vector_source": Bitmap,
     "tag_list": LabelList,
+    "schema": BTree,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
 # What else filters compare as numbers.
@@ -82,17 +87,43 @@ class Database:
         self._connection = connect(storage)
         storage.recover(self._is_readable)
         with _storage():
-            known = set(self._connection.list_tables(limit=100).tables)
+            known = set(self._connection.list_tables(limit=TABLES_MAX).tables)
         self.versions = self._open("versions", VERSIONS, known)
         self.baselines = self._open("baselines", BASELINES, known)
         self.journal = self._open("journal", JOURNAL, known)
         self.reports = self._open("reports", REPORTS, known)
+        self.inputs = self._open("inputs", INPUTS, known)
+        self.behaviours = self._open("behaviours", BEHAVIOURS, known)
+        self._others: dict[str, Table] = {}
         storage.flush()
 
     @property
     def tables(self) -> "tuple[Table, ...]":
         """Every table, for those who look after them."""
-        return (self.versions, self.baselines, self.journal, self.reports)
+        return (self.versions, self.baselines, self.journal, self.reports, self.inputs, *self.stamped())
+
+    def stamped(self) -> "list[Table]":
+        """Return the tables whose rows stand for versions; see `schemas`."""
+        return [self.behaviours, *self.others(SPACE).values()]
+
+    def others(self, prefix: str) -> "dict[str, Table]":
+        """Return the tables whose names begin so, which any process may have made since, by the rest of their names."""
+        with _storage():
+            names = [name for name in self._connection.list_tables(limit=TABLES_MAX).tables if name.startswith(prefix)]
+        return {name.removeprefix(prefix): self.other(name) for name in sorted(names)}
+
+    def other(self, name: str) -> "Table":
+        """Return a table that is there, whatever its schema."""
+        if name not in self._others:
+            with _storage():
+                table = self._connection.open_table(name)
+            self._others[name] = Table(table, table.schema, self._storage)
+        return self._others[name]
+
+    def make(self, name: str, schema: pa.Schema) -> "Table":
+        """Make a table; the writer's lock is held."""
+        self._others[name] = self._open(name, schema, set())
+        return self._others[name]
 
     def _is_readable(self, name: str) -> bool:
         """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
@@ -113,48 +144,12 @@ class Database:
         return Table(table, schema, self._storage)
 
 
-class Snapshot:
-    """A table as it was at one commit."""
-
-    def __init__(self, table: Any) -> None:
-        self.name: str = table.name
-        self.schema: pa.Schema = table.schema
-        self.commit = int(table.version)
-        self._table = table
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        with _storage():
-            return int(self._table.count_rows())
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield columns of all rows."""
-        with _storage():
-            yield from self._table.search().select(list(columns)).to_batches(batch_size=8192)
-
-
 def connect(storage: Storage) -> Any:
     """Return a LanceDB connection that sees what others have committed."""
     with _storage():
         return lancedb.connect(
             storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
         )
-
-
-def snapshots(storage: Storage) -> list[Snapshot]:
-    """Return every table as it is now; to be called under the writer's lock, so that they fit each other."""
-    with _storage():
-        names = connect(storage).list_tables(limit=100).tables
-    return [snapshot(storage, name) for name in names]
-
-
-def snapshot(storage: Storage, name: str) -> Snapshot:
-    """Return one table as it is now."""
-    connection = connect(storage)
-    with _storage():
-        table = connection.open_table(name)
-        table.checkout(table.version)
-        return Snapshot(table)
 
 
 class Near(NamedTuple):
@@ -174,9 +169,24 @@ class Table:
         self._commits = Commits(table.uri, self._version)
 
     @property
+    def name(self) -> str:
+        """What the table is called."""
+        return str(self._table.name)
+
+    @property
     def columns(self) -> list[str]:
         """Every column but the vector, which few readers need, and those that only filters do."""
         return [name for name in self._schema.names if name not in _UNREAD]
+
+    @property
+    def metadata(self) -> Mapping[bytes, bytes]:
+        """What was noted of the table when it was made."""
+        return self._schema.metadata or {}
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers a vector has."""
+        return int(self._schema.field("vector").type.list_size)
 
     def commit(self) -> int:
         """Return the number of the newest commit, by any process; it only grows, and asking is cheap."""
@@ -190,6 +200,11 @@ class Table:
         """Return the number of rows."""
         with _storage():
             return int(self._table.count_rows())
+
+    def count_where(self, where: Where) -> int:
+        """Return the number of rows that pass."""
+        with _storage():
+            return int(self._table.count_rows(sql(where)))
 
     def fragments(self) -> int:
         """Return the number of small pieces that the table lies in; every query opens each."""
@@ -270,18 +285,28 @@ class Table:
         fewer than k rows of them, fewer come back.
         """
         with _storage():
-            query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-            if probes:  # noqa: SIM108
-                # The same bounds: left to visit more where a filter is narrow, LanceDB takes thirty times as long.
-                query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
-            else:
-                query = query.bypass_vector_index()
-            if where is not None:
-                query = query.where(where, prefilter=True)
             # LanceDB warns on stderr at every query that does not select the distance.
-            found = query.select(["_distance"]).with_row_id(True).limit(k)
+            found = self._near(vector, where, probes).select(["_distance"]).with_row_id(True).limit(k)
             columns = found.to_arrow().to_pydict()
         return [Near(*near) for near in zip(columns["_rowid"], columns["_distance"], strict=True)]
+
+    def nearest_rows(
+        self, vector: Vector, where: Where | None, k: int, columns: Sequence[str], *, probes: int
+    ) -> list[tuple[Row, float]]:
+        """Return columns of the k nearest rows, and their cosine distances; see `nearest`."""
+        with _storage():
+            query = self._near(vector, where, probes).select([*columns, "_distance"])
+            rows = query.limit(k).to_arrow().to_pylist()
+        return [(row, row.pop("_distance")) for row in rows]
+
+    def _near(self, vector: Vector, where: Where | None, probes: int) -> Any:
+        query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
+        if probes:  # noqa: SIM108
+            # The same bounds: left to visit more where a filter is narrow, LanceDB takes thirty times as long.
+            query = query.nprobes(probes).refine_factor(REFINE_FACTOR)
+        else:
+            query = query.bypass_vector_index()
+        return query if where is None else query.where(where, prefilter=True)
 
     def rows(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
         """Return the rows with these ids, as `nearest` gave them, each with its id; those moved since are left out."""
@@ -292,14 +317,14 @@ class Table:
         return [(row.pop("_rowid"), _whole(row)) for row in taken]
 
     def vectors(self, where: Where, columns: Sequence[str], limit: int) -> tuple[list[int], list[Row], Vectors]:
-        """Return ids, columns and vectors (float32 [rows, DIMENSION]) of the rows found, at most `limit`."""
+        """Return ids, columns and vectors (float32 [rows, width]) of the rows found, at most `limit`."""
         with _storage():
             query = self._table.search().where(where).select([*columns, "vector"]).with_row_id(True)
             found = query.limit(limit).to_arrow()
         flat = np.asarray(found["vector"].combine_chunks().flatten(), np.float32)
         ids: list[int] = found["_rowid"].to_pylist()
         rows: list[Row] = found.select(list(columns)).to_pylist() if columns else []
-        return ids, [_whole(row) for row in rows], flat.reshape(-1, DIMENSION)
+        return ids, [_whole(row) for row in rows], flat.reshape(-1, self.width)
 
     def indexed_rows(self) -> int:
         """Return how many rows the vector index covers. That it exists says nothing: it may cover none."""
@@ -329,7 +354,7 @@ class Table:
         config = IvfPq(
             distance_type="cosine",
             num_partitions=partitions,
-            num_sub_vectors=SUB_VECTORS,
+            num_sub_vectors=sub_vectors(self.width),
             num_bits=8,
             max_iterations=20,
         )
@@ -365,14 +390,3 @@ def sql_time(moment: datetime) -> str:
     """Return a moment as an expression for `update_sql`."""
     micros = (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
     return f"cast({micros} as timestamp)"
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    """Turn LanceDB's errors, which carry source paths of its own, into one that a caller may see."""
-    try:
-        yield
-    except (ValueError, RuntimeError, OSError) as error:
-        raise Unavailable(
-            f"registry: the storage failed with {type(error).__name__}; the server's log has the rest"
-        ) from error

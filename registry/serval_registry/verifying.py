@@ -9,15 +9,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from lancedb import col, lit
+
 from serval_registry.artifacts import digest
 from serval_registry.errors import DataLoss, InvalidArgument
 from serval_registry.filters import alive, all_of, staged
 from serval_registry.model import Ref, Stage
 from serval_registry.registry import Registry
+from serval_registry.spaces.keyed import EVERY
+from serval_registry.spaces.spaces import DESCRIPTION
 from serval_registry.tables import Row
 
 # Called with how many things were looked at, and how many there are.
 Progress = Callable[[int, int], None]
+
+# Of the length of a vector in single precision.
+_ROUNDING = 1e-3
 
 _COLUMNS = ["name", "version", "stage", "deleted", "artifact_sha256", "sample_sha256", "baseline_sha256"]
 
@@ -58,6 +66,11 @@ def verify(registry: Registry, progress: Progress = lambda _done, _total: None) 
     report.faults += _twice(rows)
     report.faults += _two_in_production(living)
     owners = _owners(living)
+    for row in registry.database.inputs.values(
+        col("probes_source") != lit(""), ["probes_sha256", "probes_of"]
+    ).to_pylist():
+        owners.setdefault(row["probes_sha256"], ("probes", row["probes_of"]))
+    report.faults += _broken_vectors(registry)
     for done, (sha256, (kind, owner)) in enumerate(owners.items(), 1):
         try:
             report.bytes += _read(registry, sha256, kind, owner)
@@ -99,6 +112,17 @@ def _read(registry: Registry, sha256: str, kind: str, owner: str) -> int:
         return len(registry.storage.artifacts.get(sha256, f"{kind} of {owner}"))
     ref = Ref.parse(owner)
     return len(registry.baseline(ref.name, ref.version or 0) or b"")
+
+
+def _broken_vectors(registry: Registry) -> Iterator[Fault]:
+    """Find vectors in spaces that no search can be right about: all of them were stored with length 1."""
+    for name in (space.name for space in registry.spaces.list() if space.name != DESCRIPTION):
+        table = registry.spaces.keyed(name).table
+        _, rows, vectors = table.vectors(EVERY, ["name", "version"], table.count())
+        off = np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1.0)
+        for place in np.flatnonzero(~(off < _ROUNDING)).tolist():
+            ref = Ref(rows[place]["name"], version=rows[place]["version"])
+            yield Fault(str(ref), f"its vector in space {name} does not have length 1")
 
 
 def _twice(rows: Iterable[Row]) -> Iterator[Fault]:

@@ -26,6 +26,7 @@ from serval_registry.registry import Registry
 from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
+from serval_server.engine.probing import Prober
 from serval_server.engine.router import Router, every_version
 from serval_server.monitor.monitor import Monitor
 from serval_server.services.drift import DriftServicer
@@ -64,6 +65,7 @@ class App:
         on_load = self.monitor.watch if self.monitor is not None else lambda _: None
         self.catalogue = Catalogue(self.registry.artifact, options.memory_bytes, on_load)
         self.router = Router(self.registry, self.catalogue, availability)
+        self._prober = Prober(self.registry)
         self._health = health.HealthServicer()
         self._open_inference = OpenInferenceServicer(self.router, self.catalogue, self.registry, availability)
         self._transport = self._new_transport(options, share_port)
@@ -74,6 +76,7 @@ class App:
         """Bind, load what is to be warm, and then answer."""
         self.port = self._transport.listen()
         self.router.start()
+        self._prober.start()
         if self.monitor is not None:
             self.monitor.start()
         if self._metrics is not None:
@@ -100,6 +103,7 @@ class App:
             self._metrics.stop()
         if self.monitor is not None:
             self.monitor.stop()
+        self._prober.stop()
         self.router.stop()
         self.registry.close()
 
@@ -125,7 +129,7 @@ class App:
     def _register_services(self) -> None:
         server = self._transport.server
         prediction = PredictionServicer(self.router)
-        registry = RegistryServicer(self.registry, self.router, self._options)
+        registry = RegistryServicer(self.registry, self.router, self._options, self._prober.wake)
         prediction_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
         lifecycle = LifecycleServicer(self.registry, self.router)

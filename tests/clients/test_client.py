@@ -232,16 +232,34 @@ def test_show_has_the_history_and_the_vector_if_asked_for(client):
 
 
 @pytest.mark.usefixtures("registered")
-def test_search_takes_exactly_one_query(client, servicer):
+def test_search_takes_one_query_or_several(client, servicer):
     result = client.search("area of things", k=3, stages=["none"])
     assert (result.path, result.indexed_rows, len(result)) == ("exact", 0, 1)
     assert (result[0].model.ref, result[0].similarity) == ("area@1", 1)
     client.search(vector=np.zeros(4))
     client.search(like="area@1")
     assert [request.WhichOneof("query") for request in servicer.seen["SearchModels"]] == ["text", "vector", "model"]
-    for query in ({}, {"text": "a", "like": "b"}):
-        with pytest.raises(errors.InvalidArgument, match="one of text, vector and like"):
-            client.search(**query)
+    client.search(
+        "area", like="area@1", behaves_like="area@1", sample=np.ones((2, 4)), space="own", weights={"text": 2}
+    )
+    request = servicer.seen["SearchModels"][-1]
+    assert request.WhichOneof("query") is None
+    assert [part.WhichOneof("query") for part in request.parts] == ["text", "model", "behaviour", "sample"]
+    assert [part.space for part in request.parts] == ["", "own", "", ""]
+    assert [part.weight if part.HasField("weight") else None for part in request.parts] == [2, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({}, "got nothing to look for"),
+        ({"text": "a", "space": "own"}, "space: is for a vector or a model"),
+        ({"text": "a", "weights": {"sample": 2}}, "weights: 'sample' is not among what is asked: text"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_refused(client, query, told):
+    with pytest.raises(errors.InvalidArgument, match=told):
+        client.search(**query)
 
 
 @pytest.mark.usefixtures("registered")

@@ -12,8 +12,8 @@ EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
-def examples() -> dict[str, str]:
-    return dict(EXAMPLE.findall((ROOT / "README.md").read_text()))
+def examples(document: str = "README.md") -> dict[str, str]:
+    return dict(EXAMPLE.findall((ROOT / document).read_text()))
 
 
 @pytest.mark.slow
@@ -33,7 +33,21 @@ def test_the_examples_of_the_readme_run_one_after_the_other(serve) -> None:
     assert "[[" in shown["tritonclient"]
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/operations.md"])
+@pytest.mark.slow
+def test_the_example_of_searching_finds_what_it_says(serve) -> None:
+    code = examples("docs/search.md")["search"].replace("localhost:8470", serve().address)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    behaves, *trained = done.stdout.splitlines()
+    assert behaves.startswith("cellar-linear@1 Agreement(probes=256, share=")
+    assert {line.split()[0] for line in trained[:2]} == {"cellar-linear@1", "cellar-trees@1"}
+    assert trained[2].startswith("cellar-linear@1 [('text', ")
+    assert "Space(name='notes', dimension=8, count=2)" in trained[3]
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/search.md", "docs/registry.md"]
+)
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in LINK.findall(path.read_text()):

@@ -29,13 +29,13 @@ from serval_client.records import (
     ModelDetail,
     ModelInfo,
     Parent,
-    SearchHit,
-    SearchResult,
     Stage,
     StageChange,
 )
+from serval_client.searching.records import Agreement, HitPart, SearchCoverage, SearchHit, SearchResult, Space
 
 __all__ = [
+    "Agreement",
     "Artifact",
     "AsyncClient",
     "Baseline",
@@ -47,6 +47,7 @@ __all__ = [
     "FeatureDrift",
     "FeatureKind",
     "Gates",
+    "HitPart",
     "Life",
     "Lineage",
     "LiveDrift",
@@ -55,10 +56,12 @@ __all__ = [
     "Parent",
     "Prediction",
     "QualityReport",
+    "SearchCoverage",
     "SearchHit",
     "SearchResult",
     "ServalError",
     "Severity",
+    "Space",
     "Stage",
     "StageChange",
     "Threshold",

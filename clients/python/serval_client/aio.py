@@ -20,13 +20,14 @@ from serval_client.life import Life
 from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
 from serval_client.quality import QualityReport
-from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
+from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
+from serval_client.searching.aio import AsyncSearchMethods
 
 Reply = TypeVar("Reply")
 
 
-class AsyncClient(AsyncLifecycleMethods):
+class AsyncClient(AsyncLifecycleMethods, AsyncSearchMethods):
     """`serval_client.Client` for asyncio: the same arguments, names and answers, to be awaited.
 
     Belongs to the event loop that makes its first call. `models` and `predict_stream` are asynchronous iterators.
@@ -122,6 +123,7 @@ class AsyncClient(AsyncLifecycleMethods):
         classes: Sequence[str] | None = None,
         missing_allowed: bool | None = None,
         vector: Sequence[float] | None = None,
+        embeddings: Mapping[str, Sequence[float]] | None = None,
         keep_sample: bool = False,
         request_id: str = "",
         label: str = "",
@@ -144,6 +146,7 @@ class AsyncClient(AsyncLifecycleMethods):
             classes=classes,
             missing_allowed=missing_allowed,
             vector=vector,
+            embeddings=embeddings,
             sample=sample,
             keep_sample=keep_sample,
             request_id=request_id,
@@ -187,23 +190,9 @@ class AsyncClient(AsyncLifecycleMethods):
             if not token:
                 return
 
-    async def show(self, model: str, *, include_vector: bool = False) -> ModelDetail:
+    async def show(self, model: str, *, include_vector: bool = False, space: str = "") -> ModelDetail:
         """Return a version, the history of its name, and its vector if asked for."""
-        return await self._send(calls.get_model(model, include_vector), None)
-
-    async def search(
-        self,
-        text: str | None = None,
-        *,
-        vector: Sequence[float] | None = None,
-        like: str | None = None,
-        stages: Iterable[str] = (),
-        tags: Mapping[str, str] | None = None,
-        where: str = "",
-        k: int = 10,
-    ) -> SearchResult:
-        """Return the `k` versions nearest to words, to a vector, or to another version; see `Client.search`."""
-        return await self._send(calls.search(text, vector, like, stages, tags, where, k), None)
+        return await self._send(calls.get_model(model, include_vector, space), None)
 
     async def set_stage(self, model: str, stage: str) -> StageChange:
         """Move a version ("churn@3") to a stage; see `Client.set_stage`."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from serval_protos.v1 import common_pb2, prediction_pb2, registry_pb2
 
 from serval_client import arrow, channel, errors, forms, prediction, records, tensors
@@ -169,9 +168,9 @@ def read_stream_reply(message: prediction_pb2.PredictStreamReply) -> Prediction 
     return prediction.from_reply(message.reply)
 
 
-def get_model(model: str, include_vector: bool) -> Call[records.ModelDetail]:
+def get_model(model: str, include_vector: bool, space: str) -> Call[records.ModelDetail]:
     """Return the GetModel call."""
-    request = registry_pb2.GetModelRequest(model=model, include_vector=include_vector)
+    request = registry_pb2.GetModelRequest(model=model, include_vector=include_vector, space=space)
     return Call("/serval.v1.RegistryService/GetModel", request, records.model_detail)
 
 
@@ -195,31 +194,6 @@ def list_models(
         page_token=page_token,
     )
     return Call(LIST_MODELS, request, lambda r: ([records.model_info(v) for v in r.versions], r.next_page_token))
-
-
-def search(
-    text: str | None,
-    vector: Sequence[float] | None,
-    like: str | None,
-    stages: Iterable[str],
-    tags: Mapping[str, str] | None,
-    where: str,
-    k: int,
-) -> Call[records.SearchResult]:
-    """Return the SearchModels call; exactly one of `text`, `vector` and `like` has to be given."""
-    given = [name for name, query in (("text", text), ("vector", vector), ("like", like)) if query is not None]
-    if len(given) != 1:
-        came = " and ".join(given) or "none"
-        raise errors.InvalidArgument(f"search: wanted one of text, vector and like, got {came}")
-    request = registry_pb2.SearchModelsRequest(stages=_stages(stages), tags=tags, filter=where, k=k)
-    if text is not None:
-        request.text = text
-    elif like is not None:
-        request.model = like
-    else:
-        request.vector.values.extend(np.asarray(vector, np.float32).reshape(-1).tolist())
-        request.vector.SetInParent()
-    return Call("/serval.v1.RegistryService/SearchModels", request, records.search_result)
 
 
 def set_stage(model: str, stage: str) -> Call[records.StageChange]:

@@ -14,8 +14,9 @@ from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Poo
 from serval_client.drift_methods import DriftMethods
 from serval_client.lifecycle.methods import LifecycleMethods
 from serval_client.prediction import Prediction
-from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, SearchResult, StageChange
+from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
+from serval_client.searching.methods import SearchMethods
 
 if TYPE_CHECKING:
     from serval_client.pipelined import EachPrediction
@@ -26,7 +27,7 @@ Reply = TypeVar("Reply")
 TRANSFER_TIMEOUT = 300.0
 
 
-class Client(LifecycleMethods, DriftMethods):
+class Client(LifecycleMethods, SearchMethods, DriftMethods):
     """A client of one server. Threads may share it; `close` it, or use it in a `with` statement.
 
     A model is named "churn" (the production version where there is one, else the newest), "churn@3" or
@@ -202,6 +203,7 @@ class Client(LifecycleMethods, DriftMethods):
         classes: Sequence[str] | None = None,
         missing_allowed: bool | None = None,
         vector: Sequence[float] | None = None,
+        embeddings: Mapping[str, Sequence[float]] | None = None,
         keep_sample: bool = False,
         request_id: str = "",
         label: str = "",
@@ -220,6 +222,7 @@ class Client(LifecycleMethods, DriftMethods):
         ONNX model, features default to its inputs and missing_allowed to what comes out for a row of NaN.
         dataset: a reference to the training data, in your own terms.
         vector: your own embedding of the model, of the registry's dimension; None: computed by the server.
+        embeddings: vectors in spaces of your own, by the space's name; see `set_embedding`.
         keep_sample: keep the sample's rows on the server, not only their statistics.
         request_id: names this registration: sent again, by this process or a later one, it makes no second version.
             "": one is made up, for the tries that this call makes where the server is not reachable.
@@ -243,6 +246,7 @@ class Client(LifecycleMethods, DriftMethods):
                 classes=classes,
                 missing_allowed=missing_allowed,
                 vector=vector,
+                embeddings=embeddings,
                 sample=sample,
                 keep_sample=keep_sample,
                 request_id=request_id,
@@ -288,27 +292,9 @@ class Client(LifecycleMethods, DriftMethods):
             if not token:
                 return
 
-    def show(self, model: str, *, include_vector: bool = False) -> ModelDetail:
+    def show(self, model: str, *, include_vector: bool = False, space: str = "") -> ModelDetail:
         """Return a version, the history of its name, and its vector if asked for."""
-        return self._send(calls.get_model(model, include_vector), None)
-
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        vector: Sequence[float] | None = None,
-        like: str | None = None,
-        stages: Iterable[str] = (),
-        tags: Mapping[str, str] | None = None,
-        where: str = "",
-        k: int = 10,
-    ) -> SearchResult:
-        """Return the `k` (1 to 1000) versions nearest to words, to a vector, or to another version.
-
-        Give exactly one of `text`, `vector` (of the registry's dimension) and `like` (a model, which is left out
-        itself). `where` is a filter as in `models`.
-        """
-        return self._send(calls.search(text, vector, like, stages, tags, where, k), None)
+        return self._send(calls.get_model(model, include_vector, space), None)
 
     def set_stage(self, model: str, stage: str) -> StageChange:
         """Move a version ("churn@3") to none, staging, production or archived; the one it replaces is archived."""

@@ -1,11 +1,11 @@
 """What the server answers with, as plain immutable values. No message object leaves the SDK."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -168,37 +168,6 @@ class ModelDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchHit:
-    """A version found, and the cosine similarity of its vector to the query, -1 to 1."""
-
-    model: ModelInfo
-    similarity: float
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult(Sequence[SearchHit]):
-    """What a search found, most similar first; a sequence of its hits.
-
-    path: "exact" (every vector was compared), "ivf_pq" or "ivf_sq8" (LanceDB's index, or that of the registry's
-        mirror, chose candidates, re-ranked by their vectors).
-    indexed_rows: how many vectors the index holds, 0 without one.
-    """
-
-    hits: tuple[SearchHit, ...]
-    path: str
-    indexed_rows: int
-
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.hits[index]
-
-    def __iter__(self) -> Iterator[SearchHit]:
-        return iter(self.hits)
-
-
-@dataclass(frozen=True, slots=True)
 class StageChange:
     """The version as it stands now, and the version that left production for it, if one did."""
 
@@ -290,12 +259,6 @@ def model_detail(message: registry_pb2.GetModelReply) -> ModelDetail:
         tuple(VersionSummary(v.version, stage_of(v.stage), v.created.ToDatetime(UTC)) for v in message.versions),
         np.array(message.vector, np.float32) if message.vector else None,
     )
-
-
-def search_result(message: registry_pb2.SearchModelsReply) -> SearchResult:
-    """Read a SearchModelsReply."""
-    hits = tuple(SearchHit(model_info(hit.version), hit.similarity) for hit in message.hits)
-    return SearchResult(hits, registry_pb2.SearchPath.Name(message.path).lower(), message.indexed_rows)
 
 
 def stage_change(message: registry_pb2.SetStageReply) -> StageChange:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from serval_protos.v1 import common_pb2, registry_pb2
 
 from serval_client import extras, forms
@@ -59,6 +60,7 @@ class Draft:
     classes: Sequence[str] | None = None
     missing_allowed: bool | None = None
     vector: Sequence[float] | None = None
+    embeddings: Mapping[str, Sequence[float]] | None = None
     sample: forms.RowsLike = None
     keep_sample: bool = False
     request_id: str = ""
@@ -181,6 +183,10 @@ def _header(draft: Draft) -> registry_pb2.RegisterHeader:
         classes=[str(label) for label in draft.classes or ()],
         missing=missing[draft.missing_allowed],
         vector=[float(value) for value in draft.vector] if draft.vector is not None else None,
+        embeddings={
+            space: registry_pb2.Vector(values=np.asarray(vector, np.float32).tolist())
+            for space, vector in (draft.embeddings or {}).items()
+        },
         keep_sample=draft.keep_sample,
         request_id=draft.request_id or uuid.uuid4().hex,
         label=draft.label,

@@ -42,7 +42,7 @@ class RegisterModelRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[RegisterHeader, _Mapping]] = ..., artifact_chunk: _Optional[bytes] = ..., sample_chunk: _Optional[bytes] = ...) -> None: ...
 
 class RegisterHeader(_message.Message):
-    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes", "request_id", "label", "bump", "lineage")
+    __slots__ = ("name", "description", "tags", "metrics", "hyperparameters", "algorithm", "framework", "dataset", "features", "classes", "parity", "libraries", "missing", "vector", "keep_sample", "artifact_sha256", "artifact_bytes", "request_id", "label", "bump", "lineage", "embeddings")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,13 @@ class RegisterHeader(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class EmbeddingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Vector
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +99,7 @@ class RegisterHeader(_message.Message):
     LABEL_FIELD_NUMBER: _ClassVar[int]
     BUMP_FIELD_NUMBER: _ClassVar[int]
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     tags: _containers.ScalarMap[str, str]
@@ -113,7 +121,8 @@ class RegisterHeader(_message.Message):
     label: str
     bump: str
     lineage: Lineage
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., label: _Optional[str] = ..., bump: _Optional[str] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ...) -> None: ...
+    embeddings: _containers.MessageMap[str, Vector]
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., vector: _Optional[_Iterable[float]] = ..., keep_sample: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., request_id: _Optional[str] = ..., label: _Optional[str] = ..., bump: _Optional[str] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., embeddings: _Optional[_Mapping[str, Vector]] = ...) -> None: ...
 
 class Lineage(_message.Message):
     __slots__ = ("parents", "datasets", "run", "experiment")
@@ -259,12 +268,14 @@ class ModelVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., stage: _Optional[_Union[_common_pb2.Stage, str]] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., hyperparameters: _Optional[_Mapping[str, str]] = ..., algorithm: _Optional[str] = ..., framework: _Optional[str] = ..., dataset: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.TensorSpec, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[_common_pb2.Feature, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., opsets: _Optional[_Mapping[str, int]] = ..., missing_allowed: _Optional[bool] = ..., artifact_sha256: _Optional[str] = ..., artifact_bytes: _Optional[int] = ..., baseline_rows: _Optional[int] = ..., has_sample: _Optional[bool] = ..., vector_source: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., label: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
-    __slots__ = ("model", "include_vector")
+    __slots__ = ("model", "include_vector", "space")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
     model: str
     include_vector: bool
-    def __init__(self, model: _Optional[str] = ..., include_vector: _Optional[bool] = ...) -> None: ...
+    space: str
+    def __init__(self, model: _Optional[str] = ..., include_vector: _Optional[bool] = ..., space: _Optional[str] = ...) -> None: ...
 
 class GetModelReply(_message.Message):
     __slots__ = ("version", "versions", "vector")
@@ -320,7 +331,7 @@ class ListModelsReply(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class SearchModelsRequest(_message.Message):
-    __slots__ = ("vector", "model", "text", "stages", "tags", "k", "filter")
+    __slots__ = ("vector", "model", "text", "behaviour", "sample", "stages", "tags", "k", "filter", "space", "parts")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -331,18 +342,44 @@ class SearchModelsRequest(_message.Message):
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     vector: Vector
     model: str
     text: str
+    behaviour: str
+    sample: _common_pb2.Rows
     stages: _containers.RepeatedScalarFieldContainer[_common_pb2.Stage]
     tags: _containers.ScalarMap[str, str]
     k: int
     filter: str
-    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., k: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
+    space: str
+    parts: _containers.RepeatedCompositeFieldContainer[SearchPart]
+    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., behaviour: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[_common_pb2.Stage, str]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., k: _Optional[int] = ..., filter: _Optional[str] = ..., space: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[SearchPart, _Mapping]]] = ...) -> None: ...
+
+class SearchPart(_message.Message):
+    __slots__ = ("vector", "model", "text", "behaviour", "sample", "space", "weight")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    vector: Vector
+    model: str
+    text: str
+    behaviour: str
+    sample: _common_pb2.Rows
+    space: str
+    weight: float
+    def __init__(self, vector: _Optional[_Union[Vector, _Mapping]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., behaviour: _Optional[str] = ..., sample: _Optional[_Union[_common_pb2.Rows, _Mapping]] = ..., space: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Vector(_message.Message):
     __slots__ = ("values",)
@@ -351,24 +388,114 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class SearchModelsReply(_message.Message):
-    __slots__ = ("hits", "path", "indexed_rows", "recall")
+    __slots__ = ("hits", "path", "indexed_rows", "recall", "coverage")
     HITS_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     INDEXED_ROWS_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchHit]
     path: SearchPath
     indexed_rows: int
     recall: float
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., path: _Optional[_Union[SearchPath, str]] = ..., indexed_rows: _Optional[int] = ..., recall: _Optional[float] = ...) -> None: ...
+    coverage: _containers.RepeatedCompositeFieldContainer[SearchCoverage]
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., path: _Optional[_Union[SearchPath, str]] = ..., indexed_rows: _Optional[int] = ..., recall: _Optional[float] = ..., coverage: _Optional[_Iterable[_Union[SearchCoverage, _Mapping]]] = ...) -> None: ...
+
+class SearchCoverage(_message.Message):
+    __slots__ = ("part", "compared", "pending", "failed", "incomparable", "cut", "probes", "probes_source")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    INCOMPARABLE_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    PROBES_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    part: str
+    compared: int
+    pending: int
+    failed: int
+    incomparable: int
+    cut: bool
+    probes: int
+    probes_source: str
+    def __init__(self, part: _Optional[str] = ..., compared: _Optional[int] = ..., pending: _Optional[int] = ..., failed: _Optional[int] = ..., incomparable: _Optional[int] = ..., cut: _Optional[bool] = ..., probes: _Optional[int] = ..., probes_source: _Optional[str] = ...) -> None: ...
 
 class SearchHit(_message.Message):
-    __slots__ = ("version", "similarity")
+    __slots__ = ("version", "similarity", "parts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     version: ModelVersion
     similarity: float
-    def __init__(self, version: _Optional[_Union[ModelVersion, _Mapping]] = ..., similarity: _Optional[float] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[HitPart]
+    def __init__(self, version: _Optional[_Union[ModelVersion, _Mapping]] = ..., similarity: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[HitPart, _Mapping]]] = ...) -> None: ...
+
+class HitPart(_message.Message):
+    __slots__ = ("name", "similarity", "weight", "absent", "agreement")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    similarity: float
+    weight: float
+    absent: bool
+    agreement: Agreement
+    def __init__(self, name: _Optional[str] = ..., similarity: _Optional[float] = ..., weight: _Optional[float] = ..., absent: _Optional[bool] = ..., agreement: _Optional[_Union[Agreement, _Mapping]] = ...) -> None: ...
+
+class Agreement(_message.Message):
+    __slots__ = ("probes", "share", "total_variation", "correlation")
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_VARIATION_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_FIELD_NUMBER: _ClassVar[int]
+    probes: int
+    share: float
+    total_variation: float
+    correlation: float
+    def __init__(self, probes: _Optional[int] = ..., share: _Optional[float] = ..., total_variation: _Optional[float] = ..., correlation: _Optional[float] = ...) -> None: ...
+
+class SetEmbeddingRequest(_message.Message):
+    __slots__ = ("model", "space", "vector")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    space: str
+    vector: Vector
+    def __init__(self, model: _Optional[str] = ..., space: _Optional[str] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
+
+class SetEmbeddingReply(_message.Message):
+    __slots__ = ("name", "version", "space")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    space: Space
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., space: _Optional[_Union[Space, _Mapping]] = ...) -> None: ...
+
+class ListSpacesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListSpacesReply(_message.Message):
+    __slots__ = ("spaces",)
+    SPACES_FIELD_NUMBER: _ClassVar[int]
+    spaces: _containers.RepeatedCompositeFieldContainer[Space]
+    def __init__(self, spaces: _Optional[_Iterable[_Union[Space, _Mapping]]] = ...) -> None: ...
+
+class Space(_message.Message):
+    __slots__ = ("name", "dimension", "count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dimension: int
+    count: int
+    def __init__(self, name: _Optional[str] = ..., dimension: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class SetStageRequest(_message.Message):
     __slots__ = ("model", "stage")

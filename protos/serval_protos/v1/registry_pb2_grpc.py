@@ -54,6 +54,16 @@ class RegistryServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_registry__pb2.SearchModelsRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_registry__pb2.SearchModelsReply.FromString,
                 _registered_method=True)
+        self.SetEmbedding = channel.unary_unary(
+                '/serval.v1.RegistryService/SetEmbedding',
+                request_serializer=serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingReply.FromString,
+                _registered_method=True)
+        self.ListSpaces = channel.unary_unary(
+                '/serval.v1.RegistryService/ListSpaces',
+                request_serializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.FromString,
+                _registered_method=True)
         self.SetStage = channel.unary_unary(
                 '/serval.v1.RegistryService/SetStage',
                 request_serializer=serval__protos_dot_v1_dot_registry__pb2.SetStageRequest.SerializeToString,
@@ -97,7 +107,23 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchModels(self, request, context):
-        """The nearest versions by cosine similarity of their vectors.
+        """The versions most like what is asked for: by words, by a vector, by another version, by how that one decides, by rows
+        of data, or by several of these at once. docs/search.md tells what each similarity is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetEmbedding(self, request, context):
+        """Gives a version a vector in a space of the caller's, in place of the one it had there. The first vector of a space
+        makes the space and fixes its dimension.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSpaces(self, request, context):
+        """The spaces that vectors lie in: "description", which serval fills, then those that callers have made, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +172,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.SearchModels,
                     request_deserializer=serval__protos_dot_v1_dot_registry__pb2.SearchModelsRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_registry__pb2.SearchModelsReply.SerializeToString,
+            ),
+            'SetEmbedding': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetEmbedding,
+                    request_deserializer=serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingReply.SerializeToString,
+            ),
+            'ListSpaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSpaces,
+                    request_deserializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.SerializeToString,
             ),
             'SetStage': grpc.unary_unary_rpc_method_handler(
                     servicer.SetStage,
@@ -271,6 +307,60 @@ class RegistryService:
             '/serval.v1.RegistryService/SearchModels',
             serval__protos_dot_v1_dot_registry__pb2.SearchModelsRequest.SerializeToString,
             serval__protos_dot_v1_dot_registry__pb2.SearchModelsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetEmbedding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.RegistryService/SetEmbedding',
+            serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingRequest.SerializeToString,
+            serval__protos_dot_v1_dot_registry__pb2.SetEmbeddingReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSpaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.RegistryService/ListSpaces',
+            serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.SerializeToString,
+            serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.FromString,
             options,
             channel_credentials,
             insecure,

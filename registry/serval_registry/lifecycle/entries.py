@@ -61,6 +61,7 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
     DELETE = "delete"
     BASELINE = "baseline"
+    EMBEDDING = "embedding"
     ALIAS = "alias"
     TAGS = "tags"
     LINEAGE = "lineage"

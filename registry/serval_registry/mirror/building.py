@@ -15,8 +15,9 @@ from serval_registry.mirror import files, partitioning, terms
 from serval_registry.mirror.base import STAGES, Base
 from serval_registry.mirror.files import Array, Draft, Files
 from serval_registry.mirror.texts import COLUMNS, encoded
+from serval_registry.snapshots import Snapshot
 from serval_registry.storage import Storage
-from serval_registry.tables import FILTERED_NUMBERS, Snapshot
+from serval_registry.tables import FILTERED_NUMBERS
 
 # What else is kept of each row, and how.
 _ARRAYS = {

@@ -13,8 +13,9 @@ from serval_registry.mirror.base import Base
 from serval_registry.mirror.files import Files, Note
 from serval_registry.mirror.texts import COLUMNS, encoded, key_of
 from serval_registry.mirror.view import Late, Passing, View
+from serval_registry.snapshots import snapshot
 from serval_registry.storage import Storage
-from serval_registry.tables import Table, snapshot
+from serval_registry.tables import Table
 
 logger = logging.getLogger("serval.registry")
 

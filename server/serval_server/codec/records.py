@@ -162,6 +162,7 @@ def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
         label=header.label,
         bump=header.bump,
         lineage=lineage_of(header.lineage),
+        embeddings={space: list(vector.values) for space, vector in header.embeddings.items()},
     )
 
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 import hashlib
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -12,10 +11,12 @@ from serval_registry import baseline as baselines
 from serval_registry import onnx_check
 from serval_registry.errors import InvalidArgument, TooLarge
 from serval_registry.model import Draft, Feature, Missing, Ref, Signature, Table, Version, check_name
+from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
 from serval_registry.registry import Registry
+from serval_registry.spaces.spaces import DESCRIPTION
 
-from serval_server.codec import arrow, tensors
+from serval_server.codec import arrow, search, tensors
 from serval_server.codec.columns import Columns
 from serval_server.codec.features import features_of
 from serval_server.codec.records import (
@@ -46,8 +47,12 @@ MESSAGES_KEPT = 4096
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     """Registration and everything that finds, moves or removes what was registered."""
 
-    def __init__(self, registry: Registry, router: Router, options: Options) -> None:
+    def __init__(
+        self, registry: Registry, router: Router, options: Options, registered: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take what is to be called after each registration, beside the others."""
         self._registry = registry
+        self._registered = registered
         self._router = router
         self._options = options
         # By identity: what the registry holds in memory is the same object until it has changed.
@@ -89,6 +94,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             actor=actor_of(context),
         )
         self._router.refresh(version.name)
+        self._registered()
         return version_message(version)
 
     @unary
@@ -100,7 +106,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         siblings = self._registry.newest(version.name, VERSIONS_SHOWN)
         reply = registry_pb2.GetModelReply(versions=[summary_message(sibling) for sibling in siblings])
         reply.version.MergeFromString(self._message(version))
-        if request.include_vector:
+        if request.include_vector and request.space not in ("", DESCRIPTION):
+            reply.vector.extend(self._registry.spaces.own(request.space, version))
+        elif request.include_vector:
             reply.vector.extend(self._registry.vector(version.name, version.version))
         return reply
 
@@ -132,31 +140,30 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         request: registry_pb2.SearchModelsRequest,
         context: grpc.ServicerContext,
     ) -> registry_pb2.SearchModelsReply:
-        """The nearest versions to a vector, a model or words."""
-        match request.WhichOneof("query"):
-            case "vector":
-                query: list[float] | Ref | str = list(request.vector.values)
-            case "model":
-                query = Ref.parse(request.model)
-            case "text":
-                query = request.text
-            case _:
-                raise InvalidArgument("query: is empty, wanted a vector, a model or text")
-        found = self._registry.search(
-            query,
-            stages=[stage_of(stage, "stages") for stage in request.stages],
-            tags=dict(request.tags),
-            where=request.filter,
-            k=_bounded(request.k, K_DEFAULT, K_MAX, "k"),
-        )
-        reply = registry_pb2.SearchModelsReply(
-            path=registry_pb2.SearchPath.Value(found.path.upper()),
-            indexed_rows=found.indexed_rows,
-            recall=None if math.isnan(found.recall) else found.recall,
-        )
-        for hit in found.hits:
-            reply.hits.add(similarity=hit.similarity).version.MergeFromString(self._message(hit.version))
-        return reply
+        """The versions most like what is asked for."""
+        queries = search.queries_of(request)
+        stages = [stage_of(stage, "stages") for stage in request.stages]
+        conditions = Conditions.of(stages, dict(request.tags), request.filter)
+        found = self._registry.asking.search(queries, conditions, _bounded(request.k, K_DEFAULT, K_MAX, "k"))
+        return search.result_message(found, self._message)
+
+    @unary
+    def SetEmbedding(
+        self, request: registry_pb2.SetEmbeddingRequest, context: grpc.ServicerContext
+    ) -> registry_pb2.SetEmbeddingReply:
+        """Write one vector."""
+        name, number = pinned(request.model)
+        vector = list(request.vector.values)
+        space = self._registry.embeddings.put(name, number, request.space, vector, actor_of(context))
+        return registry_pb2.SetEmbeddingReply(name=name, version=number, space=search.space_message(space))
+
+    @unary
+    def ListSpaces(
+        self, request: registry_pb2.ListSpacesRequest, context: grpc.ServicerContext
+    ) -> registry_pb2.ListSpacesReply:
+        """The built-in space, then the others."""
+        spaces = self._registry.spaces.list()
+        return registry_pb2.ListSpacesReply(spaces=[search.space_message(space) for space in spaces])
 
     @unary
     def SetStage(

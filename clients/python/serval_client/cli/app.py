@@ -25,6 +25,7 @@ from serval_client.cli import (
     register,
     requests,
     search,
+    spaces,
     stages,
 )
 from serval_client.cli.command import ERROR, Command
@@ -37,6 +38,8 @@ OWN: dict[str, Command] = {
         models.MODELS,
         models.SHOW,
         search.SEARCH,
+        spaces.SPACES,
+        spaces.EMBED,
         predict.PREDICT,
         drift.DRIFT,
         quality.QUALITY,

@@ -1,0 +1,1 @@
+"""Finding models: what is asked, and what comes back."""

@@ -1,0 +1,1 @@
+"""How versions behave: what models of the same features answer on the same rows, and how alike their answers are."""

@@ -1,0 +1,17 @@
+"""What LanceDB raises, as what a caller may see."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serval_registry.errors import Unavailable
+
+
+@contextmanager
+def storage_faults() -> Iterator[None]:
+    """Turn LanceDB's errors, which carry source paths of its own, into one that a caller may see."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        raise Unavailable(
+            f"registry: the storage failed with {type(error).__name__}; the server's log has the rest"
+        ) from error
