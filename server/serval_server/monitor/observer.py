@@ -5,6 +5,7 @@ the vectorized transport), `leave` for arrays that are not. One thread looks at 
 up, rows are not looked at, and counted as such.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ Array = npt.NDArray[np.generic]
 BLOCK_OCTETS: Final = 1 << 20
 BLOCK_ROWS: Final = (16, 4096)  # least and most
 BLOCKS_MAX: Final = 8
+PIECE_ROWS: Final = 1024  # looked at in one go, which keeps whoever answers on the same processor waiting
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
 CALLS_MAX: Final = 256
@@ -191,9 +193,7 @@ class Observer:
 
     def _look_at(self, block: _Block) -> None:
         if block.filled:
-            seen = self._sum()
-            seen.observe(self.layout, self._tensors, [array[: block.filled] for array in block.arrays])
-            seen.rows += block.filled
+            self._observe(self._tensors, block.arrays, block.filled)
         block.filled = 0
         with self._filling:
             self._free.append(block)
@@ -209,6 +209,14 @@ class Observer:
         arrays = (
             first.arrays if len(together) == 1 else [np.concatenate(parts) for parts in zip(*together, strict=True)]
         )
+        self._observe(first.call.tensors, arrays, rows)
+
+    def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
+        """Take in the first rows of some arrays."""
         seen = self._sum()
-        seen.observe(self.layout, first.call.tensors, arrays)
+        for start in range(0, rows, PIECE_ROWS):
+            end = min(start + PIECE_ROWS, rows)
+            seen.observe(self.layout, tensors, [array[start:end] for array in arrays])
+            if end < rows and not self._full:
+                os.sched_yield()
         seen.rows += rows
