@@ -55,11 +55,12 @@ class Op(StrEnum):
     EXISTS = "exists"
 
 
-# What can be asked of every version. The last four hold for a version that has such a one among others.
+# What can be asked of every version. The last five hold for a version that has such a one among others.
 FIELDS: Mapping[str, Kind] = {
     "name": Kind.TEXT,
     "version": Kind.NUMBER,
     "stage": Kind.STAGE,
+    "label": Kind.TEXT,
     "created": Kind.MOMENT,
     "updated": Kind.MOMENT,
     "algorithm": Kind.TEXT,
@@ -67,6 +68,7 @@ FIELDS: Mapping[str, Kind] = {
     "dataset": Kind.TEXT,
     "description": Kind.TEXT,
     "baseline_rows": Kind.NUMBER,
+    "alias": Kind.MEMBER,
     "feature": Kind.MEMBER,
     "class": Kind.MEMBER,
     "input": Kind.MEMBER,

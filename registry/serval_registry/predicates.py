@@ -11,6 +11,7 @@ from lancedb import col, lit
 from serval_registry.filters import (
     SEPARATOR,
     Where,
+    aliased,
     both,
     check_tags,
     either,
@@ -155,6 +156,8 @@ def _metric(node: Comparison) -> Where:
 
 
 def _member(name: str, value: str) -> Where:
+    if name == "alias":
+        return aliased(value)
     column, shape = _MEMBERS[name]
     return f"contains({column}, {lit(shape % json.dumps(value, ensure_ascii=False)).to_sql()})"
 
@@ -193,6 +196,8 @@ def _value(node: Comparison, version: Version) -> Value | None:
 
 def _names(field: str, version: Version) -> Collection[str]:
     match field:
+        case "alias":
+            return version.aliases
         case "feature":
             return [feature.name for feature in version.features]
         case "class":

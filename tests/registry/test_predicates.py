@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from serval_registry.errors import InvalidArgument
 from serval_registry.grammar import parse
+from serval_registry.lifecycle.entries import ANONYMOUS
 from serval_registry.model import Feature, FeatureKind, Stage, Version
 from serval_registry.predicates import Conditions, compiled, holds
 from serval_registry.registry import Registry
@@ -25,6 +26,9 @@ FILTERS = {
     "created < 2026-01-01": set(),
     'name in (a, "b") and version = 1': {"a", "b"},
     'description contains "it\'s"': {"b"},
+    'label = "1.0.0"': {"a"},
+    "alias = champion or alias in (challenger, none)": {"b"},
+    "alias != champion and not label contains 1": {"c"},
     "feature = age": {"a", "b", "c"},
     "feature != age": set(),
     "class = yes": {"c"},
@@ -42,10 +46,11 @@ FILTERS = {
 @pytest.fixture
 def filled(registry: Registry, add: Add) -> Registry:
     features = (Feature("age", FeatureKind.NUMERIC, "X", 0),)
-    add("a", metrics={"accuracy": 0.95}, tags={"team": "fraud"}, features=features)
+    add("a", metrics={"accuracy": 0.95}, tags={"team": "fraud"}, features=features, label="1.0.0")
     add("b", metrics={"accuracy": 0.4, "gini": -0.2}, tags={"team": "growth"}, features=features, description="it's b")
     add("c", metrics={"accuracy": 0.99, "gini": 0.75}, features=features, classes=("no", "yes"))
     registry.set_stage("c", 1, Stage.PRODUCTION)
+    registry.edits.set_alias("b", "champion", 1, ANONYMOUS)
     return registry
 
 
