@@ -52,7 +52,10 @@ def onnx(wine) -> bytes:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_mlflow_store(client: Client, address: str, wine, onnx: bytes, tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_an_mlflow_store(  # type: ignore[no-untyped-def]
+    client: Client, address: str, wine, onnx: bytes, tmp_path: Path, monkeypatch, capsys, kind: str
+) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
     monkeypatch.chdir(tmp_path)
@@ -63,7 +66,7 @@ def test_an_mlflow_store(client: Client, address: str, wine, onnx: bytes, tmp_pa
 
     X, model = wine
     quick = {"pip_requirements": []}  # MLflow would start a process to find out
-    uri = (tmp_path / "mlruns").as_uri()
+    uri = (tmp_path / "mlruns").as_uri() if kind == "folder" else f"sqlite:///{tmp_path}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with mlflow.start_run():

@@ -19,6 +19,10 @@ from serval_client.interchange.found import Found
 
 INSTALL = "'serval-inference[train]' mlflow-skinny"
 
+# What MLflow itself has, and mlflow-skinny leaves out.
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+DATABASE_INSTALL = "sqlalchemy alembic"
+
 # MLflow's older stages; "None" is none.
 _STAGES = {"Staging": "staging", "Production": "production", "Archived": "archived"}
 
@@ -42,11 +46,11 @@ def versions(
     # The artifacts of a version are found by the registry of the process, not of a client.
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient()
     try:
+        client = mlflow.MlflowClient()
         models = sorted(_all(client.search_registered_models), key=lambda model: str(model.name))
     except mlflow.exceptions.MlflowException as error:
-        raise InvalidArgument(f"uri: {uri!r} cannot be read: {error}") from error
+        raise InvalidArgument(f"uri: {uri!r} cannot be read: {_with_advice(uri, error)}") from error
     for name in set(names) - {model.name for model in models}:
         raise InvalidArgument(f"name: {name!r} is not registered at {uri!r}")
     for model in models:
@@ -61,6 +65,13 @@ def versions(
                 yield _found(
                     mlflow, client, version, aliases.get(int(version.version), []), production, samples or {}, folder
                 )
+
+
+def _with_advice(uri: str, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if uri.partition(":")[0].partition("+")[0] in DATABASES:
+        return f"{said} A store in a database also needs: pip install {DATABASE_INSTALL}"
+    return said
 
 
 def _all(search: Any, **query: Any) -> Iterator[Any]:
