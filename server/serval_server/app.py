@@ -29,6 +29,7 @@ from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.probing import Prober
 from serval_server.engine.router import Router, every_version
 from serval_server.monitor.monitor import Monitor
+from serval_server.monitor.verdict import Rule
 from serval_server.services.drift import DriftServicer
 from serval_server.services.lifecycle import LifecycleServicer
 from serval_server.services.open_inference import OpenInferenceServicer
@@ -57,7 +58,13 @@ class App:
         self.registry = _open_registry(options)
         availability = Availability(self.registry.storage)
         self.monitor = (
-            Monitor(self.registry, _monitor_folder(options.data), options.monitor_seconds, options.report_seconds)
+            Monitor(
+                self.registry,
+                _monitor_folder(options.data),
+                options.monitor_seconds,
+                options.report_seconds,
+                Rule(options.alarm_alpha, options.alarm_tolerance),
+            )
             if options.monitor
             else None
         )

@@ -17,6 +17,8 @@ from serval_registry.durability import Durability
 from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import (
+    DEFAULT_ALARM_ALPHA,
+    DEFAULT_ALARM_TOLERANCE,
     DEFAULT_ARTIFACT_BYTES,
     DEFAULT_BATCH_ROWS,
     DEFAULT_GRACE_SECONDS,
@@ -140,6 +142,11 @@ def _add_monitor_options(add: Callable[..., object]) -> None:
         ("--report-interval", DEFAULT_REPORT_SECONDS, "keep a drift report of each version this often (%(default)s)"),
     ):
         add(name, type=_seconds, default=default, metavar="SECONDS", help=text)
+    for name, default, text in (
+        ("--alarm-alpha", DEFAULT_ALARM_ALPHA, "share of models that may ever give a false alarm (%(default)s)"),
+        ("--alarm-tolerance", DEFAULT_ALARM_TOLERANCE, "largest effect that gives no alarm (%(default)s)"),
+    ):
+        add(name, type=_share, default=default, metavar="SHARE", help=text)
     add("--metrics", metavar="HOST:PORT", help="answer Prometheus there, at /metrics")
 
 
@@ -205,6 +212,8 @@ def _options(args: argparse.Namespace) -> Options:
         monitor=args.monitor,
         monitor_seconds=args.monitor_interval,
         report_seconds=args.report_interval,
+        alarm_alpha=args.alarm_alpha,
+        alarm_tolerance=args.alarm_tolerance,
         metrics=args.metrics,
         tls=_tls(args),
     )
@@ -246,6 +255,16 @@ def _seconds(text: str) -> float:
     if not 0.0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: wanted 0 or more, and less than 1")
+    return share
 
 
 def _size(text: str) -> int:

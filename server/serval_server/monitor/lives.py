@@ -29,6 +29,7 @@ from serval_server.monitor.layout import Layout, Layouts
 from serval_server.monitor.life import ColumnLife, Life, LifeReport, Record, name_of
 from serval_server.monitor.sequential import BLOCK_ROWS
 from serval_server.monitor.slots import Key, Slot, Slots
+from serval_server.monitor.verdict import Rule
 
 LOG = logging.getLogger(__name__)
 
@@ -59,12 +60,21 @@ class Lives:
     """The lives in one folder. `raised` is told of new alarms."""
 
     def __init__(
-        self, folder: Path, registry: Registry, layouts: Layouts, slots: Slots, interval: float, raised: Raised
+        self,
+        folder: Path,
+        registry: Registry,
+        layouts: Layouts,
+        slots: Slots,
+        interval: float,
+        raised: Raised,
+        rule: Rule | None = None,
     ) -> None:
+        """`rule` is that of the lives that begin from now on; one that goes on keeps its own."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._registry = registry
         self._layouts = layouts
+        self._rule = rule
         self._slots = slots
         self._seconds = max(SHARE_OF_INTERVAL * interval, SECONDS_LEAST)
         self._raised = raised
@@ -110,7 +120,7 @@ class Lives:
         """End a version's life, with its alarms, and begin another from the rows that come now; raise as above."""
         with self._held():
             key, layout, life = self._present(version)
-            after = Life.begin(layout, version.name, life.record.report.number + 1, time.time())
+            after = Life.begin(layout, version.name, life.record.report.number + 1, time.time(), self._rule)
             after.record.taken = _ends(slot for slot in self._slots.listing() if slot.level == 0)
             self._write(key, after)
             return after.record.report
@@ -181,7 +191,7 @@ class Lives:
 
     def _begin(self, key: Key, layout: Layout, now: float) -> Life:
         record = self._record(key)
-        return Life.begin(layout, key[0], record.report.number + 1 if record is not None else 1, now)
+        return Life.begin(layout, key[0], record.report.number + 1 if record is not None else 1, now, self._rule)
 
     # Files
 

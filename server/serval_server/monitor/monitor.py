@@ -27,6 +27,7 @@ from serval_server.monitor.lives import Lives
 from serval_server.monitor.observer import Observer
 from serval_server.monitor.reports import Reports
 from serval_server.monitor.slots import Key, Slots
+from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen, Window
 
 LOG = logging.getLogger(__name__)
@@ -39,12 +40,15 @@ _NICENESS: Final = 5  # it stands back behind those who answer
 class Monitor:
     """The observers of one process, and the slots that all share."""
 
-    def __init__(self, registry: Registry, folder: Path, interval: float, report_interval: float) -> None:
+    def __init__(
+        self, registry: Registry, folder: Path, interval: float, report_interval: float, alarms: Rule | None = None
+    ) -> None:
+        """Take where to write, how often, how often to report, and the rule of the lives that begin from now on."""
         self._registry = registry
         self.interval = interval
         self.slots = Slots(folder)
         self._layouts = Layouts(registry)
-        self.lives = Lives(folder / "lives", registry, self._layouts, self.slots, interval, self._raised)
+        self.lives = Lives(folder / "lives", registry, self._layouts, self.slots, interval, self._raised, alarms)
         self._reports = Reports(registry, self._layouts, self.slots, report_interval, interval, self.life)
         self._cursor = registry.changes(None).cursor
         self._watched: list[tuple[weakref.ref[LoadedModel], Key, Observer]] = []

@@ -12,6 +12,7 @@ from serval_server.monitor.layout import Layouts
 from serval_server.monitor.life import Life, Record
 from serval_server.monitor.lives import Lives
 from serval_server.monitor.slots import Slots
+from serval_server.monitor.verdict import Rule
 from serval_watched import FEATURES, register, rows, table
 
 SECONDS = 5.0
@@ -21,10 +22,10 @@ SEEDS = itertools.count()
 class Process:
     """One of the processes that share a folder: it writes slots, and looks when it has its turn."""
 
-    def __init__(self, registry, folder, layouts):
+    def __init__(self, registry, folder, layouts, rule=None):
         self.slots = Slots(folder)
         self.raised = []
-        self.lives = Lives(folder / "lives", registry, layouts, self.slots, SECONDS, self.told)
+        self.lives = Lives(folder / "lives", registry, layouts, self.slots, SECONDS, self.told, rule)
         self.layouts = layouts
 
     def told(self, version, report, names):
@@ -56,8 +57,8 @@ def seen(layout, count, seed=None, by=0.0, colours=("red", "green", "blue"), mis
 def start(registry, tmp_path):
     begun = []
 
-    def process():
-        begun.append(Process(registry, tmp_path / "monitor", Layouts(registry)))
+    def process(rule=None):
+        begun.append(Process(registry, tmp_path / "monitor", Layouts(registry), rule))
         return begun[-1]
 
     yield process
@@ -132,6 +133,26 @@ def test_a_new_baseline_begins_a_new_life(registry, start):
         process.lives.look()
     report = process.lives.of(version, layout)
     assert (report.number, report.rows, report.alarmed) == (2, 3000, ())
+
+
+def test_a_life_keeps_the_rule_that_it_began_with(registry, start):
+    version, lenient = register(registry, sample=5000), start(Rule(alpha=0.001, tolerance=0.6))
+    layout = lenient.layouts.of(version)
+    now = time.time() - 500
+    for turn in range(5):
+        lenient.write(version, 300, now + turn * SECONDS, by=1.0)
+    lenient.lives.look()
+    strict = start()
+    strict.write(version, 300, now + 5 * SECONDS, by=1.0)
+    strict.lives.look()
+    report = strict.lives.of(version, layout)
+    assert (report.alpha, report.tolerance, report.rows, report.alarmed) == (0.001, 0.6, 1800, ())
+    after = strict.lives.begin_anew(version)
+    assert (after.alpha, after.tolerance) == (0.01, 0.04)
+    for turn in range(6, 9):
+        strict.write(version, 300, now + turn * SECONDS, by=1.0)
+    strict.lives.look()
+    assert [column.feature for column in strict.lives.of(version, layout).alarmed] == ["height"]
 
 
 def test_an_operator_acknowledges_and_begins_anew(registry, start):
