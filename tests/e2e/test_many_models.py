@@ -12,7 +12,7 @@ from serval_protos.v1 import prediction_pb2
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-COUNT = int(os.environ.get("SERVAL_MODELS", "100"))
+COUNT = int(os.environ.get("SERVAL_MODELS", "40"))
 TIMEOUT = 60.0
 LIMIT_MB = 20 + 0.18 * COUNT  # 200 for a thousand
 
@@ -30,7 +30,7 @@ def test_many_logistic_regressions(serve, trained) -> None:
     model = LogisticRegression(max_iter=50).fit(train / train.max(axis=0), labels)
     onnx = to_onnx(model, train[:1], options={"zipmap": False}, target_opset={"": 18, "ai.onnx.ml": 3})
     artifact = onnx.SerializeToString()
-    server = serve("--memory", "4GiB")
+    server = serve("--memory", "4GiB", "--durability", "process")
     stubs = connect(server.address)
     row = train[0].tolist()
 

@@ -131,7 +131,7 @@ def test_an_index_answers_when_there_are_enough(serve, trained) -> None:
     """With a low threshold: the reply says that the index answered, and new rows are found all the same."""
     import time
 
-    server = serve("--index-threshold", "256")
+    server = serve("--index-threshold", "256", "--durability", "process")
     stubs = connect(server.address)
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(300, 128)).astype(np.float32)
