@@ -20,6 +20,9 @@ from serval_registry.versions import from_row
 # 10 MiB with everything that is said of them.
 HELD_ROWS = 5000
 
+# What a filter may leave for it to be compared whole, whatever the size of the rest: 2 MiB of vectors.
+NARROW_ROWS = 4000
+
 Key = tuple[str, int]
 
 

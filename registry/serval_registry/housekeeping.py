@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from serval_registry import training
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
+from serval_registry.filters import alive
 from serval_registry.mirror.mirror import Mirror
-from serval_registry.mirror.partitioning import partitions
-from serval_registry.search import TRAINED, measure_recall
 from serval_registry.spaces import upkeep
 from serval_registry.storage import Storage
 from serval_registry.sweeping import YOUNG, Swept, sweep
@@ -29,18 +29,12 @@ logger = logging.getLogger("serval.registry")
 # A query over this many pieces takes about half as long again as over one.
 FRAGMENTS_MAX = 32
 
-# From so many versions on, columns that filters ask for are indexed.
-COLUMN_INDEX_ROWS = 5000
-
 # How many writes of this process pass before the tables are looked at again.
 WRITES_BETWEEN = 8
 
 # How often unreferenced content is looked for, and how often a process asks whether it is time to.
 SWEEP_EVERY = timedelta(hours=1)
 _ASK_EVERY = 60.0
-
-# The index is trained anew at this many times the rows it was trained on; till then new rows are added to it.
-_GROWTH = 2
 
 _TRIES = 4
 _PATIENCE = 120.0
@@ -214,7 +208,7 @@ class Housekeeper:
         with self.alone(0.0):
             if any(table.fragments() > FRAGMENTS_MAX for table in self._database.tables):
                 self._merge()
-            if self._outgrown():
+            if training.is_due(self._storage.read, self._database.versions, self._threshold):
                 self._train()
             self._index_columns()
             if self._mirror.outgrown():
@@ -242,27 +236,19 @@ class Housekeeper:
             table.merge(self._retention.commits, orphans=True)
 
     def _train(self) -> None:
-        rows = self._database.versions.count()
-        if rows < INDEX_ROWS_MIN:
+        if self._database.versions.count() < INDEX_ROWS_MIN:
             return
         with self._at("index"):
-            self._persist(lambda: self._database.versions.build_index(partitions(rows)))
-            self._database.versions.prewarm()
-            recall = measure_recall(self._database.versions)
-            self._storage.write(TRAINED, json.dumps({"rows": rows, "recall": recall}).encode())
+            training.train(self._storage, self._database.versions, alive(), self._persist)
 
     def _write_mirror(self) -> None:
         with self._at("mirror"):
             self._mirror.write()
 
     def _index_columns(self) -> None:
-        """Index what filters ask for, once there are enough rows for that to matter; merges keep the indices fresh."""
-        versions = self._database.versions
-        if versions.count() < COLUMN_INDEX_ROWS:
-            return
-        for column in versions.unindexed_columns():
+        for job in upkeep.column_jobs(self._database.versions):
             with self._at("index"):
-                self._persist(lambda column=column: versions.index_column(column))  # type: ignore[misc]
+                self._persist(job)
 
     def _sweep(self) -> Swept:
         with self._at("sweep"):
@@ -275,24 +261,15 @@ class Housekeeper:
             self._swept = Swept(*(had + has for had, has in zip(self._swept, swept, strict=True)))
             return swept
 
-    def _outgrown(self) -> bool:
-        rows = self._database.versions.count()
-        if rows < self._threshold:
-            return False
-        return self._database.versions.indexed_rows() == 0 or rows >= _GROWTH * self._noted(TRAINED, "rows")
-
     def _is_time_to_sweep(self) -> bool:
-        last = self._noted(_SWEPT, "at")
+        try:
+            last = float(json.loads(self._storage.read(_SWEPT) or b"{}")["at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            last = 0.0
         if not last:
             self._storage.write(_SWEPT, json.dumps({"at": time.time()}).encode())  # new: nothing is old yet
             return False
         return time.time() - last > min(SWEEP_EVERY, self._retention.content).total_seconds()
-
-    def _noted(self, document: str, field: str) -> float:
-        try:
-            return float(json.loads(self._storage.read(document) or b"{}")[field])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0  # unknown: do it, and know
 
     @contextmanager
     def _at(self, what: str) -> Iterator[None]:

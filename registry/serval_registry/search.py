@@ -5,9 +5,6 @@ threshold an IVF_PQ index chooses candidates, which are ranked by their full vec
 answered by comparing those rows, whatever the size of the rest: an index would have to look for them everywhere.
 """
 
-import json
-import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,12 +16,13 @@ from serval_registry.behaviour.agreement import Agreement
 from serval_registry.embedding import Tokens, Vector, describe, overlap
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of, sourced, sql
-from serval_registry.held import Held, Snapshot
+from serval_registry.held import NARROW_ROWS, Held, Snapshot
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.model import Ref, Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
 from serval_registry.tables import INDEX_ROWS_MIN, NPROBES, Near, Table, Vectors
+from serval_registry.training import Indexed, look
 from serval_registry.versions import from_row
 
 K_MAX = 1000
@@ -38,17 +36,12 @@ CANDIDATES_PER_HIT = 10
 # Where a version's vector comes from: computed here, or sent by the caller, who alone knows what its space means.
 DEFAULT_VECTOR, USER_VECTOR = "default", "user"
 
-# What a filter may leave for it to be compared whole; 2 MiB of vectors, kept for the filters asked for last.
-NARROW_ROWS = 4000
+# Of what filters left, and of rows, what was asked for last.
 _FILTERS_KEPT = 32
 _ROWS_KEPT = 10_000
 
 # Behind a filter the nearest lie farther afield: that many more partitions are visited.
-_FILTERED_PROBES = 4 * NPROBES
-
-# The document that tells of the vector index: how many rows it was trained on, the recall that was measured then.
-TRAINED = "index.json"
-_RECALL_QUERIES, _RECALL_K = 20, 10
+FILTERED_PROBES = 4 * NPROBES
 
 
 class SearchPath(StrEnum):
@@ -116,12 +109,6 @@ class Wanted(NamedTuple):
     words: Tokens | None = None
 
 
-class _Size(NamedTuple):
-    rows: int
-    indexed: int
-    recall: float
-
-
 class Searcher:
     """Searches of one table; called from any thread."""
 
@@ -131,18 +118,17 @@ class Searcher:
         self._read = read
         self._threshold = max(index_threshold, INDEX_ROWS_MIN)
         self._held = Held(table, self._threshold - 1)
-        self._sizes: Recent[int, _Size] = Recent(2)
+        self._sizes: Recent[int, Indexed] = Recent(2)
         self._filters: Recent[tuple[int, str], tuple[list[int], Vectors] | None] = Recent(_FILTERS_KEPT)
         # An id never stands for two states of a version: a change writes a new row.
         self._rows: Recent[int, Version] = Recent(_ROWS_KEPT)
-        self._filtering = threading.Lock()
 
     def search(self, wanted: Wanted, conditions: Conditions, k: int) -> SearchResult:
         """Return the k nearest versions that pass; see Registry.search."""
         if not 1 <= k <= K_MAX:
             raise InvalidArgument(f"k: {k}; wanted 1 to {K_MAX}")
         commit = self._table.commit()
-        size = self._sizes.get(commit, lambda: self._look())
+        size = self._sizes.get(commit, lambda: look(self._read, self._table))
         count = _candidates(wanted, k)
         held = self._held.at(commit, size.rows)
         if held is not None:
@@ -154,11 +140,12 @@ class Searcher:
         found = self._mirrored(size, wanted, conditions, count)
         if found is not None:
             return found._replace(hits=_chosen(found.hits, wanted, k))
-        return self._asked(commit, size, wanted, conditions, k)
+        return self._asked(commit, size, wanted, conditions, k, count)
 
-    def _asked(self, commit: int, size: _Size, wanted: Wanted, conditions: Conditions, k: int) -> SearchResult:
+    def _asked(
+        self, commit: int, size: Indexed, wanted: Wanted, conditions: Conditions, k: int, count: int
+    ) -> SearchResult:
         """Return what LanceDB finds."""
-        count = _candidates(wanted, k)
         if not conditions.given and size.indexed and size.rows >= self._threshold:
             hits = self._unfiltered(wanted, count)
             if len(hits) >= count:
@@ -169,11 +156,11 @@ class Searcher:
             self._filters.clear()
             near, path = self._nearest(self._table.commit(), size, wanted, conditions, count)
             versions = self._versions(near)
-        hits = [Hit(version, min(1.0, max(-1.0, 1.0 - distance))) for version, distance in versions]
+        hits = [Hit(version, cosine_of(distance)) for version, distance in versions]
         recall = size.recall if path is SearchPath.IVF_PQ else 1.0
         return SearchResult(_chosen(hits, wanted, k), path, size.indexed, recall)
 
-    def _mirrored(self, size: _Size, wanted: Wanted, conditions: Conditions, count: int) -> SearchResult | None:
+    def _mirrored(self, size: Indexed, wanted: Wanted, conditions: Conditions, count: int) -> SearchResult | None:
         """Return what the mirror finds; None where there is none, or LanceDB has to be asked."""
         view = self._mirror.view()
         if view is None:
@@ -190,7 +177,7 @@ class Searcher:
     def held(self) -> Snapshot | None:
         """Return every version, as held in memory; None where they are too many."""
         commit = self._table.commit()
-        return self._held.at(commit, self._sizes.get(commit, lambda: self._look()).rows)
+        return self._held.at(commit, self._sizes.get(commit, lambda: look(self._read, self._table)).rows)
 
     def _unfiltered(self, wanted: Wanted, count: int) -> list[Hit]:
         """Return hits found by the index alone; fewer than `count` where deleted or other ones were nearer.
@@ -200,22 +187,14 @@ class Searcher:
         """
         near = self._table.nearest(wanted.vector, None, count + count // 4, probes=NPROBES)
         fitting = [
-            Hit(version, min(1.0, max(-1.0, 1.0 - distance)))
+            Hit(version, cosine_of(distance))
             for version, distance in self._versions(near)
             if wanted.source in (None, version.vector_source)
         ]
         return fitting[:count]
 
-    def _look(self) -> _Size:
-        rows, indexed = self._table.count(), self._table.indexed_rows()
-        try:
-            recall = float(json.loads(self._read(TRAINED) or b"{}")["recall"])
-        except (KeyError, TypeError, ValueError):
-            recall = math.nan
-        return _Size(rows, indexed, recall)
-
     def _nearest(
-        self, commit: int, size: _Size, wanted: Wanted, conditions: Conditions, count: int
+        self, commit: int, size: Indexed, wanted: Wanted, conditions: Conditions, count: int
     ) -> tuple[list[Near], SearchPath]:
         asked = conditions.where()
         where = all_of(alive(), asked, None if wanted.source is None else sourced(wanted.source))
@@ -226,7 +205,7 @@ class Searcher:
             return [Near(ids[place], 1.0 - cosine) for place, cosine in zip(places, cosines, strict=True)], _EXACT
         if not size.indexed or size.rows < self._threshold:
             return self._table.nearest(wanted.vector, where, count, probes=0), _EXACT
-        probes = NPROBES if asked is None else _FILTERED_PROBES
+        probes = NPROBES if asked is None else FILTERED_PROBES
         near = self._table.nearest(wanted.vector, where, count, probes=probes)
         if len(near) < count:  # the filter left too few in those partitions
             return self._table.nearest(wanted.vector, where, count, probes=0), _EXACT
@@ -256,19 +235,9 @@ class Searcher:
 _EXACT = SearchPath.EXACT
 
 
-def measure_recall(table: Table, where: Where | None = None) -> float:
-    """Return the share of the 10 nearest of some stored vectors that the index finds: the recall, 0 to 1.
-
-    `where`: the rows that count; those of versions that are there unless given.
-    """
-    counted = alive() if where is None else where
-    _, _, vectors = table.vectors(counted, [], _RECALL_QUERIES)
-    found = wanted = 0
-    for vector in vectors:
-        exact = {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=0)}
-        found += len(exact & {near.id for near in table.nearest(vector, counted, _RECALL_K, probes=NPROBES)})
-        wanted += len(exact)
-    return found / wanted if wanted else math.nan
+def cosine_of(distance: float) -> float:
+    """Return the cosine that LanceDB's cosine distance, which rounding may take beyond 0 to 2, stands for."""
+    return min(1.0, max(-1.0, 1.0 - distance))
 
 
 def _candidates(wanted: Wanted, k: int) -> int:

@@ -17,8 +17,7 @@ from serval_registry.durability import Durability
 from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import (
-    DEFAULT_ALARM_ALPHA,
-    DEFAULT_ALARM_TOLERANCE,
+    DEFAULT_ALPHA,
     DEFAULT_ARTIFACT_BYTES,
     DEFAULT_BATCH_ROWS,
     DEFAULT_GRACE_SECONDS,
@@ -30,6 +29,7 @@ from serval_server.config import (
     DEFAULT_MONITOR_SECONDS,
     DEFAULT_REPORT_SECONDS,
     DEFAULT_THREADS,
+    DEFAULT_TOLERANCE,
     BatchRows,
     Options,
     Tls,
@@ -143,8 +143,8 @@ def _add_monitor_options(add: Callable[..., object]) -> None:
     ):
         add(name, type=_seconds, default=default, metavar="SECONDS", help=text)
     for name, default, text in (
-        ("--alarm-alpha", DEFAULT_ALARM_ALPHA, "share of models that may ever give a false alarm (%(default)s)"),
-        ("--alarm-tolerance", DEFAULT_ALARM_TOLERANCE, "largest effect that gives no alarm (%(default)s)"),
+        ("--alarm-alpha", DEFAULT_ALPHA, "share of models that may ever give a false alarm (%(default)s)"),
+        ("--alarm-tolerance", DEFAULT_TOLERANCE, "largest effect that gives no alarm (%(default)s)"),
     ):
         add(name, type=_share, default=default, metavar="SHARE", help=text)
     add("--metrics", metavar="HOST:PORT", help="answer Prometheus there, at /metrics")

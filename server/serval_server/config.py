@@ -40,9 +40,9 @@ DEFAULT_MONITOR_SECONDS = 5.0
 # One report an hour and version is kept as history.
 DEFAULT_REPORT_SECONDS = 3600.0
 
-# The share of models' lives with a false alarm, and the largest effect that does not count: as of single reports.
-DEFAULT_ALARM_ALPHA = 0.01
-DEFAULT_ALARM_TOLERANCE = 0.04
+# The share of false alarms, among reports and among models' lives, and the largest effect that does not count.
+DEFAULT_ALPHA = 0.01
+DEFAULT_TOLERANCE = 0.04
 
 # As grpc has them.
 DEFAULT_KEEPALIVE_SECONDS = 7200.0
@@ -112,8 +112,8 @@ class Options:
     monitor: bool = True
     monitor_seconds: float = DEFAULT_MONITOR_SECONDS
     report_seconds: float = DEFAULT_REPORT_SECONDS
-    alarm_alpha: float = DEFAULT_ALARM_ALPHA
-    alarm_tolerance: float = DEFAULT_ALARM_TOLERANCE
+    alarm_alpha: float = DEFAULT_ALPHA
+    alarm_tolerance: float = DEFAULT_TOLERANCE
     metrics: str | None = None
     tls: Tls | None = None
 

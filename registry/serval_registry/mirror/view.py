@@ -9,7 +9,7 @@ import numpy as np
 from serval_kernels.similarity.cosine import scores
 
 from serval_registry.embedding import DIMENSION, Vector
-from serval_registry.held import best
+from serval_registry.held import NARROW_ROWS, best
 from serval_registry.mirror.base import PROBES, Base, Mask, Numbers
 from serval_registry.mirror.filtering import passing
 from serval_registry.mirror.texts import Key, decoded
@@ -18,9 +18,6 @@ from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
 from serval_registry.tables import Row, Vectors
 from serval_registry.versions import from_row
-
-# What a filter may leave for it to be compared whole.
-NARROW_ROWS = 4000
 
 # Behind a filter the nearest lie farther afield: that many more partitions are visited.
 _FILTERED_PROBES = 4 * PROBES
@@ -117,25 +114,28 @@ class View:
 
     def version(self, key: Key) -> Version | None:
         """Return a version; None where there is none, or none any more."""
-        late = self.late.get(key)
-        if late is not None:
-            return late.version
-        number = self.base.number_of(key)
-        return None if number is None or self.base.deleted[number] else self.base.version(number)
+        found = self._at(key)
+        return found.version if isinstance(found, Late) else None if found is None else self.base.version(found)
 
     def row(self, key: Key) -> Row | None:
         """Return the row of a version; None where there is none, or none any more."""
-        late, number = self.late.get(key), self.base.number_of(key)
-        if late is not None:
-            return None if late.version is None else decoded(late.text)
-        return None if number is None or self.base.deleted[number] else decoded(self.base.text(number))
+        found = self._at(key)
+        return None if found is None else decoded(found.text if isinstance(found, Late) else self.base.text(found))
 
     def vector(self, key: Key) -> Vector | None:
         """Return the vector of a version, float32 [DIMENSION]; None where there is none, or none any more."""
-        late, number = self.late.get(key), self.base.number_of(key)
+        found = self._at(key)
+        if isinstance(found, Late):
+            return found.vector
+        return None if found is None else np.array(self.base.vectors[found])
+
+    def _at(self, key: Key) -> "Late | int | None":
+        """Return what was written of a version since, or its number in the mirror; None where it is not there."""
+        late = self.late.get(key)
         if late is not None:
-            return None if late.version is None else late.vector
-        return None if number is None or self.base.deleted[number] else np.array(self.base.vectors[number])
+            return None if late.version is None else late
+        number = self.base.number_of(key)
+        return None if number is None or self.base.deleted[number] else number
 
     def nearest(
         self, vector: Vector, conditions: Conditions, source: str | None, k: int, *, exact: bool

@@ -4,8 +4,6 @@ What a version is lies in the table of versions, so a filter is no condition on 
 theirs are compared. Else the nearest are taken, and as many more again as it takes until enough of them pass.
 """
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,15 +17,13 @@ from serval_registry.held import HELD_ROWS
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent
-from serval_registry.search import SearchPath
+from serval_registry.search import FILTERED_PROBES, SearchPath, cosine_of
 from serval_registry.spaces.living import Living, Stamp, stamp, stamp_of, stamped
 from serval_registry.tables import INDEX_ROWS_MIN, NPROBES, Table, Vectors
+from serval_registry.training import Indexed, look
 
 # How many more candidates are asked for where too few of them pass.
 _WIDENED = 4
-
-# Partitions visited where only some rows are meant: their nearest lie farther afield.
-_FILTERED_PROBES = 4 * NPROBES
 
 _STAMP = ("name", "version", "created")
 EVERY = col("version") > lit(0)
@@ -47,12 +43,6 @@ class _Held(NamedTuple):
     vectors: Vectors
 
 
-class _Size(NamedTuple):
-    rows: int
-    indexed: int
-    recall: float
-
-
 class Keyed:
     """The vectors of one table; called from any thread."""
 
@@ -61,7 +51,7 @@ class Keyed:
         self._living = living
         self._read = read
         self._threshold = max(threshold, INDEX_ROWS_MIN)
-        self._sizes: Recent[int, _Size] = Recent(2)
+        self._sizes: Recent[int, Indexed] = Recent(2)
         self._kept: Recent[int, _Held] = Recent(1)
 
     def nearest(
@@ -103,16 +93,16 @@ class Keyed:
         vector: Vector,
         conditions: Conditions,
         count: int,
-        size: _Size,
+        size: Indexed,
         without: Stamp | None,
         where: Where | None,
     ) -> Ranked:
         indexed = size.indexed > 0 and size.rows >= self._threshold
-        probes = (NPROBES if where is None else _FILTERED_PROBES) if indexed else 0
+        probes = (NPROBES if where is None else FILTERED_PROBES) if indexed else 0
         asked = count + count // 4 + 1
         while True:
             near = self.table.nearest_rows(vector, where, asked, _STAMP, probes=probes)
-            pairs = [(stamp_of(row), min(1.0, max(-1.0, 1.0 - distance))) for row, distance in near]
+            pairs = [(stamp_of(row), cosine_of(distance)) for row, distance in near]
             hits = self._living.first([pair for pair in pairs if pair[0] != without], conditions, count)
             if len(hits) >= count or (not probes and len(near) < asked):
                 path = SearchPath.IVF_PQ if probes else SearchPath.EXACT
@@ -124,12 +114,12 @@ class Keyed:
 
     def _rows_of(self, stamps: Sequence[Stamp], where: Where | None, rows: int) -> _Held:
         if rows < HELD_ROWS and where is None:
-            held, wanted = self._all(), set(stamps)
-            places = [place for place, each in enumerate(held.stamps) if each in wanted]
-            return _Held([held.stamps[place] for place in places], held.vectors[places])
-        if not stamps:
+            held = self._all()
+        elif stamps:
+            held = self._load(all_of(stamped(stamps), where))
+        else:
             return _Held([], np.empty((0, self.table.width), np.float32))
-        held, wanted = self._load(all_of(stamped(stamps), where)), set(stamps)
+        wanted = set(stamps)
         places = [place for place, each in enumerate(held.stamps) if each in wanted]
         return _Held([held.stamps[place] for place in places], held.vectors[places])
 
@@ -140,17 +130,5 @@ class Keyed:
         _, rows, vectors = self.table.vectors(maybe_all_of(where) or EVERY, _STAMP, self.table.count())
         return _Held([stamp_of(row) for row in rows], vectors)
 
-    def _size(self) -> _Size:
-        return self._sizes.get(self.table.commit(), self._look)
-
-    def _look(self) -> _Size:
-        try:
-            recall = float(json.loads(self._read(trained(self.table)) or b"{}")["recall"])
-        except (KeyError, TypeError, ValueError):
-            recall = math.nan
-        return _Size(self.table.count(), self.table.indexed_rows(), recall)
-
-
-def trained(table: Table) -> str:
-    """Return the name of the document that tells of a table's vector index."""
-    return f"index-{table.name}.json"
+    def _size(self) -> Indexed:
+        return self._sizes.get(self.table.commit(), lambda: look(self._read, self.table))

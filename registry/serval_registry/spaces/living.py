@@ -7,10 +7,9 @@ from typing import NamedTuple, TypeVar
 from lancedb import col
 
 from serval_registry.filters import Where, alive, all_of
-from serval_registry.held import Snapshot
+from serval_registry.held import NARROW_ROWS, Snapshot
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
-from serval_registry.search import NARROW_ROWS
 from serval_registry.tables import Row, Table
 from serval_registry.versions import from_row
 

@@ -1,45 +1,40 @@
 """Looking after tables of stamps: their indices, and the rows of versions that are no more, or never came."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import pyarrow as pa
 from lancedb import col, lit
 from lancedb.expr import Expr
 
-from serval_registry.errors import ServalError
+from serval_registry import training
 from serval_registry.filters import all_of
-from serval_registry.mirror.partitioning import partitions
-from serval_registry.search import measure_recall
-from serval_registry.spaces.keyed import EVERY, trained
+from serval_registry.spaces.keyed import EVERY
 from serval_registry.spaces.living import Stamp, stamp_of, stamped
 from serval_registry.storage import Storage
-from serval_registry.tables import INDEX_ROWS_MIN, Database, Row, Table
+from serval_registry.tables import Database, Row, Table
+from serval_registry.training import Job
 
-# An index is trained anew at this many times the rows it was trained on; till then new rows are added to it.
-GROWTH = 2
-
-# From so many rows on, names are indexed.
+# From so many rows on, columns that are asked for are indexed.
 COLUMN_INDEX_ROWS = 5000
 
 _KEY = ["name", "version", "created"]
 _TOGETHER = 200
 
-Job = Callable[[], None]
-
 
 def due(storage: Storage, tables: list[Table], threshold: int) -> Iterator[Job]:
     """Yield what there is to do to the indices of these tables; each may lose to a writer with a RuntimeError."""
     for table in tables:
-        rows = table.count()
-        if rows >= max(threshold, INDEX_ROWS_MIN) and (
-            not table.indexed_rows() or rows >= GROWTH * _trained_on(storage, table)
-        ):
-            yield lambda table=table, rows=rows: _train(storage, table, rows)  # type: ignore[misc]
-        if rows >= COLUMN_INDEX_ROWS:
-            for column in table.unindexed_columns():
-                yield lambda table=table, column=column: table.index_column(column)  # type: ignore[misc]
+        if training.is_due(storage.read, table, threshold):
+            yield lambda table=table: training.train(storage, table, EVERY)  # type: ignore[misc]
+        yield from column_jobs(table)
+
+
+def column_jobs(table: Table) -> Iterator[Job]:
+    """Yield the indexing of what filters ask for, once there are enough rows to matter; merges keep it fresh."""
+    if table.count() >= COLUMN_INDEX_ROWS:
+        for column in table.unindexed_columns():
+            yield lambda column=column: table.index_column(column)  # type: ignore[misc]
 
 
 def forget_lost(storage: Storage, database: Database, referring: Expr, before: datetime) -> int:
@@ -50,20 +45,6 @@ def forget_lost(storage: Storage, database: Database, referring: Expr, before: d
         for start in range(0, len(lost), _TOGETHER):
             gone += _forget(storage, table, database, lost[start : start + _TOGETHER], referring)
     return gone
-
-
-def _train(storage: Storage, table: Table, rows: int) -> None:
-    table.build_index(partitions(rows))
-    table.prewarm()
-    recall = measure_recall(table, EVERY)
-    storage.write(trained(table), json.dumps({"rows": rows, "recall": recall}).encode())
-
-
-def _trained_on(storage: Storage, table: Table) -> float:
-    try:
-        return float(json.loads(storage.read(trained(table)) or b"{}")["rows"])
-    except (ServalError, OSError, ValueError, KeyError, TypeError):
-        return 0.0  # unknown: do it, and know
 
 
 def _lost(table: Table, database: Database, referring: Expr, before: datetime) -> list[Stamp]:

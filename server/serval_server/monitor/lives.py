@@ -14,8 +14,8 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -195,10 +195,8 @@ class Lives:
 
     # Files
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        with held(self._threads, _LOCK_SECONDS, self._lock.acquire, self._lock.release):
-            yield
+    def _held(self) -> AbstractContextManager[None]:
+        return held(self._threads, _LOCK_SECONDS, self._lock.acquire, self._lock.release)
 
     def _present(self, version: Version) -> tuple[Key, Layout, Life]:
         key, layout = (version.name, version.version), self._layouts.of(version)

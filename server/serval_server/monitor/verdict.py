@@ -16,6 +16,7 @@ import numpy.typing as npt
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import FeatureKind
 
+from serval_server.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from serval_server.monitor import bounds
 from serval_server.monitor.report import DriftReport, FeatureDrift, Severity, Verdict
 from serval_server.monitor.severity import describe, severity_of, summarise, worst
@@ -24,9 +25,9 @@ __all__ = ["DriftReport", "FeatureDrift", "Rule", "Severity", "Verdict", "holm",
 
 Numbers = npt.NDArray[Any]
 
-ALPHA = 0.01
+ALPHA = DEFAULT_ALPHA
 # The KS distance of a normal that moves by a tenth of its standard deviation.
-TOLERANCE = 0.04
+TOLERANCE = DEFAULT_TOLERANCE
 VALUES_LEAST = 30
 # A bound wider than this to each side would have missed what is critical.
 MARGIN_MOST = 0.2
