@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from onnx import TensorProto, helper
 from serval_registry.embedding import DIMENSION
+from serval_registry.lance import connect
 from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, Stage, TensorSpec
 from serval_registry.packing import packed
 from serval_registry.registry import Registry
@@ -98,7 +98,7 @@ def fill(data: Path, vectors: Matrix, say: Callable[[str], None]) -> Filled:
         template = registry.register(Draft(name="template"), SIGNATURE, artifact(), baseline=None, sample=None)
         registry.delete("template", 1)
     begin = time.monotonic()
-    table = lancedb.connect(data / "tables").open_table("versions")
+    table = connect(data / "tables").open_table("versions")
     for start in range(0, len(vectors), _BATCH):
         part = vectors[start : start + _BATCH]
         table.add(_rows(start, part, template.artifact_sha256, template.artifact_bytes))

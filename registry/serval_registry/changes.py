@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from lancedb import col, lit
-
+from serval_registry.lance import col, lit
 from serval_registry.tables import Table
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 
-from lancedb import col, lit
-from lancedb.expr import Expr
-
 from serval_registry.errors import InvalidArgument
+from serval_registry.lance import Expr, col, lit
 from serval_registry.model import Ref, Stage
 
 # Between the tags of a row; check_tags keeps it out of them.

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from lancedb import col, lit
 from serval_kernels.similarity.cosine import Scores, scores, top_k
 
 from serval_registry.embedding import DIMENSION, Vector
+from serval_registry.lance import col, lit
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.tables import Table, Vectors

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lancedb import col, lit
-from lancedb.expr import Expr
-
 from serval_registry.errors import InvalidArgument
+from serval_registry.lance import Expr, col, lit
 from serval_registry.storage import Writers
 from serval_registry.tables import Table
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
-from lancedb import col, lit
 
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, after, alive, all_of, named
+from serval_registry.lance import col, lit
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.mirror.walking import walked
 from serval_registry.model import check_name

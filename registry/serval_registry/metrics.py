@@ -7,7 +7,7 @@ within a text a quote is escaped. That makes a metric of any name comparable in 
 import json
 from collections.abc import Mapping
 
-from lancedb import lit
+from serval_registry.lance import lit
 
 # Names as scikit-learn's scorers have them, shortened as people write them.
 INDEXED_METRICS = (

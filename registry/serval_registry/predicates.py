@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
-from lancedb import col, lit
-
 from serval_registry.filters import (
     SEPARATOR,
     Where,
@@ -22,6 +20,7 @@ from serval_registry.filters import (
     tagged,
 )
 from serval_registry.grammar import And, Comparison, Kind, Node, Not, Op, Or, Value, parse
+from serval_registry.lance import col, lit
 from serval_registry.metrics import INDEXED_METRICS, metric_column, metric_sql
 from serval_registry.model import Stage, Version
 

@@ -12,11 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry.artifacts import Stored
 from serval_registry.filters import alive
+from serval_registry.lance import Expr, col, lit
 from serval_registry.spaces.upkeep import forget_lost
 from serval_registry.storage import Storage
 from serval_registry.tables import Database

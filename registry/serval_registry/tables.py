@@ -14,19 +14,16 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lancedb import col, lit
-from lancedb.expr import Expr
-from lancedb.index import Bitmap, BTree, IvfPq, LabelList
-from lancedb.query import ColumnOrdering
 
+from serval_registry import lance
 from serval_registry.commits import Commits
 from serval_registry.embedding import Vector
 from serval_registry.faults import storage_faults as _storage
 from serval_registry.filters import Where, sql
+from serval_registry.lance import Bitmap, BTree, ColumnOrdering, Expr, IvfPq, LabelList, col, lit
 from serval_registry.metrics import INDEXED_METRICS, metric_column
 from serval_registry.migrations import migrate
 from serval_registry.packing import PACKED, packed, unpacked
@@ -147,7 +144,7 @@ class Database:
 def connect(storage: Storage) -> Any:
     """Return a LanceDB connection that sees what others have committed."""
     with _storage():
-        return lancedb.connect(
+        return lance.connect(
             storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
         )
 

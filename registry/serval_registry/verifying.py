@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from lancedb import col, lit
 
 from serval_registry.artifacts import digest
 from serval_registry.errors import DataLoss, InvalidArgument
 from serval_registry.filters import alive, all_of, staged
+from serval_registry.lance import col, lit
 from serval_registry.model import Ref, Stage
 from serval_registry.registry import Registry
 from serval_registry.spaces.keyed import EVERY

@@ -13,8 +13,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry.behaviour import probes
 from serval_registry.behaviour.answers import Answers, packed, unpacked
@@ -22,6 +20,7 @@ from serval_registry.behaviour.gathered import Gathered
 from serval_registry.behaviour.projection import NOWHERE, projected
 from serval_registry.errors import DataLoss
 from serval_registry.filters import Where, all_of
+from serval_registry.lance import Expr, col, lit
 from serval_registry.model import Feature, Table, Version
 from serval_registry.recent import Recent
 from serval_registry.spaces.living import Stamp, stamp, stamp_of, stamped

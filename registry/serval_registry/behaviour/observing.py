@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from lancedb import col, lit
 
 from serval_registry import baseline as baselines
 from serval_registry.behaviour import answers, probes
@@ -18,6 +17,7 @@ from serval_registry.behaviour.answers import Answers
 from serval_registry.behaviour.observations import Observation, Observations, Probes, Status
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
 from serval_registry.filters import all_of
+from serval_registry.lance import col, lit
 from serval_registry.model import Array, DataType, Table, Version
 from serval_registry.predicates import Conditions
 from serval_registry.spaces.living import Living, Stamp, stamp

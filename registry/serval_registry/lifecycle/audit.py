@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from lancedb import col, lit
-from lancedb.expr import Expr
-
 from serval_registry import filters
 from serval_registry.errors import InvalidArgument
+from serval_registry.lance import Expr, col, lit
 from serval_registry.lifecycle import entries
 from serval_registry.lifecycle.entries import MOVES, NOTHING_BEFORE, Action, Entry
 from serval_registry.lifecycle.journal import Journal

@@ -19,10 +19,9 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from lancedb import col, lit
-
 from serval_registry.errors import DataLoss
 from serval_registry.filters import Where, all_of
+from serval_registry.lance import col, lit
 from serval_registry.lifecycle import entries
 from serval_registry.lifecycle.entries import NOTHING_BEFORE, REGISTRY, Action, Actor, Entry
 from serval_registry.model import Ref

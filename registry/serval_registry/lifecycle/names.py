@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from lancedb import col, lit
-
 from serval_registry import filters
 from serval_registry.errors import AlreadyExists, InvalidArgument
+from serval_registry.lance import col, lit
 from serval_registry.lifecycle.semver import Bump, SemanticVersion
 from serval_registry.model import Draft
 from serval_registry.tables import Row, Table, sql_time

@@ -5,9 +5,9 @@ import threading
 import time
 
 import numpy as np
-from lancedb import col, lit
 
 from serval_registry.embedding import DIMENSION
+from serval_registry.lance import col, lit
 from serval_registry.mirror import building, files
 from serval_registry.mirror.base import Base
 from serval_registry.mirror.files import Files, Note

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lancedb import col, lit
 from serval_kernels.drift import divergence, two_sample
 
 from serval_registry import baseline as baselines
@@ -22,6 +21,7 @@ from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.behaviour.observations import Observations
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, alive, all_of
+from serval_registry.lance import col, lit
 from serval_registry.model import Array, Feature, FeatureKind, Table, Version
 from serval_registry.predicates import Conditions
 from serval_registry.ranking.part import Found, Said

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from lancedb import col, lit
 from serval_kernels.similarity.cosine import scores
 
 from serval_registry.embedding import Vector
 from serval_registry.filters import Where, all_of, maybe_all_of
 from serval_registry.held import HELD_ROWS
+from serval_registry.lance import col, lit
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.recent import Recent

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from lancedb import col
-
 from serval_registry.filters import Where, alive, all_of
 from serval_registry.held import NARROW_ROWS, Snapshot
+from serval_registry.lance import col
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.tables import Row, Table

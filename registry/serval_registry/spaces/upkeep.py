@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pyarrow as pa
-from lancedb import col, lit
-from lancedb.expr import Expr
 
 from serval_registry import training
 from serval_registry.filters import all_of
+from serval_registry.lance import Expr, col, lit
 from serval_registry.spaces.keyed import EVERY
 from serval_registry.spaces.living import Stamp, stamp_of, stamped
 from serval_registry.storage import Storage
