@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serval_e2e import Server
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
@@ -16,26 +17,15 @@ def examples(document: str = "README.md") -> dict[str, str]:
     return dict(EXAMPLE.findall((ROOT / document).read_text()))
 
 
-@pytest.mark.slow
-def test_the_examples_of_the_readme_run_one_after_the_other(serve) -> None:
-    server = serve()
-    found = examples()
-    assert list(found) == ["client", "tritonclient"]
-    assert len([line for line in found["client"].splitlines() if line]) <= 12
-    shown = {}
-    for name, code in found.items():
-        program = code.replace("localhost:8470", server.address)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        shown[name] = done.stdout
-    assert shown["client"].startswith("wine@1 1 ")
-    assert "alcohol" in shown["client"]
-    assert "[[" in shown["tritonclient"]
+@pytest.fixture(scope="module")
+def fresh(serve) -> Server:
+    """A server that nobody has registered anything with, as a reader's."""
+    return serve()
 
 
 @pytest.mark.slow
-def test_the_example_of_searching_finds_what_it_says(serve) -> None:
-    code = examples("docs/search.md")["search"].replace("localhost:8470", serve().address)
+def test_the_example_of_searching_finds_what_it_says(fresh) -> None:
+    code = examples("docs/search.md")["search"].replace("localhost:8470", fresh.address)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     behaves, *trained = done.stdout.splitlines()
@@ -43,6 +33,22 @@ def test_the_example_of_searching_finds_what_it_says(serve) -> None:
     assert {line.split()[0] for line in trained[:2]} == {"cellar-linear@1", "cellar-trees@1"}
     assert trained[2].startswith("cellar-linear@1 [('text', ")
     assert "Space(name='notes', dimension=8, count=2)" in trained[3]
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_readme_run_one_after_the_other(fresh) -> None:
+    found = examples()
+    assert list(found) == ["client", "tritonclient"]
+    assert len([line for line in found["client"].splitlines() if line]) <= 12
+    shown = {}
+    for name, code in found.items():
+        program = code.replace("localhost:8470", fresh.address)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        shown[name] = done.stdout
+    assert shown["client"].startswith("wine@1 1 ")
+    assert "alcohol" in shown["client"]
+    assert "[[" in shown["tritonclient"]
 
 
 @pytest.mark.parametrize(

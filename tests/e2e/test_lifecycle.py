@@ -139,7 +139,7 @@ def test_models_over_the_memory_limit_are_dropped_and_come_back(serve, trained) 
 @pytest.mark.slow
 def test_drain(serve, trained) -> None:
     """SIGTERM: health says NOT_SERVING first, what is in flight ends well, the process ends with 0."""
-    server = serve("--grace", "10")
+    server = serve("--grace", "3")
     stubs = connect(server.address)
     register(stubs, "cancer", trained["cancer"].onnx)
     health = health_pb2_grpc.HealthStub(stubs.channel)
@@ -159,12 +159,11 @@ def test_drain(serve, trained) -> None:
 
 
 @pytest.mark.slow
-def test_a_port_in_use_is_said_to_be(serve) -> None:
+def test_a_port_in_use_is_said_to_be(server) -> None:
     import subprocess
 
     from serval_e2e import SERVAL
 
-    server = serve()
     for workers in ("1", "2"):
         other = subprocess.run(
             [SERVAL, "serve", "--data", server.data / "other", "--listen", server.address, "--workers", workers],
@@ -180,7 +179,7 @@ def test_a_port_in_use_is_said_to_be(serve) -> None:
 
 @pytest.mark.slow
 def test_workers_share_a_port_and_see_each_others_changes(serve, trained) -> None:
-    server = serve("--workers", "3")
+    server = serve("--workers", "2")
     row = trained["cancer"].rows[0]
     clients = [connect(server.address) for _ in range(12)]
     register(clients[0], "shared", trained["cancer"].onnx)
@@ -192,10 +191,10 @@ def test_workers_share_a_port_and_see_each_others_changes(serve, trained) -> Non
     while any(predict(stubs, "shared", row).version != 2 for stubs in clients):
         assert time.monotonic() < deadline, "a change took more than a second to reach every worker"
     children = children_of(server.process.pid)
-    assert len(children) == 3
+    assert len(children) == 2
     os.kill(children[0], signal.SIGKILL)
     deadline = time.monotonic() + TIMEOUT
-    while len(children_of(server.process.pid)) < 3 or children[0] in children_of(server.process.pid):
+    while len(children_of(server.process.pid)) < 2 or children[0] in children_of(server.process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     for stubs in clients:
@@ -287,7 +286,7 @@ def test_what_is_warm_is_loaded_before_the_server_is_ready(serve, trained) -> No
     set_stage(stubs, "hot@1", common_pb2.PRODUCTION)
     stubs.channel.close()
     first.terminate()
-    for warm, wanted in (("none", []), ("production", ["hot"]), ("all", ["hot", "lazy"])):
+    for warm, wanted in (("production", ["hot"]), ("all", ["hot", "lazy"])):
         server = serve("--warm", warm, data=first.data)
         stubs = connect(server.address)
         loaded = stubs.inference.ModelStatistics(pb.ModelStatisticsRequest(), timeout=TIMEOUT).model_stats

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from serval_benchmarks import registry_rows
 from serval_e2e import TIMEOUT, connect, registration, tensor_rows
 from serval_protos.v1 import common_pb2, registry_pb2
 
@@ -127,17 +128,17 @@ def test_search_with_filters(stubs, trained) -> None:
 
 
 @pytest.mark.slow
-def test_an_index_answers_when_there_are_enough(serve, trained) -> None:
+def test_an_index_answers_when_there_are_enough(serve, trained, tmp_path) -> None:
     """With a low threshold: the reply says that the index answered, and new rows are found all the same."""
     import time
 
-    server = serve("--index-threshold", "256", "--durability", "process")
-    stubs = connect(server.address)
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(300, 128)).astype(np.float32)
+    vectors = rng.normal(size=(256, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    registry_rows.fill(tmp_path / "data", vectors[:255], lambda _said: None)
+    server = serve("--index-threshold", "250", "--durability", "process", data=tmp_path / "data")
+    stubs = connect(server.address)
     artifact = trained["wine"].onnx
-    for index, vector in enumerate(vectors[:299]):
-        register(stubs, f"indexed-{index % 7}", artifact, vector=vector.tolist())
     deadline = time.monotonic() + 60
     while True:
         register(stubs, "more", artifact, vector=rng.normal(size=128).tolist())
@@ -147,9 +148,9 @@ def test_an_index_answers_when_there_are_enough(serve, trained) -> None:
             break
         assert time.monotonic() < deadline, "no index was built"
         time.sleep(0.2)
-    assert reply.indexed_rows >= 256
-    assert (reply.hits[0].version.name, reply.hits[0].version.version) == ("indexed-0", 1)
-    newest = register(stubs, "newest", artifact, vector=vectors[299].tolist())
-    query = registry_pb2.SearchModelsRequest(vector=registry_pb2.Vector(values=vectors[299]), k=1)
+    assert reply.indexed_rows >= 250
+    assert (reply.hits[0].version.name, reply.hits[0].version.version) == registry_rows.key_of(0)
+    newest = register(stubs, "newest", artifact, vector=vectors[255].tolist())
+    query = registry_pb2.SearchModelsRequest(vector=registry_pb2.Vector(values=vectors[255]), k=1)
     assert stubs.registry.SearchModels(query, timeout=TIMEOUT).hits[0].version.name == newest.name
     stubs.channel.close()
