@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= serval-data
-# A file's tests stay together, as they share what was set up for them.
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+# One more than there are cores, as tests wait for servers; a file's tests stay together, as they share what was set up.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL ?= -n $(shell echo $$(($(CORES) < 4 ? $(CORES) + 1 : 4))) --dist loadfile
 SESSIONS ?= 1000000
 TRIALS ?= 5000
 SEED ?= $(shell date +%j)
+
+# The tests start hundreds of processes: what one has compiled to bytecode the next is to find.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast bounds fuzz storm soak lint format bench bench-registry bench-drift protos serve warmup docs clean

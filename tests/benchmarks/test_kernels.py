@@ -53,6 +53,7 @@ def test_every_contest_agrees_and_is_reported(tmp_path, capsys):
     assert {"numba", "numpy", "scipy"} <= set(found["versions"])
 
 
+@pytest.mark.slow
 def test_only_picks_contests_by_name(capsys):
     assert kernels.main(["--rows", "1000", "--rounds", "1", "--only", "ks"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines()[2:] if line.startswith("|")]
@@ -73,6 +74,7 @@ def test_peers_that_are_not_installed_are_named(capsys):
     assert ", ".join(named) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_peer_runs_in_a_process_of_its_own(tmp_path):
     values = {"before": np.eye(4, 2), "after": np.ones((3, 2))}
     with peers.Elsewhere(Path(sys.executable), "scipy", values) as peer:

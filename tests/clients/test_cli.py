@@ -302,6 +302,7 @@ def test_other_packages_add_commands(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err.startswith("serval: broken cannot be loaded from greeter_gone:X")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(target, client):
     for index in range(200):
         client.register(bytes([index]), f"a-model-with-a-long-name-{index}", description="x" * 100)

@@ -117,6 +117,7 @@ def test_text_has_a_vector_or_is_refused(text: str) -> None:
             embed_text(text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=128, max_size=128).filter(any))
 def test_a_callers_vector_is_scaled_to_length_one(values: list[float]) -> None:
     assert np.linalg.norm(check_vector(values)) == pytest.approx(1.0, abs=1e-6)

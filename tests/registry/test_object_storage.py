@@ -59,6 +59,7 @@ def test_what_a_folder_does_a_bucket_does(url: str, signature: Signature) -> Non
         assert registry.artifact(registry.resolve(Ref("m"))) == b"one"
 
 
+@pytest.mark.slow
 def test_an_altered_object_is_detected_and_named(url: str, store: S3Store, signature: Signature) -> None:
     with Registry.open(url) as registry:
         version = registry.register(Draft(name="m"), signature, b"model", baseline=None, sample=None)
@@ -73,6 +74,7 @@ def test_an_altered_object_is_detected_and_named(url: str, store: S3Store, signa
             registry.artifact(version)
 
 
+@pytest.mark.slow
 def test_a_number_is_claimed_once_and_for_good(url: str, signature: Signature) -> None:
     one, other = storage_of(url), storage_of(url)
     assert [one.claim("m", 1), other.claim("m", 1), other.claim("m", 2), one.claim("n", 1)] == [True, False, True, True]

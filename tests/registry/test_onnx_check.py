@@ -121,6 +121,7 @@ def test_an_operator_that_breaks_the_rules_is_refused() -> None:
     assert "not a valid ONNX model" in refused(model([helper.make_node("MatMul", ["X", "unknown"], ["Y"])]))
 
 
+@pytest.mark.slow
 def test_a_long_reason_is_cut() -> None:
     message = refused(model([helper.make_node("NoSuchOperator" * 1000, ["X"], ["Y"])]))
     assert len(message) <= MESSAGE_MAX

@@ -71,6 +71,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, 
         yield registry, vectors
 
 
+@pytest.mark.slow
 def test_the_index_finds_what_the_exact_search_finds(
     large: tuple[Registry, Matrix], record_property: Callable[[str, object], None]
 ) -> None:

@@ -311,6 +311,7 @@ def test_probes_are_kept_checked_and_never_changed(registry: Registry, add: Add)
     assert [(fault.ref, fault.sha256) for fault in verify(registry).faults] == [("base@1", rows[0]["probes_sha256"])]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prober")
 def test_beyond_a_bound_candidates_are_chosen_by_projection(
     registry: Registry, add: Add, monkeypatch: pytest.MonkeyPatch

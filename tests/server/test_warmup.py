@@ -44,6 +44,7 @@ def test_after_it_serving_compiles_nothing():
     assert compiled.counts() == before
 
 
+@pytest.mark.slow
 def test_a_second_time_has_nothing_to_do(caplog):
     warmup.serving()
     with caplog.at_level(logging.INFO, logger=warmup.__name__):

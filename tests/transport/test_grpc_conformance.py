@@ -180,6 +180,7 @@ def test_calls_may_be_interleaved_octet_by_octet(target, client, right):
         assert_right(client.expect_reply(stream_id), right)
 
 
+@pytest.mark.slow
 def test_a_thousand_calls_one_after_another(target, client, right):
     for stream_id in range(1, 2001, 2):
         assert_right(client.call(stream_id, target.path, target.message), right)

@@ -33,6 +33,7 @@ def test_classifiers_agree_with_and_without_missing_values(model, framework):
     assert {framework, "onnxmltools"} < set(exported.libraries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [xgboost.XGBRegressor(n_estimators=20, n_jobs=1), lightgbm.LGBMRegressor(**QUIET)], ids=["xgb", "lgbm"]
 )

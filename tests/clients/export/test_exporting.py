@@ -99,6 +99,7 @@ def test_a_classifier_comes_with_all_that_is_kept_of_it():
     np.testing.assert_allclose(got["probabilities"], model.predict_proba(WINE_SCALED), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_shapes_of_the_outputs_are_declared():
     model = LogisticRegression().fit(CANCER_SCALED, CANCER.target)
     session = onnxruntime.InferenceSession(export(model, CANCER_SCALED).onnx)
@@ -146,6 +147,7 @@ def test_trees_behind_a_mixed_table_agree_in_every_row(even_trees):
         assert (model.predict_proba(table)[:, 0] == 0.5).any()
 
 
+@pytest.mark.slow
 def test_a_numeric_frame_is_packed_into_one_input_though_columns_are_chosen_by_name():
     frame = datasets.load_breast_cancer(as_frame=True).data
     columns = ColumnTransformer([("a", StandardScaler(), ["worst area", "mean radius"])], remainder="passthrough")

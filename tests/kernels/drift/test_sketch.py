@@ -44,6 +44,7 @@ def observed(rows, plan):
 PLAN = sketch.new_plan(EDGES)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.one_of(columns(np.float32), columns(np.float64)))
 def test_a_sketch_is_what_the_naive_one_is(rows):

@@ -117,6 +117,7 @@ def test_p_value_keeps_its_stated_distance_from_scipy(effective, tolerance):
     assert (found >= 0.9 * expected).all()
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SINGLES, SINGLES, st.integers(2, 12))
 def test_binned_ks_is_below_the_exact_by_at_most_its_error(x, y, bins):

@@ -83,6 +83,7 @@ def test_small_samples_equal_their_sorted_walk(pair):
     assert found.wasserstein == pytest.approx(exact, rel=1e-9, abs=1e-44)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(PAIRS)
 def test_cells_rise_with_the_values_and_begin_where_told(pair):

@@ -72,6 +72,7 @@ def test_shapes_are_named():
     assert places.size == best.size == 0
 
 
+@pytest.mark.slow
 @COMPILES
 @given(npst.arrays(np.float32, (13, 3), elements=SINGLES))
 def test_weighing_in_float32_loses_no_row(rows):

@@ -155,7 +155,7 @@ def test_a_header_block_is_an_octet_a_field_from_the_second_on():
 
 
 @pytest.mark.slow
-@EXAMPLES
+@settings(EXAMPLES, max_examples=15)
 @given(
     st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 40_000)), min_size=1, max_size=8),
     st.integers(1, 5000),

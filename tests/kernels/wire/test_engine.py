@@ -244,6 +244,7 @@ def test_replies_of_any_size_through_any_windows(replies, window, frame, crowded
     server.assert_nothing_left()
 
 
+@pytest.mark.slow
 @FAST
 @given(st.lists(st.integers(0, 50_000), min_size=1, max_size=8), CHUNKS, st.booleans())
 def test_messages_of_any_size_arrive_whole(sizes, cuts, vectorized):
@@ -489,6 +490,7 @@ def test_a_handshake_that_takes_too_long():
 # Bounds
 
 
+@pytest.mark.slow
 @FAST
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=24), CHUNKS, st.integers(1, 4))
 def test_tiny_tables_lose_nothing(sizes, cuts, messages):
@@ -536,6 +538,7 @@ def test_few_ordinary_calls_of_a_connection_begin_in_a_turn():
     server.assert_nothing_left()
 
 
+@pytest.mark.slow
 @FAST
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40_000), st.integers(0, 60_000)), max_size=12), CHUNKS)
 def test_a_pool_that_is_too_small_corrupts_nothing(calls, cuts):
@@ -712,6 +715,7 @@ def test_blocks_larger_than_a_frame_are_continued():
     server.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_frames_may_be_large_and_answers_many():
     """A peer that takes frames of 16 MiB gets 70 MiB of answers, as one with small frames does."""
     server = Engine(SMALL._replace(pool=1 << 28, streams=256, max_streams=200))

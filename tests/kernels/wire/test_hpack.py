@@ -269,6 +269,7 @@ def test_a_connection_of_blocks_decodes_to_what_was_encoded(blocks):
             assert bool(row["flags"] & (table.MALFORMED_NAME | table.MALFORMED_VALUE)) != valid(name, value)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(BLOCKS)
 def test_blocks_too_large_leave_the_table_in_step(blocks):

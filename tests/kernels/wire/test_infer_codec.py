@@ -304,6 +304,7 @@ def test_more_layouts_in_a_turn_than_fit_fall_back():
     assert [r and r.model for r in results] == (["m0", "m1", "m2"] + [None] * 9) * 2
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.data())
 def test_groups_hold_one_layout_each_in_order_of_arrival(data):

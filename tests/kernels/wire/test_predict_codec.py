@@ -113,6 +113,7 @@ def test_leaves_odd_requests_to_the_servicer(data):
     assert decoded_one(data) is None
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.lists(messages().flatmap(lambda data: st.just(data) | mutated(st.just(data))), max_size=6), st.data())
 def test_a_template_changes_nothing(sequence, data):

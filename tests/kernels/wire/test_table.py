@@ -45,6 +45,7 @@ SIZES = st.one_of(st.integers(0, 60), st.integers(0, 2200), st.sampled_from([406
 STEPS = st.one_of(st.tuples(st.just("insert"), SIZES, SIZES), st.tuples(st.just("resize"), st.integers(0, 4096)))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.lists(STEPS, max_size=60))
 def test_a_table_behaves_as_the_list_of_the_rfc(steps):

@@ -166,6 +166,7 @@ def _gathered(models: list[Answers]) -> list[Gathered]:
     ]
 
 
+@pytest.mark.slow
 @given(models=st.lists(st.one_of(_classifier(), numbers.map(values)), min_size=1, max_size=6), data=st.data())
 def test_many_at_once_are_what_each_is_by_itself(models: list[Answers], data: st.DataObject) -> None:
     example = data.draw(st.sampled_from(models))

@@ -111,6 +111,7 @@ def test_a_policy_for_all_names_and_one_of_its_own(registry, add):
     assert governance.policy("b")[1] == EVERY
 
 
+@pytest.mark.slow
 def test_rollbacks_go_further_back_each_time_and_over_what_is_deleted(registry, add):
     for _ in range(4):
         add()

@@ -48,6 +48,7 @@ def folders(folder: Path) -> set[str]:
     return {path.name for path in (folder / files.FOLDER).iterdir()}
 
 
+@pytest.mark.slow
 def test_housekeeping_writes_one_where_it_pays(folder: Path) -> None:
     with opened(folder) as registry:
         assert registry.build_index() == 601

@@ -209,6 +209,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, 
         yield registry, vectors
 
 
+@pytest.mark.slow
 def test_beyond_the_threshold_an_index_answers(large: tuple[Registry, Matrix]) -> None:
     registry, vectors = large
     assert registry.spaces.keyed("own").table.indexed_rows() == 2000

@@ -249,7 +249,7 @@ def _unsupervised() -> Iterator[Case]:
     yield Case("KMeans", lambda: KMeans(5, n_init=3, random_state=SEED), wine)
     yield Case("MiniBatchKMeans", lambda: MiniBatchKMeans(5, n_init=3, random_state=SEED), wine)
     yield Case("GaussianMixture", lambda: GaussianMixture(3, random_state=SEED), iris)
-    yield Case("IsolationForest", lambda: IsolationForest(random_state=SEED), cancer)
+    yield Case("IsolationForest", lambda: IsolationForest(n_estimators=20, random_state=SEED), cancer)
     yield Case("LocalOutlierFactor", lambda: LocalOutlierFactor(novelty=True), iris)
     yield Case("LocalOutlierFactor", lambda: LocalOutlierFactor(novelty=True), wine)
     yield Case("OneClassSVM", lambda: OneClassSVM(), iris)
