@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,14 +11,12 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from serval_client import calls, drift, drift_calls, errors, forms, records, registration
+from serval_client import calls, errors, forms, records, registration
 from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, PathLike, Pool, Security
 from serval_client.client import TRANSFER_TIMEOUT
-from serval_client.drift import Baseline, DriftReport, LiveDrift, WindowLike
-from serval_client.life import Life
+from serval_client.drift_aio import AsyncDriftMethods
 from serval_client.lifecycle.aio import AsyncLifecycleMethods
 from serval_client.prediction import Prediction
-from serval_client.quality import QualityReport
 from serval_client.records import Artifact, Lineage, ModelDetail, ModelInfo, StageChange
 from serval_client.registration import Draft, FeatureLike, ModelLike, Progress
 from serval_client.searching.aio import AsyncSearchMethods
@@ -27,7 +24,7 @@ from serval_client.searching.aio import AsyncSearchMethods
 Reply = TypeVar("Reply")
 
 
-class AsyncClient(AsyncLifecycleMethods, AsyncSearchMethods):
+class AsyncClient(AsyncDriftMethods, AsyncLifecycleMethods, AsyncSearchMethods):
     """`serval_client.Client` for asyncio: the same arguments, names and answers, to be awaited.
 
     Belongs to the event loop that makes its first call. `models` and `predict_stream` are asynchronous iterators.
@@ -219,106 +216,6 @@ class AsyncClient(AsyncLifecycleMethods, AsyncSearchMethods):
                 if progress is not None:
                     progress(download.bytes_done, download.bytes_total)
         return download.finish()
-
-    async def drift(
-        self,
-        model: str,
-        current: forms.RowsLike,
-        reference: forms.RowsLike = None,
-        *,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        compatibility: str = "",
-        timeout: float | None = None,
-    ) -> DriftReport:
-        """Compare a current sample with the version's baseline, or with `reference`; see `Client.drift`."""
-        return await self._send(
-            drift_calls.detect_drift(model, current, reference, alpha, tolerance, compatibility), timeout
-        )
-
-    async def live_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        compatibility: str = "",
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> LiveDrift:
-        """Compare the rows that a version was asked for lately with its baseline; see `Client.live_drift`."""
-        request = drift_calls.drift_request(model, window, alpha, tolerance, distributions, compatibility)
-        return await self._send(drift_calls.live_drift(request), timeout)
-
-    async def watch_drift(
-        self,
-        model: str,
-        window: WindowLike = None,
-        *,
-        interval: float = 5.0,
-        alpha: float | None = None,
-        tolerance: float | None = None,
-        compatibility: str = "",
-        distributions: bool = False,
-        timeout: float | None = None,
-    ) -> AsyncIterator[LiveDrift]:
-        """Yield `live_drift` now and every `interval` seconds; see `Client.watch_drift`."""
-        request = drift_calls.drift_request(model, window, alpha, tolerance, distributions, compatibility)
-        with self._errors():
-            stream = self._pool.method(calls.WATCH_DRIFT)(drift_calls.watch_drift(request, interval), timeout=timeout)
-            try:
-                async for message in stream:
-                    yield drift.live(message)
-            finally:
-                stream.cancel()
-
-    async def drift_reports(
-        self, model: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
-    ) -> AsyncIterator[LiveDrift]:
-        """Yield the reports that the server has kept, newest first; see `Client.drift_reports`."""
-        token = ""
-        while True:
-            page, token = await self._send(drift_calls.list_reports(model, since, until, page_size, token), None)
-            for entry in page:
-                yield entry
-            if not token:
-                return
-
-    async def acknowledge_alarms(
-        self, model: str, features: Iterable[str] = (), *, note: str = "", begin_anew: bool = False
-    ) -> Life:
-        """Note that alarms were seen, those of some features or all; or end them, with the life they belong to.
-
-        note: at most 1,000 characters. begin_anew: a life with all of alpha begins, from the rows that come now.
-        """
-        return await self._send(drift_calls.acknowledge_alarms(model, features, note, begin_anew), None)
-
-    async def check_quality(
-        self,
-        model: str,
-        sample: forms.RowsLike = None,
-        reference: forms.RowsLike = None,
-        *,
-        label: str = "",
-        live: bool = False,
-        window: WindowLike = None,
-        timeout: float | None = None,
-    ) -> QualityReport:
-        """Tell what is wrong with a sample, or, without one, with that of the version's registration.
-
-        reference: rows that none of the sample's should be. label: the column of classes. Columns may be any.
-        live: instead, the rows that were predicted lately; window: as for `live_drift`, which implies it.
-        """
-        return await self._send(drift_calls.check_quality(model, sample, reference, label, live, window), timeout)
-
-    async def set_baseline(self, model: str, sample: forms.RowsLike, *, timeout: float | None = None) -> Baseline:
-        """Compute the baseline of a version from at least 2 rows and return it."""
-        return await self._send(drift_calls.set_baseline(model, sample), timeout)
-
-    async def baseline(self, model: str) -> Baseline:
-        """Return the statistics that a version's data is compared with."""
-        return await self._send(drift_calls.get_baseline(model), None)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> str:
         """Return "SERVING" or "NOT_SERVING" as the standard health service says; see `Client.health`."""
