@@ -55,6 +55,7 @@ class Idle:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
+        self._ended: set[socket.socket] = set()
 
     def open(self, address: str, count: int) -> None:
         """Open `count` more; raise BenchmarkError where one is refused or not answered within 10 s."""
@@ -75,13 +76,16 @@ class Idle:
 
     def ended(self) -> int:
         """Return how many connections the server has closed, or said it will."""
-        return sum(map(_has_ended, self._sockets))
+        # A connection that said so may stay open for a while, and says it once.
+        self._ended.update(filter(_has_ended, set(self._sockets) - self._ended))
+        return len(self._ended)
 
     def close(self) -> None:
         """Close every connection."""
         for connected in self._sockets:
             connected.close()
         self._sockets.clear()
+        self._ended.clear()
 
 
 def _exchange_settings(connected: socket.socket) -> None:

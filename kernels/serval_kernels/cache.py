@@ -16,6 +16,7 @@ begins with what was there to read.
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import logging
@@ -32,6 +33,7 @@ from typing import Any, Self
 import llvmlite
 import numba
 import numpy as np
+from numba.core import caching
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ _FROM_REST = re.compile(rb"([\w.]*) import (\([^)]*\)|[^\n]*)")
 _IMPORT_REST = re.compile(rb"[\w.]*")
 _NAME = re.compile(rb"\w+")
 
+_LOCK = ".lock"
 _LOCATOR = "serval_kernels.cache.KernelLocator"
 # Numba's own, in its order, for the kernels of other packages
 _LOCATORS_OF_NUMBA = "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator"
@@ -57,6 +60,28 @@ def install() -> None:
     """Let numba ask `KernelLocator` first, which answers for the kernels of this package and for no other's."""
     if _LOCATOR not in config.CACHE_LOCATOR_CLASSES:
         config.CACHE_LOCATOR_CLASSES = f"{_LOCATOR},{config.CACHE_LOCATOR_CLASSES or _LOCATORS_OF_NUMBA}"
+        caching.IndexDataCacheFile = OneWriter  # type: ignore[misc]  # the file of every cache made from now on
+
+
+class OneWriter(caching.IndexDataCacheFile):
+    """What is kept of one function, written by one process at a time.
+
+    Numba reads the index, takes the next free number for a file and writes both. Two processes that compile a function
+    for different types at once would take the same number, and one would later run what was compiled for the other.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep what was compiled for a key; alone, where it is a kernel of this package."""
+        with _alone(self._cache_path) if self._cache_path.startswith(location()) else contextlib.nullcontext():
+            super().save(key, data)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Wait until no other process holds the folder's lock, which ends with its holder."""
+    with open(os.path.join(path, _LOCK), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def location() -> str:
@@ -220,7 +245,7 @@ def _private() -> str:
 def _link(source: str, target: str) -> None:
     """Let `target` begin with the files of `source`; numba replaces a link where it has something newer."""
     with contextlib.suppress(OSError):  # no such folder, or one that a sweep has just taken: then it is compiled
-        for name in os.listdir(source):
+        for name in set(os.listdir(source)) - {_LOCK}:
             with contextlib.suppress(FileExistsError):
                 os.symlink(os.path.join(source, name), os.path.join(target, name))
 

@@ -129,6 +129,18 @@ def test_processes_that_compile_at_once_all_work(package):
     assert package.run()["counts"] == [0, 2]
 
 
+def test_what_many_keep_at_once_is_found_by_each(tmp_path, monkeypatch):
+    """Of one function, compiled for other types by each."""
+    monkeypatch.setattr(cache, "location", lambda: str(tmp_path))
+
+    def kept():
+        return cache.OneWriter(str(tmp_path), "scaled-1.py311", "stamp")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: kept().save(number, number), range(100)))
+    assert [kept().load(number) for number in range(100)] == list(range(100))
+
+
 @pytest.mark.slow
 def test_a_base_that_cannot_be_made_gives_way_to_a_folder_of_this_user(tmp_path, package):
     (tmp_path / "file").touch()
