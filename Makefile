@@ -28,6 +28,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## register, serve, promote, search and watch real models; exits 0 when every check holds
+	@$(BIN)/serval warmup
 	@$(BIN)/serval demo
 
 test: $(READY) ## all tests

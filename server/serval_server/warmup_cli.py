@@ -5,9 +5,16 @@ The entry point `warmup` of the group `serval.commands` leads here; `cli` tells 
 
 import argparse
 import logging
+import multiprocessing
+import os
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from serval_server import warmup
+
+PROCESSES_MAX = 3  # the longest step takes two thirds of what all others take together
 
 EPILOG = """
 Models are not touched: this is about serval's own code. The first `serval serve` on a machine compiles it too, and is
@@ -41,16 +48,27 @@ class _Warmup:
     def run(self, args: argparse.Namespace) -> int:  # noqa: ARG002
         """Compile or load everything, one line a step; return the exit code."""
         logging.basicConfig(format="%(levelname)s: %(message)s")
+        begun = time.perf_counter()
+        processes = min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
+        print(f"{len(warmup.STEPS)} parts in {processes} processes; what is missing takes some minutes", flush=True)
         outcomes = []
-        for number, step in enumerate(warmup.STEPS, 1):
-            print(f"{number}/{len(warmup.STEPS)}  {step.name:<18}", end="", flush=True)
-            outcomes.append(step.run())
-            print(outcomes[-1], flush=True)
-        print(_summary(warmup.total(outcomes)))
+        for number, (name, outcome) in enumerate(_in_processes(processes), 1):
+            print(f"{number}/{len(warmup.STEPS)}  {name:<18}{outcome}", flush=True)
+            outcomes.append(outcome)
+        print(_summary(warmup.total(outcomes)._replace(seconds=time.perf_counter() - begun)))
         return 0
 
 
 WARMUP = _Warmup()
+
+
+def _in_processes(count: int) -> Iterator[tuple[str, warmup.Outcome]]:
+    """Run the steps beside each other; give the name and the outcome of each when it is done."""
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+        # The last are the longest: begun first, so that nobody waits for one alone.
+        running = {pool.submit(step.run): step.name for step in reversed(warmup.STEPS)}
+        for done in as_completed(running):
+            yield running[done], done.result()
 
 
 def _summary(whole: warmup.Outcome) -> str:
