@@ -31,6 +31,8 @@ from serval_registry.stages import StageChange
 from serval_server.codec.tensors import number_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAPS = ("tags", "metrics", "hyperparameters", "libraries")
+_STAGE_NUMBERS: dict[Stage, common_pb2.Stage] = {stage: common_pb2.Stage.Value(stage.name) for stage in Stage}
 _NO_LINEAGE, _NO_LINEAGE_MESSAGE = Lineage(), registry_pb2.Lineage()
 
 # By identity, with what keeps the identity taken.
@@ -48,7 +50,7 @@ MISSING = {
 
 def stage_number(stage: Stage) -> common_pb2.Stage:
     """Return the enum number of a stage."""
-    return common_pb2.Stage.Value(stage.name)  # type: ignore[no-any-return]
+    return _STAGE_NUMBERS[stage]
 
 
 def stage_of(number: int, field: str) -> Stage:
@@ -60,42 +62,55 @@ def stage_of(number: int, field: str) -> Stage:
 
 def timestamp(moment: datetime) -> Timestamp:
     """Return a moment as protobuf's Timestamp."""
+    message = Timestamp()
+    _set_time(message, moment)
+    return message
+
+
+def _set_time(message: Timestamp, moment: datetime) -> None:
     # FromDatetime takes three times as long, and a page of versions has two hundred of them.
     since = moment - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1000
 
 
 def version_message(version: Version) -> registry_pb2.ModelVersion:
     """Return all that is known of a version, but for its vector."""
-    message = registry_pb2.ModelVersion(
-        name=version.name,
-        version=version.version,
-        stage=stage_number(version.stage),
-        description=version.description,
-        tags=version.tags,
-        metrics=version.metrics,
-        hyperparameters=version.hyperparameters,
-        algorithm=version.algorithm,
-        framework=version.framework,
-        dataset=version.dataset,
-        classes=version.classes,
-        libraries=version.libraries,
-        missing_allowed=version.missing_allowed,
-        artifact_sha256=version.artifact_sha256,
-        artifact_bytes=version.artifact_bytes,
-        baseline_rows=version.baseline_rows,
-        has_sample=version.has_sample,
-        vector_source=version.vector_source,
-        created=timestamp(version.created),
-        updated=timestamp(version.updated),
-        label=version.label,
-        aliases=version.aliases,
-        lineage=lineage_message(version.lineage) if version.lineage != _NO_LINEAGE else _NO_LINEAGE_MESSAGE,
-    )
+    message = registry_pb2.ModelVersion()
+    fill_version(message, version)
+    return message
+
+
+def fill_version(message: registry_pb2.ModelVersion, version: Version) -> None:
+    """Write all that is known of a version, but for its vector, into an empty message."""
+    # Field by field, and nothing of what is empty: half of what the constructor takes, and a page has a hundred.
     message.MergeFromString(_shape(version))
+    message.name = version.name
+    message.version = version.version
+    message.stage = _STAGE_NUMBERS[version.stage]
+    message.description = version.description
+    message.algorithm = version.algorithm
+    message.framework = version.framework
+    message.dataset = version.dataset
+    message.missing_allowed = version.missing_allowed
+    message.artifact_sha256 = version.artifact_sha256
+    message.artifact_bytes = version.artifact_bytes
+    message.baseline_rows = version.baseline_rows
+    message.has_sample = version.has_sample
+    message.vector_source = version.vector_source
+    message.label = version.label
+    _set_time(message.created, version.created)
+    _set_time(message.updated, version.updated)
+    for field in _MAPS:
+        if given := getattr(version, field):
+            getattr(message, field).update(given)
+    for field in ("classes", "aliases"):
+        if given := getattr(version, field):
+            getattr(message, field).extend(given)
+    lineage = _NO_LINEAGE_MESSAGE if version.lineage == _NO_LINEAGE else lineage_message(version.lineage)
+    message.lineage.CopyFrom(lineage)
     if version.parity is not None:
         message.parity.CopyFrom(_parity_message(version.parity))
-    return message
 
 
 def _shape(version: Version) -> bytes:

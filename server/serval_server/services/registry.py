@@ -22,6 +22,7 @@ from serval_server.codec.features import features_of
 from serval_server.codec.records import (
     change_message,
     draft_of,
+    fill_version,
     missing_of,
     pinned,
     stage_of,
@@ -130,9 +131,10 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
             page_token=request.page_token,
         )
-        return registry_pb2.ListModelsReply(
-            versions=[version_message(version) for version in versions], next_page_token=token
-        )
+        reply = registry_pb2.ListModelsReply(next_page_token=token)
+        for version in versions:
+            fill_version(reply.versions.add(), version)
+        return reply
 
     @unary
     def SearchModels(
