@@ -1,12 +1,13 @@
 """What some rows of a version looked like: an accumulator takes rows in, adds others of its layout, and is kept.
 
-Rules. It holds the sketch of all numeric columns, a table for each label output and a counter for each column of texts,
-of which 1,000 are told apart. It knows no clock and no lock.
+Rules. It holds the sketch of all numeric columns, a table for each label output and two counters for each column of
+texts: of those that the baseline lists, all of which are told apart, and of the first 1,000 others. It knows no clock
+and no lock.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,17 @@ class Accumulator:
     """Rows of one version, added up. `unobserved` counts those that were answered but could not be looked at."""
 
     def __init__(
-        self, digest: str, numbers: sketch.Sketch, tables: list[labels.Labels], texts: list[Counter[str]]
+        self,
+        digest: str,
+        numbers: sketch.Sketch,
+        tables: list[labels.Labels],
+        listed: list[Counter[str]],
+        texts: list[Counter[str]],
     ) -> None:
         self.digest = digest
         self.numbers = numbers
         self.tables = tables
+        self.listed = listed
         self.texts = texts
         self.other_texts = [0] * len(texts)
         self.rows = 0
@@ -40,7 +47,8 @@ class Accumulator:
     def of(cls, layout: Layout) -> "Accumulator":
         """Return one of no rows."""
         tables = [labels.new_labels() for _ in range(layout.labels)]
-        return cls(layout.digest, sketch.new_sketch(layout.plan), tables, [Counter() for _ in range(layout.texts)])
+        listed, texts = ([Counter[str]() for _ in layout.listed] for _ in range(2))
+        return cls(layout.digest, sketch.new_sketch(layout.plan), tables, listed, texts)
 
     def observe(self, layout: Layout, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> None:
         """Take in the values of some tensors, [rows] or [rows, width] each. The rows are counted by the caller."""
@@ -52,7 +60,8 @@ class Accumulator:
             else:
                 for column in range(tensor.width):
                     values = array.reshape(-1, tensor.width)[:, column]
-                    self._count_texts(tensor.first + column, Counter(map(str, values.tolist())))
+                    place = tensor.first + column
+                    self._count_texts(place, Counter(map(str, values.tolist())), layout.listed[place])
 
     def add(self, part: "Accumulator") -> None:
         """Add the rows of another of the same layout."""
@@ -60,7 +69,8 @@ class Accumulator:
         for table, other in zip(self.tables, part.tables, strict=True):
             labels.merge(table, other)
         for place, texts in enumerate(part.texts):
-            self._count_texts(place, texts)
+            self.listed[place].update(part.listed[place])
+            self._count_texts(place, texts, self.listed[place].keys())
             self.other_texts[place] += part.other_texts[place]
         self.rows += part.rows
         self.unobserved += part.unobserved
@@ -71,16 +81,23 @@ class Accumulator:
             self.digest,
             sketch.Sketch(self.numbers.counts.copy(), self.numbers.tally.copy(), self.numbers.moments.copy()),
             [labels.Labels(*(array.copy() for array in table)) for table in self.tables],
+            [Counter(texts) for texts in self.listed],
             [Counter(texts) for texts in self.texts],
         )
         other.other_texts = list(self.other_texts)
         other.rows, other.unobserved = self.rows, self.unobserved
         return other
 
-    def _count_texts(self, place: int, counts: Counter[str]) -> None:
+    def categories(self, place: int) -> Counter[str]:
+        """Return the counts of a column of texts, but for those in `other_texts`."""
+        return self.listed[place] + self.texts[place]
+
+    def _count_texts(self, place: int, counts: Counter[str], listed: Collection[str]) -> None:
         known = self.texts[place]
         for text, count in counts.items():
-            if text in known or len(known) < CATEGORIES:
+            if text in listed:
+                self.listed[place][text] += count
+            elif text in known or len(known) < CATEGORIES:
                 known[text] += count
             else:
                 self.other_texts[place] += count
@@ -95,6 +112,7 @@ class Accumulator:
             "unobserved": self.unobserved,
             "shape": self.numbers.counts.shape,
             "rooms": [len(table.labels) for table in self.tables],
+            "listed": self.listed,
             "texts": self.texts,
             "other_texts": self.other_texts,
             "size": len(raw),
@@ -114,7 +132,9 @@ class Accumulator:
             labels.Labels(raw.take(np.int64, (room,)), raw.take(np.int64, (room,)), raw.take(np.int64, (1,)))
             for room in head["rooms"]
         ]
-        found = cls(head["digest"], numbers, tables, [Counter(texts) for texts in head["texts"]])
+        texts = [Counter[str](texts) for texts in head["texts"]]
+        listed = [Counter[str](texts) for texts in head.get("listed", [{}] * len(texts))]  # older ones have none
+        found = cls(head["digest"], numbers, tables, listed, texts)
         found.other_texts, found.rows, found.unobserved = head["other_texts"], head["rows"], head["unobserved"]
         return found
 

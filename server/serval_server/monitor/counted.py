@@ -58,7 +58,7 @@ class Counted:
         if self.kind is FeatureKind.NUMERIC:
             np.add.at(counts, self._group_of, part.numbers.counts[place, : len(self._group_of)])
         elif how is How.TEXTS:
-            self._count(part.texts[place].items(), counts)
+            self._count(part.categories(place).items(), counts)
             counts[-1] += part.other_texts[place]
         else:
             self._count(zip(("false", "true"), part.numbers.counts[place, :2].tolist(), strict=True), counts)
@@ -67,7 +67,7 @@ class Counted:
         """Add how many values of some rows are there, and how many are missing."""
         place = self._column.place
         if self._column.how is How.TEXTS:
-            counts[0] += part.texts[place].total() + part.other_texts[place]
+            counts[0] += part.categories(place).total() + part.other_texts[place]
         else:
             finite, missing, infinite = part.numbers.tally[place].tolist()
             counts += (finite + infinite, missing)

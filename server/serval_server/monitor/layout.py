@@ -32,6 +32,7 @@ SCORES: Final = np.arange(65) / 64
 NO_EDGES: Final = np.zeros(0)
 FLAG: Final = np.array([0.5])
 
+_LABELS: Final = frozenset(DataType) - {DataType.FP16, DataType.FP32, DataType.FP64, DataType.UINT64, DataType.STRING}
 _FLOATS: Final = (DataType.FP16, DataType.FP32, DataType.FP64)
 
 
@@ -82,7 +83,7 @@ class Layout:
     answers: tuple[Column, ...]
     plan: sketch.Plan
     labels: int
-    texts: int
+    listed: tuple[frozenset[str], ...]  # of each column of texts, what is counted by itself however many others come
     digest: str
     baseline: Baseline | None
 
@@ -91,7 +92,9 @@ def layout_of(version: Version, baseline: Baseline | None, plan_of: PlanOf | Non
     """Return what is observed of a version. `plan_of` gives the plan of a digest and edges, new or shared."""
     builder = _Builder(version)
     width = sum(_width(spec) or 0 for spec in (*version.signature.inputs, *version.signature.outputs))
-    if width <= COLUMNS_MAX:
+    if width > COLUMNS_MAX:
+        baseline = None  # what is not observed cannot be compared
+    else:
         if version.features:
             for spec in version.signature.inputs:
                 builder.add_input(spec, version.features, baseline)
@@ -143,7 +146,8 @@ class _Builder:
         self.edges: list[Edges] = []
         self.features: dict[str, Column] = {}
         self.answers: list[Column] = []
-        self.labels = self.texts = 0
+        self.labels = 0
+        self.listed: list[frozenset[str]] = []
 
     def add_input(self, spec: TensorSpec, features: Iterable[Feature], baseline: Baseline | None) -> None:
         """Observe an input whose columns are features."""
@@ -156,6 +160,8 @@ class _Builder:
             feature = places[column]
             edges = _edges_of(feature, known.get(feature.name), tensor.dtype) if tensor.how is How.NUMBERS else NO_EDGES
             self.features[feature.name] = Column(feature.name, feature.kind, tensor.how, tensor.first + column, edges)
+            if tensor.how is How.TEXTS and feature.name in known:
+                self.listed[tensor.first + column] = frozenset(known[feature.name].categories)
             if tensor.how is How.NUMBERS:
                 self.edges.append(edges)
 
@@ -166,7 +172,7 @@ class _Builder:
             return
         if spec.datatype is DataType.STRING:
             how = How.TEXTS
-        elif spec.datatype is DataType.INT64 and width == 1:
+        elif spec.datatype in _LABELS and width == 1:
             how = How.LABELS
         else:
             how = How.NUMBERS
@@ -197,15 +203,15 @@ class _Builder:
             tuple(self.answers),
             plan_of(hashed.hexdigest(), self.edges),
             self.labels,
-            self.texts,
+            tuple(self.listed),
             hashed.hexdigest(),
             baseline,
         )
 
     def _tensor(self, spec: TensorSpec, how: How, width: int) -> Tensor:
-        first = {How.NUMBERS: len(self.edges), How.LABELS: self.labels, How.TEXTS: self.texts}[how]
+        first = {How.NUMBERS: len(self.edges), How.LABELS: self.labels, How.TEXTS: len(self.listed)}[how]
         self.labels += width if how is How.LABELS else 0
-        self.texts += width if how is How.TEXTS else 0
+        self.listed += [frozenset()] * width if how is How.TEXTS else []
         return Tensor(spec.name, self.places[spec.name], how, NUMPY_TYPES[spec.datatype], first, tuple(spec.shape[1:]))
 
 

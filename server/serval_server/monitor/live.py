@@ -1,6 +1,6 @@
 """From what was seen of a version to what is said of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,7 +75,8 @@ def _column_of(total: Accumulator, column: Column) -> FeatureBaseline:
         counts = {str(label): int(n) for label, n in zip(table.labels[taken], table.counts[taken], strict=True)}
         return _categories(column, counts, int(table.rest[0]), 0)
     if column.how is How.TEXTS:
-        return _categories(column, total.texts[column.place], total.other_texts[column.place], 0)
+        counts, listed = total.categories(column.place), total.listed[column.place].keys()
+        return _categories(column, counts, total.other_texts[column.place], 0, listed)
     counted = total.numbers.counts[column.place, : len(column.edges) + 1]
     moments = sketch.moments_of(total.numbers, column.place)
     if column.kind is FeatureKind.FLAG:
@@ -96,8 +97,11 @@ def _column_of(total: Accumulator, column: Column) -> FeatureBaseline:
     )
 
 
-def _categories(column: Column, counts: Mapping[str, int], other: int, missing: int) -> FeatureBaseline:
-    ranked = baselines.most_frequent(counts)
+def _categories(
+    column: Column, counts: Mapping[str, int], other: int, missing: int, listed: Collection[str] = ()
+) -> FeatureBaseline:
+    """Return a column of categories: those that are listed, and the most frequent of the others."""
+    ranked = sorted(baselines.most_frequent(counts), key=lambda each: each[0] not in listed)
     return FeatureBaseline(
         feature=column.name,
         kind=column.kind,

@@ -23,6 +23,7 @@ from serval_registry.registry import Registry
 from serval_server.monitor.life import LifeReport
 from serval_server.monitor.live import LiveDrift, live_drift
 from serval_server.monitor.monitor import Monitor
+from serval_server.monitor.severity import weights_of
 from serval_server.monitor.slots import Key
 from serval_server.monitor.verdict import Verdict
 from serval_server.monitor.windows import DEFAULT_SECONDS, Window
@@ -134,10 +135,14 @@ class DriftCollector(Collector):
         for (name, number), _ in rows.most_common(VERSIONS_MAX):
             try:
                 version = self._registry.resolve(Ref(name, version=number))
+                life = self._monitor.life(version)
+                live = live_drift(self._monitor.seen(version, Window()), weights=weights_of(version.metrics))
             except NotFound:
                 continue
-            life = self._monitor.life(version)
-            yield Compared((name, number), live_drift(self._monitor.seen(version, Window())), life)
+            except Exception:  # that of one version is to hide no other's
+                LOG.exception("%s@%d: no gauges", name, number)
+                continue
+            yield Compared((name, number), live, life)
 
 
 def _of_versions(known: list[Compared]) -> Iterator[GaugeMetricFamily]:

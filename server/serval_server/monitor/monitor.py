@@ -54,7 +54,7 @@ class Monitor:
         self._watched: list[tuple[weakref.ref[LoadedModel], Key, Observer]] = []
         self._changing = threading.Lock()  # of `_watched`
         self._keeping = threading.Lock()  # what is taken from an observer is in a file when it is let go
-        self._unwritten: list[tuple[Key, Accumulator]] = []
+        self._unwritten: dict[tuple[Key, str], Accumulator] = {}  # by layout, as slots hold them
         self._since = time.time()
         self._woken: queue.SimpleQueue[Observer | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="serval-monitor", daemon=True)
@@ -119,7 +119,7 @@ class Monitor:
         return seen
 
     def _in_memory(self, key: Key) -> list[Accumulator]:
-        found = [part for other, part in self._unwritten if other == key]
+        found = [part for (other, _), part in list(self._unwritten.items()) if other == key]
         with self._changing:
             observers = [observer for _, other, observer in self._watched if other == key]
         return found + [part for observer in observers if (part := observer.snapshot()) is not None]
@@ -182,14 +182,17 @@ class Monitor:
                 model, key, observer = entry
                 part = observer.take()
                 if part is not None:
-                    self._unwritten.append((key, part))
+                    waiting = self._unwritten.setdefault((key, part.digest), part)
+                    if waiting is not part:
+                        waiting.add(part)
                 elif (loaded := model()) is None or loaded.observer is not observer:
                     gone.append(entry)
             with self._changing:
                 self._watched = [entry for entry in self._watched if entry not in gone]
             if self._unwritten:
-                self.slots.write(self._since, now, self._unwritten)  # where that fails, they wait for the next time
-            self._unwritten = []
+                parts = [(key, part) for (key, _), part in self._unwritten.items()]
+                self.slots.write(self._since, now, parts)  # where that fails, they wait for the next time
+            self._unwritten = {}
             self._since = now
 
     def _follow(self) -> None:

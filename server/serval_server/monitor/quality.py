@@ -174,6 +174,7 @@ def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
         numbers = 1.0 - wrong.sum() / max((~missing).sum(), 1)
         if wanted is None and not NUMBERS_FROM <= numbers < 1:
             return []
+        wrong = wrong if wrong.any() or wanted is None else ~missing  # texts that read as numbers are texts
     else:
         wrong = ~missing
     if not wrong.any():
@@ -217,6 +218,8 @@ def imbalance(label: str, shares: Mapping[str, float], rows: int) -> list[Issue]
     if not shares:
         return []
     name, least = min(shares.items(), key=lambda item: item[1])
+    if len(shares) == 1:
+        return [Issue(check="class_imbalance", column=label, count=rows, share=1.0, detail=f"all are {name:.40}")]
     if least * len(shares) >= CLASS_SHARE_LEAST * 2:
         return []
     count = round(least * rows)
@@ -254,8 +257,7 @@ def row_keys(tables: Sequence[Table]) -> list[npt.NDArray[np.int64]]:
     sizes = [len(next(iter(table.values()))) for table in tables]
     keys = np.zeros(sum(sizes), np.int64)
     for name in tables[0]:
-        sides = [table[name] for table in tables]
-        codes = _codes(np.concatenate(sides) if len({side.dtype.kind for side in sides}) == 1 else _mixed(sides))
+        codes = _codes(_together([table[name] for table in tables]))
         # Both are below the number of rows, so that their pair fits; numbered anew it stays so.
         keys = np.unique(keys * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1].astype(np.int64)
     return np.split(keys, np.cumsum(sizes)[:-1])
@@ -272,7 +274,14 @@ def _key(value: object) -> object:
     return None if value != value else value
 
 
-def _mixed(sides: Sequence[Array]) -> Array:
+def _together(sides: Sequence[Array]) -> Array:
+    """Return columns one after the other, as equal values are equal in: floats in the coarser precision."""
+    kinds = {side.dtype.kind for side in sides}
+    if kinds == {"f"}:
+        coarser = min((side.dtype for side in sides), key=lambda dtype: dtype.itemsize)
+        return np.concatenate([side.astype(coarser) for side in sides])
+    if len(kinds) == 1:
+        return np.concatenate(sides)
     if all(side.dtype.kind in "fiu" for side in sides):
         return np.concatenate([side.astype(np.float64) for side in sides])
     return np.concatenate([side.astype(object) for side in sides])
@@ -316,6 +325,8 @@ def _class_shares(column: Array) -> dict[str, float]:
 
 
 def _category(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers in which one is missing comes as floats
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

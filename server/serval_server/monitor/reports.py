@@ -3,6 +3,7 @@
 An alarm is kept in the same way, with the window that ends with it.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -21,8 +22,11 @@ from serval_server.monitor.layout import Layouts
 from serval_server.monitor.life import LifeReport
 from serval_server.monitor.live import live_drift
 from serval_server.monitor.report import Verdict
+from serval_server.monitor.severity import weights_of
 from serval_server.monitor.slots import KEPT_SECONDS, Slot, Slots
 from serval_server.monitor.windows import Seen
+
+LOG = logging.getLogger(__name__)
 
 # Slots of a period are there once it ended so many intervals ago.
 LATE_INTERVALS: Final = 2.0
@@ -45,14 +49,23 @@ class Reports:
         self._closed = 0.0  # the end of the last period that is known to be closed
 
     def close(self) -> bool:
-        """Close the last period that has ended, unless it is closed already; return whether there was one to close."""
+        """Close the periods that have ended and are not closed already; return whether there was one to close.
+
+        Those too in which nobody was there to do so, as far as their slots were not merged over their ends.
+        """
         end = (time.time() - self._late) // self._period * self._period
         if end <= self._closed:
             return False
         newest = self._registry.history.newest()
-        if newest is None or newest.timestamp() < end:
-            inside = [slot for slot in self._slots.listing() if end - self._period <= slot.start < end]
-            self._registry.history.add(list(self._windows(inside, end)))
+        since = 0.0 if newest is None else newest.timestamp()
+        periods: dict[float, list[Slot]] = {}
+        for slot in self._slots.listing():
+            period = (slot.start // self._period + 1) * self._period
+            if since < period <= end:
+                periods.setdefault(period, []).append(slot)
+        for period, inside in sorted(periods.items()):
+            self._registry.history.add(list(self._windows(inside, period)))
+        if periods:
             self._registry.history.forget(datetime.now(UTC) - timedelta(seconds=KEPT_SECONDS))
         self._closed = end
         return True
@@ -77,9 +90,11 @@ class Reports:
         for name, number in dict.fromkeys((entry.name, entry.version) for slot in slots for entry in slot.entries):
             try:
                 version = self._registry.resolve(Ref(name, version=number))
+                yield self._window(version, slots, end)
             except NotFound:
                 continue
-            yield self._window(version, slots, end)
+            except Exception:  # that of one version is to cost no other its report
+                LOG.exception("%s@%d: no report of this period", name, number)
 
     def _window(self, version: Version, slots: list[Slot], end: float, raised: Sequence[str] = ()) -> ClosedWindow:
         layout = self._layouts.of(version)
@@ -87,7 +102,7 @@ class Reports:
         for slot in slots:
             for part in self._slots.read(slot, (version.name, version.version)):
                 seen.add(part, slot.start)
-        live = live_drift(seen)
+        live = live_drift(seen, weights=weights_of(version.metrics))
         message = live_message(version, live, life=self._life_of(version))
         message.raised.extend(raised)
         return ClosedWindow(

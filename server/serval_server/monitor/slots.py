@@ -12,6 +12,7 @@ may read and merge; one at a time merges.
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ from serval_registry.locks import FileLock
 
 from serval_server.monitor.accumulator import Accumulator
 
+LOG = logging.getLogger(__name__)
+
 Key = tuple[str, int]  # name and version
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -30,6 +33,7 @@ SPANS: Final = ((MINUTE, MINUTE), (HOUR, 2 * HOUR), (DAY, 2 * DAY))
 KEPT_SECONDS: Final = 90 * DAY
 
 _ENDING: Final = ".slots"
+_ASIDE: Final = f"{_ENDING}.new"
 
 
 class Entry(NamedTuple):
@@ -114,10 +118,13 @@ class Slots:
 
     def _sweep(self, now: float) -> None:
         """Remove what is held elsewhere already, or too old."""
+        files = os.listdir(self._folder)  # first: what others write meanwhile is not in it
         current = {slot.file for slot in self.listing() if slot.end >= now - KEPT_SECONDS}
-        for file in os.listdir(self._folder):
+        for file in files:
             if file.endswith(_ENDING) and file not in current:
                 self._remove(file)
+            elif file.endswith(_ASIDE) and self._age(file, now) > MINUTE:
+                self._remove(file)  # of a write that failed, or was killed
 
     def _merge_level(self, level: int, span: int, until: float) -> None:
         groups: dict[int, list[Slot]] = {}
@@ -152,21 +159,33 @@ class Slots:
             at += len(blobs[-1])
         head = json.dumps({"merged": list(merged), "entries": entries}).encode() + b"\n"
         file = f"{level}-{int(start * 1000)}-{int(end * 1000)}-{self._writer}{_ENDING}"
-        aside = self._folder / f"{file}.new"
+        aside = self._folder / f"{file.removesuffix(_ENDING)}{_ASIDE}"
         aside.write_bytes(head + b"".join(blobs))
         os.replace(aside, self._folder / file)
 
     def _slot(self, file: str) -> Slot | None:
-        """Read what a file says of itself; None where it is gone."""
+        """Read what a file says of itself; None where it is gone, or torn, as a power cut may leave it."""
         level, start, end, _ = file.split("-", 3)
         try:
             with open(self._folder / file, "rb") as opened:
                 line = opened.readline()
+                octets = os.fstat(opened.fileno()).st_size
+            head: Mapping[str, Any] = json.loads(line)
         except FileNotFoundError:
             return None
-        head: Mapping[str, Any] = json.loads(line)
-        entries = (Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"])
+        except ValueError:
+            head = {"merged": (), "entries": (("", 0, 0, 0, 1),)}
+        entries = [Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"]]
+        if any(entry.at + entry.length > octets for entry in entries):
+            LOG.warning("%s is torn, and what it held of live monitoring is lost", self._folder / file)
+            return None
         return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), tuple(entries))
+
+    def _age(self, file: str, now: float) -> float:
+        try:
+            return now - os.stat(self._folder / file).st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _remove(self, file: str) -> None:
         with contextlib.suppress(FileNotFoundError):

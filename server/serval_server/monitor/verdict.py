@@ -200,7 +200,7 @@ def _judged(
     # Holm's later steps are wider than the common bound: what they reject is above the tolerance all the same.
     lower = max(feature.effect - wide if tested else 0.0, rule.tolerance if of_value < rule.alpha else 0.0)
     drifted = min(of_value, of_missing) < rule.alpha
-    enough = tested and (margin <= MARGIN_MOST or upper <= rule.tolerance)
+    enough = tested and (wide + feature.effect_hidden <= MARGIN_MOST or upper <= rule.tolerance)
     quiet = Verdict.NO_DRIFT if enough else Verdict.INSUFFICIENT_DATA
     feature = replace(
         feature,

@@ -83,6 +83,7 @@ def test_parts_add_up_in_any_order_and_come_back_from_octets(sizes, random):
     assert (total.numbers.tally == whole.numbers.tally).all()
     assert np.allclose(total.numbers.moments, whole.numbers.moments, rtol=1e-9, atol=1e-9)
     assert total.texts == whole.texts
+    assert total.listed == whole.listed
     assert report(layout, total).outputs[0] == report(layout, whole).outputs[0]
 
 
@@ -104,6 +105,57 @@ def test_texts_are_told_apart_up_to_a_number(layout):
     seen = observed(layout, inputs, outputs)
     assert (len(seen.texts[0]), seen.other_texts) == (CATEGORIES, [50])
     assert report(layout, seen).report.features[1].current_rows == CATEGORIES + 50
+
+
+def test_texts_that_the_baseline_lists_are_told_apart_however_late_they_come(layout):
+    (listed,) = layout.listed
+    late = sorted(listed)[0]
+    inputs, outputs = rows(CATEGORIES + 50)
+    inputs["texts"][:, 0] = [f"text {i}" for i in range(CATEGORIES + 50)]
+    parts = [observed(layout, inputs, outputs)]
+    inputs["texts"][:, 0] = late
+    parts.append(observed(layout, inputs, outputs))
+    for order in (parts, parts[::-1]):
+        read = [Accumulator.from_bytes(part.to_bytes()) for part in order]
+        read[0].add(read[1])
+        assert read[0].categories(0)[late] == CATEGORIES + 50
+        assert read[0].other_texts == [50]
+        column = report(layout, read[0]).report.features[1]
+        assert column.current_rows == 2 * (CATEGORIES + 50)
+
+
+def test_a_version_too_wide_to_be_observed_has_nothing_to_compare():
+    from types import SimpleNamespace
+
+    from serval_registry.model import DataType, Feature, FeatureKind, Signature, TensorSpec
+
+    width = COLUMNS_MAX + 1
+    features = tuple(Feature(f"x{i}", FeatureKind.NUMERIC, "X", i) for i in range(width))
+    signature = Signature(
+        (TensorSpec("X", DataType.FP32, (-1, width)),), (TensorSpec("Y", DataType.FP32, (-1, 1)),), {"": 17}
+    )
+    sample = {feature.name: np.arange(10, dtype=np.float32) for feature in features}
+    version = SimpleNamespace(signature=signature, features=features, classes=())
+    wide = layout_of(version, baseline.compute(sample, features))
+    assert report(wide, Accumulator.of(wide)).report.features == ()
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "INT8", "UINT32", "INT64"])
+def test_whole_outputs_are_labels(datatype):
+    from types import SimpleNamespace
+
+    from serval_registry.model import DataType, Signature, TensorSpec
+
+    signature = Signature(
+        (TensorSpec("X", DataType.FP32, (-1, 1)),), (TensorSpec("label", DataType(datatype), (-1,)),), {"": 17}
+    )
+    version = SimpleNamespace(signature=signature, features=(), classes=())
+    labelled = layout_of(version, None)
+    seen = Accumulator.of(labelled)
+    labels = np.array([0, 1, 1]).astype(labelled.outputs[0].dtype)
+    seen.observe(labelled, labelled.outputs, [labels])
+    (column,) = report(labelled, seen).outputs
+    assert dict(zip(column.categories, column.category_counts, strict=True)) == {"1": 2, "0": 1}
 
 
 def test_without_a_baseline_there_are_distributions_and_no_verdict(registry):

@@ -154,3 +154,21 @@ def test_the_page_holds_no_markup_of_the_data():
     assert "&lt;script&gt;" in text
     assert "a&lt;c" in text
     assert "http" not in text
+
+
+def test_one_class_alone_is_no_balance():
+    table = {**clean(), "label": np.array(["yes"] * 400, object)}
+    assert found(check_quality(table, features=[], baseline=None, label="label"), "class_imbalance")["label"].share == 1
+
+
+def test_rows_are_shared_and_classes_alike_in_whatever_precision_they_come():
+    table = {"size": np.linspace(0, 1, 400), "label": np.tile([0.0, 1.0], 200)}
+    reference = {"size": table["size"].astype(np.float32), "label": np.tile(np.array([0, 1]), 200)}
+    report = check_quality(table, features=[], baseline=None, reference=reference, label="label")
+    assert found(report, "shared_row")[""].count == 400
+    assert not found(report, "label_gap")
+
+
+def test_texts_that_read_as_numbers_are_no_numbers():
+    table = {**clean(), "size": np.array(["1.5"] * 400, object)}
+    assert found(check_quality(table, features=FEATURES, baseline=None), "type")["size"].count == 400

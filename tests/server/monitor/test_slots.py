@@ -72,9 +72,41 @@ def test_a_merge_that_was_killed_counts_nothing_twice(slots, layout, tmp_path):
     (slots._folder / "1-1-2-x.slots.new").write_bytes(b"{")  # and in the middle of a file
     other = Slots(slots._folder)
     assert total(other) == total(slots) == 40
+    os.utime(slots._folder / "1-1-2-x.slots.new", (NOW, NOW))
+    other.merge(NOW + 1)
+    assert (slots._folder / "1-1-2-x.slots.new").exists()  # somebody may be writing it
     other.merge(NOW + HOUR)
     assert total(other) == 40
+    assert not (slots._folder / "1-1-2-x.slots.new").exists()
     other.close()
+
+
+@pytest.mark.parametrize("kept", [0, 20, 400])
+def test_a_file_that_a_power_cut_has_torn_hides_no_other(slots, layout, kept, caplog):
+    fill(slots, layout, NOW - 300, NOW - 298)
+    torn = slots._folder / slots.listing()[0].file
+    torn.write_bytes(torn.read_bytes()[:kept])
+    other = Slots(slots._folder)
+    assert total(other) == 10
+    assert "is torn" in caplog.text
+    other.merge(NOW)
+    assert total(other) == 10
+    assert not torn.exists()
+    other.close()
+
+
+def test_what_others_write_during_a_sweep_stays(slots, layout, monkeypatch):
+    fill(slots, layout, NOW - 5)
+    listing = slots.listing
+
+    def and_meanwhile():
+        found = listing()
+        fill(slots, layout, NOW - 4)
+        return found
+
+    monkeypatch.setattr(slots, "listing", and_meanwhile)
+    slots._sweep(NOW)
+    assert total(Slots(slots._folder)) == 20
 
 
 def test_a_part_that_comes_late_is_counted(slots, layout):
