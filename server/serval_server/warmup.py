@@ -103,6 +103,7 @@ def _sketches() -> None:
 
 
 def _drift() -> None:
+    from serval_kernels.drift import ks_exact
     from serval_registry import baseline
 
     from serval_server.monitor.compare import compare_tables, compare_with_baseline
@@ -110,6 +111,7 @@ def _drift() -> None:
     table, features = _table(), _features()
     compare_with_baseline(table, baseline.compute(table, features))
     compare_tables(table, table, features)
+    ks_exact.ks_exact_p_value(0.5, 4, 4)
 
 
 def _search() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from serval_kernels.drift import categorical, two_sample
+from serval_kernels.drift import categorical, ks_exact, two_sample
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Array, FeatureKind
 
@@ -126,8 +126,9 @@ def _evidently_shares(before: Array, now: Array, kind: FeatureKind) -> tuple[Sha
 
 
 def _ks(before: Array, now: Array, _kind: FeatureKind) -> float:
-    distance = two_sample.ks_statistic(*_floats(before, now))
-    return float(two_sample.ks_p_value(distance, len(before), len(now)))
+    distance, n, m = two_sample.ks_statistic(*_floats(before, now)), len(before), len(now)
+    p_value = ks_exact.ks_exact_p_value if n * m <= ks_exact.MOST else two_sample.ks_p_value
+    return float(p_value(distance, n, m))
 
 
 def _scaled_wasserstein(before: Array, now: Array, _kind: FeatureKind) -> float:

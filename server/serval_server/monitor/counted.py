@@ -1,10 +1,16 @@
 """How the columns of a version are counted for looks: in fewer bins than the baseline has, as many looks are kept.
 
-Rules. Numbers are counted in 32 groups of the baseline's bins, of about the same count; categories apart up to 63, the
-most frequent of the baseline, and all others together. Versions of more than 256 columns have fewer, down to 4 and 7.
-A normal that moves by up to two standard deviations loses at most 5 % of its distance in 4 groups, and 0.1 % in 32.
+Rules. Numbers are counted in 32 groups of the baseline's bins, of about the same count; categories in 64. Versions of
+more than 256 columns have fewer, down to 4 and 8. A normal that moves by up to two standard deviations loses at most
+5 % of its distance in 4 groups, and 0.1 % in 32.
+
+What groups there are must not depend on what they count, or a long life finds that those which were chosen for being
+frequent are less so, and alarms. So categories are counted apart, and all unknown ones together, only where they are
+few and each so frequent that none of its kind can have been missed; else a name's group is its CRC. Where the baseline
+itself knows only the most frequent by name, values say nothing here, and only missing ones are looked at.
 """
 
+import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -18,6 +24,7 @@ from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Column, How, Layout, baseline_bins
 
 GROUPS: Final = (4, 32)  # least and most
+SURE: Final = 30  # rows of the rarest category from which all of about its frequency were seen
 CELLS: Final = 8192  # of all columns together
 
 Counts = npt.NDArray[np.int64]
@@ -46,10 +53,12 @@ class Counted:
             np.add.at(self.before, group_of, base.counts)
             self._group_of = group_of[baseline_bins(base, column)]
         else:
-            self.before = np.zeros(2 * groups, np.int64)  # all others are counted in the last
-            self._names = {name: place for place, name in enumerate(base.categories[: 2 * groups - 1])}
+            self.before = np.zeros(2 * groups, np.int64)
+            self._cut = base.other_count > 0
+            self._hashed = is_hashed(base) or len(base.categories) >= 2 * groups
+            self._names = {} if self._hashed else {name: place for place, name in enumerate(base.categories)}
             self._count(zip(base.categories, base.category_counts, strict=True), self.before)
-            self.before[-1] += base.other_count
+            self._count_unknown(base.other_count, self.before)
         self.missing_before = np.array([base.present, base.missing], np.int64)
 
     def count(self, part: Accumulator, counts: Counts) -> None:
@@ -59,7 +68,7 @@ class Counted:
             np.add.at(counts, self._group_of, part.numbers.counts[place, : len(self._group_of)])
         elif how is How.TEXTS:
             self._count(part.categories(place).items(), counts)
-            counts[-1] += part.other_texts[place]
+            self._count_unknown(part.other_texts[place], counts)
         else:
             self._count(zip(("false", "true"), part.numbers.counts[place, :2].tolist(), strict=True), counts)
 
@@ -74,4 +83,22 @@ class Counted:
 
     def _count(self, categories: Iterable[tuple[str, int]], counts: Counts) -> None:
         for name, count in categories:
-            counts[self._names.get(name, -1)] += count
+            counts[self._group(name, len(counts))] += count
+
+    def _group(self, name: str, groups: int) -> int:
+        if self._cut:
+            return 0
+        return zlib.crc32(name.encode()) % groups if self._hashed else self._names.get(name, -1)
+
+    def _count_unknown(self, count: int, counts: Counts) -> None:
+        """Count values whose names are not known any more: evenly over the groups that they may be in."""
+        if self._hashed and not self._cut:
+            counts += np.diff(np.arange(len(counts) + 1) * count // len(counts))
+        else:
+            counts[0 if self._cut else -1] += count
+
+
+def is_hashed(base: FeatureBaseline) -> bool:
+    """Tell whether a column's categories are too rare to be counted by their names."""
+    rare = min(base.category_counts, default=0) < SURE
+    return base.kind is FeatureKind.TEXT and (rare or base.other_count > 0)

@@ -247,8 +247,9 @@ def promise(life: LifeReport) -> str:
 
 
 def name_of(baseline: Baseline) -> str:
-    """Return what tells a baseline from the others of its version."""
-    return f"{baseline.created.isoformat()} {baseline.rows}"
+    """Return what tells a baseline from the others of its version, and how it is counted from how it once was."""
+    hashed = any(base.kind is FeatureKind.TEXT for base in baseline.features)
+    return f"{baseline.created.isoformat()} {baseline.rows}{' hashed' if hashed else ''}"
 
 
 def _under(prefix: str, kept: Mapping[str, Any]) -> dict[str, Any]:

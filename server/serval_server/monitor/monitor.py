@@ -1,8 +1,8 @@
 """Watches the versions that this process serves, and answers for what all processes have seen.
 
-One thread looks at the rows that have been answered and writes what it has seen every few seconds; that of one of the
-processes tests what all have written, and merges and reports what is old enough. What is not written yet when a process
-is killed is lost: no more than the interval.
+One thread looks at the rows that have been answered and writes what it has seen every few seconds. Beside it, in one of
+the processes at a time, another tests what all have written, and merges and reports what is old enough, which may take
+longer. What is not written yet when a process is killed is lost: no more than the interval.
 """
 
 import contextlib
@@ -58,6 +58,7 @@ class Monitor:
         self._since = time.time()
         self._woken: queue.SimpleQueue[Observer | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="serval-monitor", daemon=True)
+        self._upkeep: threading.Thread | None = None
         self._stopping = False
 
     def start(self) -> None:
@@ -70,6 +71,8 @@ class Monitor:
         self._woken.put(None)
         if self._thread.is_alive():
             self._thread.join()
+        if self._upkeep is not None:
+            self._upkeep.join()
         self._keep()
         self.lives.close()
         self.slots.close()
@@ -124,10 +127,10 @@ class Monitor:
             observers = [observer for _, other, observer in self._watched if other == key]
         return found + [part for observer in observers if (part := observer.snapshot()) is not None]
 
-    # The thread
+    # The threads
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # 0: this thread
+        _stand_back()
         tick_at = time.monotonic() + self.interval
         follow_at = 0.0
         while not self._stopping:
@@ -138,7 +141,8 @@ class Monitor:
                     self._follow()
                 if time.monotonic() >= tick_at:
                     tick_at = time.monotonic() + self.interval
-                    self._tick()
+                    self._keep()
+                    self._begin_upkeep()
             except Exception:
                 LOG.exception("monitoring failed; going on")
 
@@ -155,14 +159,23 @@ class Monitor:
             if observer is not None:
                 observer.drain()
 
-    def _tick(self) -> None:
-        self._keep()
-        with self.slots.turn() as mine:
-            if mine:
-                self.lives.look()  # before what it looks at is merged
-                self.slots.merge(time.time())
-                if self._reports.close():
-                    self.lives.sweep()
+    def _begin_upkeep(self) -> None:
+        if self._upkeep is None or not self._upkeep.is_alive():
+            self._upkeep = threading.Thread(target=self._look_after, name="serval-monitor-upkeep", daemon=True)
+            self._upkeep.start()
+
+    def _look_after(self) -> None:
+        """Test, merge and report what all processes have written, unless another is at it."""
+        _stand_back()
+        try:
+            with self.slots.turn() as mine:
+                if mine:
+                    self.lives.look()  # before what it looks at is merged
+                    self.slots.merge(time.time())
+                    if self._reports.close():
+                        self.lives.sweep()
+        except Exception:
+            LOG.exception("looking after what was monitored failed; it is tried again")
 
     def _raised(self, version: Version, life: LifeReport, raised: list[str]) -> None:
         LOG.warning("%s: alarm, drift of %s at row %d", version.ref, ", ".join(raised), life.rows)
@@ -211,3 +224,7 @@ class Monitor:
                 continue  # deleted; calls under way may still come
             if self._layouts.of(version).digest != observer.layout.digest:
                 self.watch(model)
+
+
+def _stand_back() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # 0: this thread

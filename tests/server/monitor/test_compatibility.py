@@ -26,7 +26,7 @@ def test_numbers_and_decisions_are_theirs(tool, case):
     for asked, (method, score, threshold, drifted) in OTHERS[tool][name].items():
         told = getattr(compatibility, tool)(*sides, method=None if asked == "default" else asked)
         # Evidently takes SciPy's exact p value of KS up to 10,000 values.
-        close = pytest.approx(score, abs=1e-3) if method == "ks" else pytest.approx(score, rel=1e-9, abs=1e-12)
+        close = pytest.approx(score, rel=1e-9, abs=1e-12)
         assert (told.method, told.score, told.drifted) == (method, close, drifted)
         assert told.threshold == pytest.approx(threshold, rel=1e-9)
 
