@@ -20,6 +20,7 @@ noise from single rows.
 Shares: with L the smallest of n kl(p, P) + m kl(q, Q) over |P - Q| <= tolerance, p = 2 exp(-L) (Chernoff, 1952).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ Counts = npt.NDArray[np.integer[Any]]
 NUMERIC_SIDES = 2.0
 CATEGORY_SIDES = 1.0
 EXPECTED_LEAST = 5.0
+_DEVIATIONS = 3.0
 
 _SEARCH_STEPS = 34  # to 6e-11 of the range, where the sum is flat
 
@@ -153,6 +155,17 @@ def variation(reference: Counts, current: Counts, rest: tuple[Any, Any] = (0, 0)
         np.minimum(p[..., -1], q[..., -1]),
     )
     return Variation(*(np.where(some, part, 0.0) for part in parts))
+
+
+def selection(listed: Counts, rows: int) -> float:
+    """Return by how much the categories that a sample of `rows` lists may seem more frequent than they are.
+
+    Where only the most frequent are listed, those near the least were chosen for having come often: of so many as lie
+    within three deviations of it each is taken to have come three deviations too often. `listed`: int64[categories].
+    """
+    least = listed.min(initial=rows)
+    near = np.count_nonzero(listed <= least + _DEVIATIONS * math.sqrt(least))
+    return min(near * _DEVIATIONS * math.sqrt(least) / max(rows, 1), 1.0)
 
 
 def shares_p_value(hits: Any, rows: Any, current_hits: Any, current_rows: Any, tolerance: float) -> Floats:

@@ -243,12 +243,18 @@ def _category_drift(
     test = categorical.chi_square(old, new, rest)
     whole = np.append(old, rest[0]), np.append(new, rest[1])
     found = bounds.variation(old, new, rest)
+    noise, p_value = float(found.noise), test.p_value
+    if before.other:
+        noise += bounds.selection(old, reference.present)
+        sizes = reference.present, current.present
+        sides = bounds.CATEGORY_SIDES
+        p_value = float(bounds.exceeds_p_value(found.distance, 0.0, *sizes, noise=noise, sides=sides))
     return replace(
         drift,
         effect=float(found.distance),
-        effect_noise=float(found.noise),
+        effect_noise=noise,
         effect_hidden=float(found.hidden),
-        p_value=test.p_value,
+        p_value=p_value,
         js_distance=divergence.js_distance(*whole),
         chi_square=test.statistic,
         total_variation=divergence.total_variation(*whole),

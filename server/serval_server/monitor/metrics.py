@@ -1,4 +1,4 @@
-"""Gauges for Prometheus: what the drift of the last hour is, and alarms, of the versions that are asked most.
+"""The endpoint for Prometheus, and its gauges of drift: that of the last hour, and alarms, of the versions asked most.
 
 Rules. Label sets are bounded: so many versions, and of each so many columns, those of the largest effect. What was
 compared is kept for some seconds, so that scraping often costs no more. Any worker answers for all of them; the one
@@ -27,6 +27,7 @@ from serval_server.monitor.severity import weights_of
 from serval_server.monitor.slots import Key
 from serval_server.monitor.verdict import Verdict
 from serval_server.monitor.windows import DEFAULT_SECONDS, Window
+from serval_server.registry_metrics import RegistryCollector
 
 LOG = logging.getLogger(__name__)
 
@@ -66,11 +67,14 @@ class Compared(NamedTuple):
 class Metrics:
     """The endpoint, on threads of its own."""
 
-    def __init__(self, address: Address, registry: Registry, monitor: Monitor, *, shared: bool) -> None:
+    def __init__(self, address: Address, registry: Registry, monitor: Monitor | None, *, shared: bool) -> None:
+        """Answer for the registry and, where there is monitoring, for drift."""
         self._address = address
         self._shared = shared
         self._collectors = CollectorRegistry(auto_describe=False)
-        self._collectors.register(DriftCollector(registry, monitor))
+        self._collectors.register(RegistryCollector(registry))
+        if monitor is not None:
+            self._collectors.register(DriftCollector(registry, monitor))
         self._server: Any = None
         self._stopped = threading.Event()
 

@@ -274,3 +274,19 @@ def test_importances_weigh_what_drifted():
     assert [column.weight for column in weighed.features] == [1.0, 0.1]
     assert weighed.severity is Severity.WARNING
     assert weighed.drifted == plain.drifted
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.04])
+@pytest.mark.parametrize("rows", [100_000, 1_000_000])
+def test_the_most_frequent_of_a_sample_are_not_said_to_have_become_rarer(tolerance, rows):
+    """3,300 equal categories, of which the baseline lists the 1,000 that came most often."""
+    rng = np.random.default_rng(7)
+    names = np.array([f"c{i}" for i in range(3300)], object)
+    base = baselines.compute({"colour": names[rng.integers(0, 3300, 33_000)]}, [TEXT])
+    assert base.features[0].other_count > 0
+    for _ in range(3):
+        table = {"colour": names[rng.integers(0, 3300, rows)]}
+        assert compare_with_baseline(table, base, Rule(tolerance=tolerance)).verdict is not Verdict.DRIFT
+    often = base.features[0].categories[0]
+    moved = {"colour": np.where(rng.random(rows) < 0.8, often, table["colour"])}
+    assert compare_with_baseline(moved, base, Rule(tolerance=tolerance)).verdict is Verdict.DRIFT
