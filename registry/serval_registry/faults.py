@@ -1,9 +1,12 @@
 """What LanceDB raises, as what a caller may see."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serval_registry.errors import Unavailable
+
+logger = logging.getLogger("serval.registry")
 
 
 @contextmanager
@@ -12,6 +15,7 @@ def storage_faults() -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
+        logger.exception("the storage of the registry failed")
         raise Unavailable(
             f"registry: the storage failed with {type(error).__name__}; the server's log has the rest"
         ) from error

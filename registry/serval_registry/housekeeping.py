@@ -231,9 +231,13 @@ class Housekeeper:
                     self._persist(lambda table=table: table.merge(self._retention.commits))  # type: ignore[misc]
 
     def _clean(self, table: Table) -> None:
-        """Remove what no commit names, such as the pieces that a merge had written before it gave way."""
+        """Remove what no commit names, such as the pieces that a merge had written before it gave way.
+
+        Where the lock may be lost unnoticed, LanceDB tells orphans by their age alone: what the next holder has stored
+        and not named yet looks like one.
+        """
         with self._storage.writers.held():
-            table.merge(self._retention.commits, orphans=True)
+            table.merge(self._retention.commits, orphans=self._storage.exclusive)
 
     def _train(self) -> None:
         if self._database.versions.count() < INDEX_ROWS_MIN:

@@ -7,6 +7,7 @@ than that, and goes on, finds its lease run out and refuses to write; only one t
 the write after it, for LEASE seconds, writes without the lock.
 """
 
+import logging
 import threading
 import time
 import uuid
@@ -18,6 +19,8 @@ from obstore.store import S3Store
 
 from serval_registry.errors import Unavailable
 from serval_registry.locks import PATIENCE, TicketLock, held
+
+logger = logging.getLogger("serval.registry")
 
 # Seconds without a sign of life after which a holder is taken for dead.
 LEASE = 10.0
@@ -42,17 +45,18 @@ class Lease:
         self._held = False  # from acquire to release, even where it was lost meanwhile
         self._etag: str | None = None  # of what this process has written; None: the lock is another's, or nobody's
         self._renewed = 0.0
+        # Kept from one acquire to the next: whoever asks once and does not wait must see a dead holder as well.
+        self._sight = threading.Lock()
+        self._seen: tuple[str, float] | None = None  # the tag seen last, and when it was seen first
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def acquire(self, deadline: float) -> bool:
         """Return whether it was granted before `deadline`, a time.monotonic()."""
-        pause, seen, since = _POLL_FIRST, "", 0.0
+        pause = _POLL_FIRST
         while True:
             content, etag = self._look()
-            if etag != seen:
-                seen, since = etag, time.monotonic()
-            if (content == _FREE or time.monotonic() - since > self._seconds) and self._take(etag):
+            if (content == _FREE or self._unchanged(etag) > self._seconds) and self._take(etag):
                 self._held = True
                 self._keep_alive()
                 return True
@@ -90,6 +94,14 @@ class Lease:
             except FileNotFoundError:
                 return _FREE, ""
             return bytes(found.bytes()), str(found.meta["e_tag"])
+
+    def _unchanged(self, etag: str) -> float:
+        """Return for how many seconds this tag has been the one that was seen."""
+        with self._sight:
+            now = time.monotonic()
+            if self._seen is None or self._seen[0] != etag:
+                self._seen = etag, now
+            return now - self._seen[1]
 
     def _take(self, etag: str) -> bool:
         with self._guard:
@@ -155,6 +167,7 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except exceptions.BaseError as error:
+        logger.exception("the object store failed")
         raise Unavailable(
             f"registry: the object store failed with {type(error).__name__}; the server's log has the rest"
         ) from error

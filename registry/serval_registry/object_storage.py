@@ -53,6 +53,11 @@ class Bucket:
         """Always: the store keeps what it has answered for."""
         return True
 
+    @property
+    def exclusive(self) -> bool:
+        """Never: the lease of one that was stopped for long is another's."""
+        return False
+
     def turn(self, name: str) -> Turn:
         """A lease."""
         return Lease(self._store, f"locks/{name}")

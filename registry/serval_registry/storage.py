@@ -81,6 +81,10 @@ class Storage(Protocol):
     def durable(self) -> bool:
         """Whether what `flush` has seen survives the loss of power."""
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether nobody else gets the writer's lock while its holder lives."""
+
     def turn(self, name: str) -> Turn:
         """Return the lock of this name."""
 
@@ -146,6 +150,11 @@ class Folder:
     def durable(self) -> bool:
         """As the registry was opened."""
         return self._durable
+
+    @property
+    def exclusive(self) -> bool:
+        """Always: the kernel takes an flock from nobody who is alive."""
+        return True
 
     def turn(self, name: str) -> Turn:
         """An flock."""

@@ -84,6 +84,7 @@ def _remove_files(storage: Storage, database: Database, batch: Sequence[Stored],
         used = {sha256 for row in (*rows, *probes) for sha256 in row.values()}
         unused = [stored for stored in batch if stored.sha256 not in used]
         for stored in unused:
+            storage.check_writer()  # each takes a while in a bucket, and whoever holds the lock by now may refer to it
             storage.artifacts.remove(stored.sha256)
     return unused
 

@@ -15,6 +15,7 @@ from serval_registry.artifacts import digest
 from serval_registry.errors import DataLoss, InvalidArgument
 from serval_registry.filters import alive, all_of, staged
 from serval_registry.lance import col, lit
+from serval_registry.lifecycle.entries import MOVES
 from serval_registry.model import Ref, Stage
 from serval_registry.registry import Registry
 from serval_registry.spaces.keyed import EVERY
@@ -147,13 +148,27 @@ def _two_in_production(rows: Iterable[Row]) -> Iterator[Fault]:
 def _archive_older(registry: Registry) -> Iterator[str]:
     """Archive every version in production but the one of each name that was moved there last."""
     where = all_of(alive(), staged([Stage.PRODUCTION]))
-    rows = registry.database.versions.select(where, ["name", "version", "revision"], order={"revision": False})
-    kept: set[str] = set()
+    rows = registry.database.versions.select(where, ["name", "version", "revision"])
+    by_name: dict[str, list[Row]] = {}
     for row in rows:
-        if row["name"] in kept:
-            registry.set_stage(row["name"], row["version"], Stage.ARCHIVED)
-            yield f"{row['name']}@{row['version']}"
-        kept.add(row["name"])
+        by_name.setdefault(row["name"], []).append(row)
+    for name, several in sorted(by_name.items()):
+        moved = _moved(registry, name) if len(several) > 1 else {}
+        newest_first = sorted(several, key=lambda row: -int(moved.get(row["version"]) or row["revision"]))
+        for row in newest_first[1:]:
+            registry.set_stage(name, row["version"], Stage.ARCHIVED)
+            yield f"{name}@{row['version']}"
+
+
+def _moved(registry: Registry, name: str) -> dict[int, int]:
+    """Return of each version of a name the revision of its last move to production that the journal tells of.
+
+    The revision of its row says that only until a tag or an alias is set, which raises it too.
+    """
+    moves = (
+        (entry.revision, move) for entry in registry.journal.facts([name], MOVES) for move in entry.details["moves"]
+    )
+    return {version: revision for revision, (version, _, after) in moves if after == Stage.PRODUCTION}
 
 
 def _contents(sources: Iterable[Path]) -> Iterator[bytes]:

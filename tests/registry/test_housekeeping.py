@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_optimize_leaves_one_piece_and_every_version(registry: Registry, add: Ad
     registry.optimize()
     assert registry._versions.fragments() == 1
     assert len(registry.versions("m")) == 5
+
+
+def test_files_that_no_commit_names_go_from_a_folder(registry: Registry, add: Add, tmp_path: Path) -> None:
+    add("m")
+    (named,) = (tmp_path / "data/tables/versions.lance/data").iterdir()
+    unnamed = named.with_name(f"{uuid.uuid4()}.lance")
+    unnamed.write_bytes(named.read_bytes())
+    registry.sweep()
+    assert not unnamed.exists()
+    assert [version.version for version in registry.versions("m")] == [1]
 
 
 @pytest.mark.slow

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from obstore import exceptions
 from obstore.store import S3Store
 from serval_bucket import BUCKET, bucket
 from serval_registry.errors import DataLoss, InvalidArgument, Unavailable
 from serval_registry.filters import named
-from serval_registry.leases import Lease, LeaseLock
+from serval_registry.leases import Lease, LeaseLock, reaching
 from serval_registry.model import Draft, Ref, Signature, Stage
 from serval_registry.object_storage import BucketArtifacts
 from serval_registry.registry import Registry
@@ -107,6 +108,31 @@ def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store)
     other.close()
 
 
+@pytest.mark.slow
+def test_a_dead_holders_lease_goes_to_one_who_asks_now_and_then_and_never_waits(store: S3Store) -> None:
+    one, other = Lease(store, "lock", seconds=0.5), Lease(store, "lock", seconds=0.5)
+    assert one.acquire(time.monotonic())
+    for _ in range(8):  # the holder lives
+        assert not other.acquire(time.monotonic())
+        time.sleep(0.1)
+    one.close()
+    deadline = time.monotonic() + 5
+    while not (granted := other.acquire(time.monotonic())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert granted
+    one.release()
+    other.release()
+    other.close()
+
+
+def test_what_the_store_said_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Unavailable, match="GenericError; the server's log has the rest"), reaching():
+        raise exceptions.GenericError("S3 said 503 to PUT lock")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "503 to PUT lock" in str(record.exc_info[1])
+
+
 def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store) -> None:
     one = Lease(store, "lock", seconds=0.5)
     assert one.acquire(time.monotonic())
@@ -132,6 +158,40 @@ def test_a_writer_whose_lease_ran_out_writes_nothing(url: str, store: S3Store, s
             with pytest.raises(Unavailable, match="has run out"):
                 registry.database.versions.update(named("m"), {"stage": "production"})
         assert registry.resolve(Ref("m")).stage is Stage.NONE
+
+
+@pytest.mark.slow
+def test_a_sweeper_whose_lease_ran_out_removes_nothing(
+    url: str, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Registry.open(url) as registry:
+        orphan = registry.storage.artifacts.put(b"never registered")
+        lock = LeaseLock(Lease(store, "locks/other", seconds=0.2))
+        monkeypatch.setattr(registry.storage, "_lock", lock)
+        monkeypatch.setattr(registry.storage, "writers", lock)
+        select = registry.database.inputs.select
+
+        def stopped_for_long(*args: object) -> object:
+            lock.close()
+            time.sleep(0.3)
+            return select(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(registry.database.inputs, "select", stopped_for_long)
+        with pytest.raises(Unavailable, match="has run out"):
+            sweep(registry.storage, registry.database, datetime.now(UTC) + timedelta(hours=1))
+        assert registry.storage.artifacts.has(orphan)
+
+
+@pytest.mark.slow
+def test_files_that_no_commit_names_yet_stay_in_a_bucket(url: str, store: S3Store, signature: Signature) -> None:
+    with Registry.open(url) as registry:
+        registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None)
+        data = "tables/versions.lance/data"
+        (named_by_a_commit,) = (entry["path"] for batch in store.list(data) for entry in batch)
+        unnamed = f"{data}/{uuid.uuid4()}.lance"
+        store.put(unnamed, bytes(store.get(named_by_a_commit).bytes()))
+        registry.sweep()
+        assert store.head(unnamed)["size"] > 0
 
 
 @pytest.mark.parametrize("data", ["s3://", "s3://bucket", "s3:///prefix", "gs://bucket/prefix", "http://x/y"])

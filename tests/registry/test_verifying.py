@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from serval_registry.errors import InvalidArgument
 from serval_registry.filters import exactly
-from serval_registry.model import Draft, Signature, Stage, Version
+from serval_registry.lifecycle.entries import ANONYMOUS
+from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.registry import Registry
 from serval_registry.tables import digest_is
 from serval_registry.verifying import repair, verify
@@ -73,6 +74,16 @@ def test_lost_content_is_put_back_from_where_it_still_is(full: Registry, tmp_pat
     assert full.artifact(one) == b"model 1"
     with pytest.raises(InvalidArgument, match="neither a file nor a folder"):
         repair(full, [tmp_path / "nowhere"])
+
+
+def test_of_two_in_production_the_one_moved_there_later_stays_whatever_was_set_since(full: Registry) -> None:
+    full.set_stage("m", 1, Stage.PRODUCTION)
+    full.database.versions.update(exactly("m", 2), {"stage": "production"})  # as two promotions that crossed leave it
+    full.edits.set_alias("m", "old", 2, ANONYMOUS)
+    rows = full.database.versions.select(exactly("m", 1, 2), ["version", "revision"], order={"revision": True})
+    assert [row["version"] for row in rows] == [1, 2]
+    assert repair(full).mended == ["m@2: archived, another version was moved to production later"]
+    assert full.resolve(Ref("m", stage=Stage.PRODUCTION)).version == 1
 
 
 def test_of_two_in_production_the_later_stays(full: Registry) -> None:

@@ -142,9 +142,16 @@ class Observer:
 
     def _has_drawn(self, version: Version) -> bool:
         """Draw the probes of a version's features where there are none yet, and tell whether it has."""
-        if self._observations.probes(version.features) is not None:
+        try:
+            if self._observations.probes(version.features) is not None:
+                return False
+            found = self._draw(version)
+        except Unavailable:
+            raise
+        except ServalError as error:
+            # Raised, it would keep every later version waiting: what is looked at is looked at together.
+            logger.warning("no probes were drawn from %s: %s", version.ref, error)
             return False
-        found = self._draw(version)
         if found is None:
             return False
         self._observations.keep_probes(version, *found)
@@ -209,4 +216,8 @@ def _one_by_one(run: Run, rows: Table, count: int, error: ServalError) -> tuple[
     if not known:
         raise error
     whole = [known[0] if outputs is None else outputs for outputs in found]
-    return [np.concatenate(parts) for parts in zip(*whole, strict=True)], np.array([o is not None for o in found])
+    try:
+        joined = [np.concatenate(parts) for parts in zip(*whole, strict=True)]
+    except ValueError as unlike:
+        raise InvalidArgument(f"the outputs for single rows do not fit each other: {unlike}") from error
+    return joined, np.array([outputs is not None for outputs in found])

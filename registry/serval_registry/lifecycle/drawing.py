@@ -1,6 +1,6 @@
 """A lineage as text and as SVG."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -26,14 +26,23 @@ class _Box(NamedTuple):
     origins: Sequence[tuple[str, str]]
 
 
+class _Twig(NamedTuple):
+    """A line of the tree to come: the version beyond which it goes on, or "", and whether it is the last of its kin."""
+
+    ref: str
+    head: str
+    indent: str
+    last: bool
+
+
 def text(graph: Graph) -> str:
     """Return a tree: the version, what it was made from, and what was made from it."""
     root = graph.nodes[graph.root]
     lines = [_told(root)]
-    made_from = [*_origins(graph, graph.root, {graph.root}), *map(_leaf, root.lineage.datasets)]
-    branches = [("made from", made_from), ("made into", list(_uses(graph, graph.root, {graph.root})))]
-    branches = [(title, below) for title, below in branches if below]
-    lines += _indented([[title, *_indented(below)] for title, below in branches])
+    datasets = [f"dataset {dataset(used)}" for used in root.lineage.datasets]
+    made_from = _tree(graph, _origins(graph.edges), datasets)
+    branches = [("made from", made_from), ("made into", _tree(graph, _uses(graph.edges)))]
+    lines += _indented([[title, *below] for title, below in branches if below])
     ids = [
         f"{what} {found}"
         for what, found in (("run", root.lineage.run), ("experiment", root.lineage.experiment))
@@ -78,30 +87,46 @@ def dataset(used: DatasetUse) -> str:
     return ", ".join([used.name, *filter(None, said)])
 
 
-def _origins(graph: Graph, ref: str, above: set[str]) -> list[list[str]]:
-    edges = [edge for edge in graph.edges if edge.child == ref]
-    return [_branch(graph, edge, edge.parent, above, _origins) for edge in edges]
+def _tree(graph: Graph, beyond: Mapping[str, Sequence[tuple[str, str]]], leaves: Iterable[str] = ()) -> list[str]:
+    """Return what lies beyond the root one way, what lies beyond each version said once.
+
+    Said at every path to a version, twenty generations with two parents each would be a million lines. It does not
+    call itself, as a line of versions may be longer than Python lets calls be deep.
+    """
+    lines: list[str] = []
+    drawn = {graph.root}
+    waiting = _twigs("", [*_heads(graph, beyond.get(graph.root, ())), *(("", leaf) for leaf in leaves)])
+    while waiting:
+        twig = waiting.pop()
+        further = beyond.get(twig.ref, ())
+        again = " (see above)" if further and twig.ref in drawn else ""
+        lines.append(f"{twig.indent}{'└─' if twig.last else '├─'} {twig.head}{again}")
+        if not again:
+            drawn.add(twig.ref)
+            waiting += _twigs(twig.indent + ("   " if twig.last else "│  "), _heads(graph, further))
+    return lines
 
 
-def _uses(graph: Graph, ref: str, above: set[str]) -> list[list[str]]:
-    edges = [edge for edge in graph.edges if edge.parent == ref]
-    return [_branch(graph, edge, edge.child, above, _uses) for edge in edges]
+def _twigs(indent: str, heads: Sequence[tuple[str, str]]) -> list[_Twig]:
+    """Return siblings as a stack, the first of them on top."""
+    return [_Twig(ref, head, indent, place == 0) for place, (ref, head) in enumerate(reversed(heads))]
 
 
-def _branch(
-    graph: Graph,
-    edge: Edge,
-    other: str,
-    above: set[str],
-    deeper: "Callable[[Graph, str, set[str]], list[list[str]]]",
-) -> list[str]:
-    node = graph.nodes.get(other)
-    head = f"{_told(node) if node else other} ({edge.relationship})"
-    return [head] if other in above else [head, *_indented(deeper(graph, other, above | {other}))]
+def _heads(graph: Graph, others: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(ref, f"{_told(graph.nodes[ref]) if ref in graph.nodes else ref} ({how})") for ref, how in others]
 
 
-def _leaf(used: DatasetUse) -> list[str]:
-    return [f"dataset {dataset(used)}"]
+def _origins(edges: Iterable[Edge]) -> dict[str, list[tuple[str, str]]]:
+    """Return of each version what it was made from, and how."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for edge in edges:
+        found.setdefault(edge.child, []).append((edge.parent, edge.relationship))
+    return found
+
+
+def _uses(edges: Iterable[Edge]) -> dict[str, list[tuple[str, str]]]:
+    """Return of each version what was made from it, and how."""
+    return _origins(Edge(edge.child, edge.parent, edge.relationship) for edge in edges)
 
 
 def _indented(branches: Iterable[Sequence[str]]) -> list[str]:
@@ -121,8 +146,9 @@ def _told(node: Node) -> str:
 
 def _boxes(graph: Graph) -> list[_Box]:
     boxes: dict[str, _Box] = {}
+    made_from = _origins(graph.edges)
     for node in graph.nodes.values():
-        origins = [(edge.parent, edge.relationship) for edge in graph.edges if edge.child == node.ref]
+        origins = [*made_from.get(node.ref, ())]
         for used in node.lineage.datasets:
             key = f"dataset {used.name} {used.version} {used.split}"
             boxes.setdefault(key, _Box(key, used.name, _small(used), "data", ()))
@@ -142,21 +168,28 @@ def _small(used: DatasetUse) -> str:
 def _layers(boxes: Mapping[str, _Box]) -> dict[str, int]:
     """Return how far down each box stands: below everything that it comes from."""
     layers: dict[str, int] = {}
-
-    def place(key: str) -> int:
-        if key not in layers:
-            layers[key] = 0  # where somebody has written a cycle into the tables, it ends here
-            layers[key] = max((place(origin) + 1 for origin, _ in boxes[key].origins), default=0)
-        return layers[key]
-
-    for key in boxes:
-        place(key)
+    lowest: dict[str, int] = {}
+    for key in _origins_first(boxes):
+        # An origin that has no place yet is one in a cycle that somebody has written into the tables.
+        layers[key] = max((layers.get(origin, 0) + 1 for origin, _ in boxes[key].origins), default=0)
+        lowest |= {origin: min(layers[key], lowest.get(origin, layers[key])) for origin, _ in boxes[key].origins}
     # A dataset stands right above what it goes into, not at the top of the drawing.
-    for key, box in boxes.items():
-        if box.kind == "data":
-            below = [layers[other.key] for other in boxes.values() if key in dict(other.origins)]
-            layers[key] = max(min(below) - 1, 0)
-    return layers
+    return {key: max(lowest[key] - 1, 0) if box.kind == "data" else layers[key] for key, box in boxes.items()}
+
+
+def _origins_first(boxes: Mapping[str, _Box]) -> list[str]:
+    """Return the keys of boxes, origins before what comes of them; a cycle is cut somewhere."""
+    done: dict[str, None] = {}
+    begun: set[str] = set()
+    waiting = [*boxes][::-1]
+    while waiting:
+        key = waiting[-1]
+        if key in begun:
+            done.setdefault(waiting.pop())
+        else:
+            begun.add(key)
+            waiting += [origin for origin, _ in boxes[key].origins if origin not in begun]
+    return [*done]
 
 
 def _line(start: tuple[int, int], end: tuple[int, int], how: str) -> str:

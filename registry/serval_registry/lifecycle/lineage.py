@@ -1,13 +1,13 @@
 """Where versions come from, and what came of them: records, their columns, and the walk both ways."""
 
 import json
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple
 
 from serval_registry.errors import FailedPrecondition, InvalidArgument
-from serval_registry.filters import all_of, child_of, exactly, line
+from serval_registry.filters import Where, child_of, either, exactly, line
 from serval_registry.model import DatasetUse, Lineage, Parent, Ref
 from serval_registry.tables import Row, Table
 
@@ -16,6 +16,9 @@ TEXT_MAX = 256
 
 # A walk ends here and says so: a drawing of more could not be read.
 NODES_MAX = 500
+
+# Asked for in one query: a condition nests as deep as it names names.
+_NAMES_TOGETHER = 32
 
 _COLUMNS = ("name", "version", "stage", "label", "deleted", "algorithm", "lineage")
 
@@ -120,17 +123,14 @@ def walk(table: Table, root: Ref, *, up: int, down: int) -> Graph:
 def refuse_cycle(table: Table, child: Ref, parents: Collection[Parent]) -> None:
     """Raise FailedPrecondition where a version would become its own ancestor."""
     seen: set[str] = set()
-    waiting = deque(parent.model for parent in parents)
-    while waiting:
-        ref = waiting.popleft()
-        if ref == str(child):
+    level = {parent.model for parent in parents}
+    # By generations, as a query for each ancestor would hold the writers' lock for as many queries.
+    while level:
+        if str(child) in level:
             raise FailedPrecondition(f"lineage.parents: {child} would become its own ancestor")
-        if ref in seen:
-            continue
-        seen.add(ref)
-        waiting.extend(
-            parent.model for node in _nodes(table, [Ref.parse(ref)]).values() for parent in node.lineage.parents
-        )
+        seen |= level
+        nodes = _nodes(table, [Ref.parse(ref) for ref in sorted(level)])
+        level = {parent.model for node in nodes.values() for parent in node.lineage.parents} - seen
 
 
 def _climb(table: Table, nodes: dict[str, Node], edges: dict[Edge, None], start: str, generations: int) -> bool:
@@ -172,11 +172,16 @@ _ORDER: Mapping[str, bool] = {"name": True, "version": True}
 
 
 def _nodes(table: Table, refs: Collection[Ref]) -> dict[str, Node]:
-    found: dict[str, Node] = {}
+    """Return the versions that are there, in the order of `refs`."""
+    numbers: dict[str, list[int]] = {}
     for ref in refs:
-        rows = table.select(all_of(exactly(ref.name, ref.version or 0)), _COLUMNS, limit=1)
-        found.update((node.ref, node) for node in map(_node, rows))
-    return found
+        numbers.setdefault(ref.name, []).append(ref.version or 0)
+    wanted: list[Where] = [exactly(name, *versions) for name, versions in numbers.items()]
+    found: dict[str, Node] = {}
+    for start in range(0, len(wanted), _NAMES_TOGETHER):
+        rows = table.select(reduce(either, wanted[start : start + _NAMES_TOGETHER]), _COLUMNS)
+        found |= {node.ref: node for node in map(_node, rows)}
+    return {str(ref): found[str(ref)] for ref in refs if str(ref) in found}
 
 
 def _node(row: Row) -> Node:

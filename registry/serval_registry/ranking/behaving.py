@@ -4,16 +4,17 @@ Up to EXACT versions with the same features, all are compared. Beyond, those who
 candidates, CANDIDATES_PER_HIT for each hit, and these are compared.
 """
 
+import logging
 from collections.abc import Sequence
 
 from serval_registry.behaviour import probes
 from serval_registry.behaviour.agreement import Agreement, agreement
 from serval_registry.behaviour.answers import Answers, Kind
 from serval_registry.behaviour.gathered import Gathered, compared
-from serval_registry.behaviour.observations import Observations, Status
+from serval_registry.behaviour.observations import Observations, Probes, Status
 from serval_registry.behaviour.observing import Observer
 from serval_registry.behaviour.projection import projected
-from serval_registry.errors import FailedPrecondition
+from serval_registry.errors import DataLoss, FailedPrecondition, ServalError
 from serval_registry.model import Version
 from serval_registry.predicates import Conditions
 from serval_registry.ranking.part import Found, Said
@@ -21,6 +22,8 @@ from serval_registry.recent import Recent
 from serval_registry.search import K_MAX, Coverage, SearchPath
 from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, Stamp, stamp
+
+logger = logging.getLogger("serval.registry")
 
 NAME = "behaviour"
 
@@ -82,7 +85,7 @@ class Behaving:
         self._answers = behaviours.answers(example)
         self._schema = probes.schema_of(example.features)
         for waiting in self._waiting()[:CAUGHT_UP]:
-            behaviours.observer.look_at(waiting)
+            _look_at(behaviours.observer, waiting)
 
     def nearest(self, conditions: Conditions, count: int) -> Found:
         """Return the versions that agree most, and of those the ones whose scores or values are most alike."""
@@ -128,9 +131,17 @@ class Behaving:
         pending = self._behaviours.observer.pending(_PENDING_MAX)
         return [version for version in pending if probes.schema_of(version.features) == self._schema]
 
+    def _probes(self) -> Probes | None:
+        """Return what the answers were given to; None also where it is damaged, as the answers are there still."""
+        try:
+            return self._behaviours.observations.probes(self._example.features)
+        except DataLoss as error:
+            logger.warning("%s", error)
+            return None
+
     def _coverage(self, compared: int, incomparable: int, *, cut: bool) -> Coverage:
         observations = self._behaviours.observations
-        drawn = observations.probes(self._example.features)
+        drawn = self._probes()
         return Coverage(
             part=NAME,
             compared=compared,
@@ -141,6 +152,13 @@ class Behaving:
             probes=0 if drawn is None else len(next(iter(drawn.rows.values()))),
             probes_source="" if drawn is None else drawn.source,
         )
+
+
+def _look_at(observer: Observer, version: Version) -> None:
+    try:
+        observer.look_at(version)
+    except ServalError as error:
+        logger.warning("%s was not run for a search for its like: %s", version.ref, error)
 
 
 def _said(found: Agreement | None) -> Said | None:

@@ -74,7 +74,7 @@ def _hit(version: Version, parts: Sequence[tuple[Part, float, Said | None]]) -> 
 
 
 def _result(hits: list[Hit], found: Sequence[Found]) -> SearchResult:
-    path = SearchPath.IVF_PQ if any(one.path is SearchPath.IVF_PQ for one in found) else SearchPath.EXACT
+    path = next((one.path for one in found if one.path is not SearchPath.EXACT), SearchPath.EXACT)
     coverage = tuple(one.coverage for one in found if one.coverage is not None)
     recalls = [one.recall for one in found]
     recall = math.nan if any(math.isnan(one) for one in recalls) else min(recalls)

@@ -5,6 +5,7 @@ import pytest
 from serval_registry.errors import NotFound
 from serval_registry.model import Ref, Stage
 from serval_registry.predicates import Conditions
+from serval_registry.ranking.asking import Like
 from serval_registry.registry import Registry
 from serval_registry.search import SearchPath
 
@@ -130,6 +131,14 @@ def test_the_reply_says_how_it_was_found(pair: tuple[Registry, Registry], vector
     assert (result.path, result.indexed_rows) == (SearchPath.IVF_SQ8, 601)
     assert result.recall >= 0.95  # of so few; beyond twenty thousand it is above 0.99
     assert mirrored.search(vectors[8], where="tags.team = team-3").path is SearchPath.EXACT
+
+
+def test_a_mixed_search_says_what_its_parts_were_answered_by(
+    pair: tuple[Registry, Registry], vectors: np.ndarray
+) -> None:
+    query = Like(vectors[8].tolist())
+    paths = [registry.asking.search([query] * parts, Conditions(), 5).path for registry in pair for parts in (1, 2)]
+    assert paths == [SearchPath.IVF_SQ8, SearchPath.IVF_SQ8, SearchPath.EXACT, SearchPath.EXACT]
 
 
 def test_what_looks_at_texts_is_left_to_lancedb(pair: tuple[Registry, Registry]) -> None:

@@ -1,12 +1,13 @@
 """A model version as another store has it, and how it becomes one of ours."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serval_client.client import Client
-from serval_client.errors import FailedPrecondition, InvalidArgument, MissingExtra
+from serval_client.errors import FailedPrecondition, InvalidArgument, MissingExtra, NotFound
 from serval_client.forms import RowsLike
+from serval_client.records import ModelInfo, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Found:
 
 
 class Outcome(NamedTuple):
-    """What became of a found version: the reference that it has here, or "", and in words what was done or why not."""
+    """What became of a found version: the reference that it has here and, in words, what was done; or "", why not."""
 
     origin: str
     ref: str
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether it is not here."""
+        """Whether it is not here, or not as it was to be."""
         return not self.ref
 
 
@@ -44,19 +45,20 @@ class Outcome(NamedTuple):
 ORIGIN_TAG = "origin"
 
 
+# What is wrong with one version, and not with the next.
+_REFUSED = (InvalidArgument, FailedPrecondition, MissingExtra)
+
+
 def import_into(client: Client, versions: Iterable[Found]) -> Iterator[Outcome]:
-    """Register what was found, one after the other; what has been imported before is not again."""
+    """Register what was found, one after the other; what has been imported before is not again.
+
+    The stage and each alias have an outcome of their own. A version that is here already gets those that it lacks: the
+    stage where nobody has moved it yet, and an alias that leads nowhere yet.
+    """
     for found in versions:
-        if found.reason:
-            yield Outcome(found.origin, "", found.reason)
-            continue
-        known = list(client.models(found.name, tags={ORIGIN_TAG: found.origin}))
-        if known:
-            yield Outcome(found.origin, known[0].ref, "was here already")
-            continue
         try:
-            yield _import(client, found)
-        except (InvalidArgument, FailedPrecondition, MissingExtra) as error:
+            yield from _import(client, found)
+        except _REFUSED as error:
             yield Outcome(found.origin, "", error.details)
         except Exception as error:
             if type(error).__name__ != "ExportError":  # of an extra that need not be installed
@@ -64,8 +66,22 @@ def import_into(client: Client, versions: Iterable[Found]) -> Iterator[Outcome]:
             yield Outcome(found.origin, "", str(error))
 
 
-def _import(client: Client, found: Found) -> Outcome:
-    info = client.register(
+def _import(client: Client, found: Found) -> Iterator[Outcome]:
+    if found.reason:
+        yield Outcome(found.origin, "", found.reason)
+        return
+    known = next(iter(client.models(found.name, tags={ORIGIN_TAG: found.origin})), None)
+    info = known or _register(client, found)
+    yield Outcome(found.origin, info.ref, "was here already" if known else "registered")
+    if info.stage == Stage.NONE and found.stage not in ("", Stage.NONE):
+        yield _outcome(found, info, f"in stage {found.stage}", lambda: client.set_stage(info.ref, found.stage))
+    for alias in found.aliases:
+        if alias not in info.aliases:
+            yield _aliased(client, found, info, alias, move=known is None)
+
+
+def _register(client: Client, found: Found) -> ModelInfo:
+    return client.register(
         found.model,
         found.name,
         sample=found.sample,
@@ -75,12 +91,27 @@ def _import(client: Client, found: Found) -> Outcome:
         hyperparameters=found.hyperparameters,
         **found.details,
     )
-    words = ["registered"]
-    if found.stage:
-        client.set_stage(info.ref, found.stage)
-        words.append(f"in stage {found.stage}")
-    set_alias: Any = getattr(client, "set_alias", None)
-    for alias in found.aliases if set_alias else ():
-        set_alias(info.name, alias, info.version)
-        words.append(f"alias {alias}")
-    return Outcome(found.origin, info.ref, ", ".join(words))
+
+
+def _aliased(client: Client, found: Found, info: ModelInfo, alias: str, *, move: bool) -> Outcome:
+    holder = None if move else _holder(client, info.name, alias)
+    if holder:
+        return Outcome(found.origin, info.ref, f"alias {alias} stays with {holder}")
+    return _outcome(found, info, f"alias {alias}", lambda: client.set_alias(info.name, alias, info.version))
+
+
+def _holder(client: Client, name: str, alias: str) -> str:
+    """Return the version that an alias leads to, or ""."""
+    try:
+        return client.show(f"{name}@{alias}").model.ref
+    except (NotFound, InvalidArgument):  # what cannot be an alias is refused when it is set
+        return ""
+
+
+def _outcome(found: Found, info: ModelInfo, words: str, change: Callable[[], object]) -> Outcome:
+    """Make a change of a version that is here, and tell what became of it."""
+    try:
+        change()
+    except _REFUSED as error:
+        return Outcome(found.origin, "", f"{info.ref} is here, but not {words}: {error.details}")
+    return Outcome(found.origin, info.ref, words)
