@@ -28,8 +28,11 @@ from serval_server.config import (
     DEFAULT_MESSAGE_BYTES,
     DEFAULT_MONITOR_SECONDS,
     DEFAULT_REPORT_SECONDS,
+    DEFAULT_RETENTION_DAYS,
     DEFAULT_THREADS,
     DEFAULT_TOLERANCE,
+    RETENTION_DAYS_LEAST,
+    RETENTION_DAYS_MOST,
     BatchRows,
     Options,
     Tls,
@@ -106,6 +109,13 @@ class _Serve:
         add("--max-message", type=_size, default=DEFAULT_MESSAGE_BYTES, metavar="SIZE", help="one request (64MiB)")
         add("--max-artifact", type=_size, default=DEFAULT_ARTIFACT_BYTES, metavar="SIZE", help="one model (512MiB)")
         add("--index-threshold", type=_positive, metavar="ROWS", help="versions from which search uses IVF_PQ")
+        add(
+            "--retention",
+            type=_days,
+            default=DEFAULT_RETENTION_DAYS,
+            metavar="DAYS",
+            help="keep artifacts that no version refers to any more for so long (%(default)g)",
+        )
         _add_monitor_options(add)
         _add_connection_options(add)
         add(
@@ -147,7 +157,11 @@ def _add_monitor_options(add: Callable[..., object]) -> None:
         ("--alarm-tolerance", DEFAULT_TOLERANCE, "largest effect that gives no alarm (%(default)s)"),
     ):
         add(name, type=_share, default=default, metavar="SHARE", help=text)
-    add("--metrics", metavar="HOST:PORT", help="answer Prometheus there, at /metrics")
+    add(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="answer Prometheus there, at /metrics: drift, and the registry's housekeeping",
+    )
 
 
 def _add_connection_options(add: Callable[..., object]) -> None:
@@ -202,6 +216,7 @@ def _options(args: argparse.Namespace) -> Options:
         message_bytes=args.max_message,
         artifact_bytes=args.max_artifact,
         index_threshold=args.index_threshold,
+        retention_days=args.retention,
         max_batch_rows=_as_batch_rows(args.max_batch_rows),
         keepalive_seconds=args.keepalive_time,
         keepalive_timeout_seconds=args.keepalive_timeout,
@@ -255,6 +270,18 @@ def _seconds(text: str) -> float:
     if not 0.0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not RETENTION_DAYS_LEAST <= days <= RETENTION_DAYS_MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; wanted a number of days from {RETENTION_DAYS_LEAST:.4f}, a minute, to {RETENTION_DAYS_MOST:g}"
+        )
+    return days
 
 
 def _share(text: str) -> float:

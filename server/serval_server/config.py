@@ -37,6 +37,10 @@ DEFAULT_BATCH_ROWS = 8192
 # What a killed process may lose of what it has seen of its rows.
 DEFAULT_MONITOR_SECONDS = 5.0
 
+# How long artifacts that no version refers to are kept; the bounds are a minute and a century.
+DEFAULT_RETENTION_DAYS = 7.0
+RETENTION_DAYS_LEAST, RETENTION_DAYS_MOST = 1 / 1440, 36_525.0
+
 # One report an hour and version is kept as history.
 DEFAULT_REPORT_SECONDS = 3600.0
 
@@ -101,6 +105,7 @@ class Options:
     artifact_bytes: int = DEFAULT_ARTIFACT_BYTES
     sample_bytes: int = DEFAULT_SAMPLE_BYTES
     index_threshold: int | None = None
+    retention_days: float = DEFAULT_RETENTION_DAYS
     max_batch_rows: BatchRows = BatchRows()
     keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     keepalive_timeout_seconds: float = DEFAULT_KEEPALIVE_TIMEOUT_SECONDS

@@ -2,12 +2,15 @@
 
 Routes are looked up in one dictionary without a lock. What changes in the registry reaches them in two ways: at once
 through `refresh`, by the worker that made the change, and within `POLL_SECONDS` in every other one. A route is
-replaced only after the new model is loaded, so that no call fails or waits in between.
+replaced only after the new model is loaded, so that no call fails or waits in between. Models are loaded without the
+lock, and of some names at a time, so that one that takes long holds up no other.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from serval_registry.errors import NotFound, ServalError, Unavailable
 from serval_registry.model import Ref, Stage, Version, check_name
@@ -29,6 +32,8 @@ ROUTES_MAX = 100_000
 
 PAGE_SIZE = 1000
 
+_LOADERS = 4
+
 
 class Router:
     """Routes by (name, tail), kept true to the registry."""
@@ -42,6 +47,7 @@ class Router:
         self._cursor = registry.changes(None).cursor
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="serval-router", daemon=True)
+        self._loaders = ThreadPoolExecutor(_LOADERS, thread_name_prefix="serval-router-load")
 
     def start(self) -> None:
         """Begin to follow what other processes change."""
@@ -52,6 +58,7 @@ class Router:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._loaders.shutdown(wait=False, cancel_futures=True)
 
     def route_text(self, model: str) -> LoadedModel:
         """Return the model for "name", "name@3" or "name@production"."""
@@ -80,6 +87,7 @@ class Router:
 
     def refresh(self, name: str) -> None:
         """Take over what has changed for `name`. What cannot be loaded loses its route until its next call."""
+        self._load_what_comes(name)
         with self._changing:
             self._renew(name)
 
@@ -120,12 +128,28 @@ class Router:
         changes = self._registry.changes(self._cursor)
         names = set(changes.names) | self._availability.refresh()
         for name in names:
-            self.refresh(name)
+            self._loaders.submit(self._take_over, name)
         self._cursor = changes.cursor
         self._forget_dropped()
 
+    def _take_over(self, name: str) -> None:
+        try:
+            self.refresh(name)
+        except Exception:
+            LOG.exception("cannot take over what has changed for %s; it is tried with its next change", name)
+
+    def _load_what_comes(self, name: str) -> None:
+        """Load what the routes of a name are to lead to; what fails is told when they are changed."""
+        for route in self._routes_of(name):
+            if not self._availability.is_unloaded(name):
+                with contextlib.suppress(Exception):
+                    self._catalogue.get(self._registry.resolve(Ref.of(*route)))
+
+    def _routes_of(self, name: str) -> list[Route]:
+        return [route for route in list(self._routes) if route[0] == name]
+
     def _renew(self, name: str) -> None:
-        for route in [route for route in list(self._routes) if route[0] == name]:
+        for route in self._routes_of(name):
             try:
                 if self._availability.is_unloaded(name):
                     raise NotFound("unloaded")
