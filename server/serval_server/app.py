@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from serval_protos import services as contract
 from serval_protos.inference import open_inference_pb2_grpc
 from serval_protos.v1 import drift_pb2_grpc, lifecycle_pb2_grpc, prediction_pb2_grpc, registry_pb2_grpc
-from serval_registry.errors import InvalidArgument
+from serval_registry.housekeeping import Retention
 from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
+from serval_registry.search import INDEX_THRESHOLD
 
 from serval_server.config import Options, Transport, Warm
 from serval_server.engine.availability import Availability
@@ -127,8 +129,6 @@ class App:
     def _new_metrics(self, options: Options, *, shared: bool) -> "Metrics | None":
         if options.metrics is None:
             return None
-        if self.monitor is None:
-            raise InvalidArgument("--metrics: tells what monitoring has seen; it does not go with --no-monitor")
         from serval_server.monitor.metrics import Address, Metrics
 
         return Metrics(Address.parse(options.metrics), self.registry, self.monitor, shared=shared)
@@ -191,15 +191,18 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
 
 
 def _open_registry(options: Options) -> Registry:
-    if options.index_threshold is None:
-        return Registry.open(options.data, durability=options.durability)
-    return Registry.open(options.data, durability=options.durability, index_threshold=options.index_threshold)
+    retention = Retention(content=timedelta(days=options.retention_days))
+    threshold = INDEX_THRESHOLD if options.index_threshold is None else options.index_threshold
+    return Registry.open(options.data, durability=options.durability, index_threshold=threshold, retention=retention)
 
 
 def _add_reflection(server: grpc.Server) -> None:
     names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
     pool = contract.reflection_pool(health_pb2.DESCRIPTOR, reflection._reflection_pb2.DESCRIPTOR)
-    reflection.enable_server_reflection(names, server, pool=pool)
+    servicer = reflection.ReflectionServicer(names, pool=pool)
+    service = reflection._reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+    give_streams_their_own_threads(servicer, service)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
 
 
 def _monitor_folder(data: Path | str) -> Path:

@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import os
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +135,22 @@ def test_no_server():
         pytest.raises(errors.Unavailable, match=r"no server answers at 127\.0\.0\.1:1"),
     ):
         client.predict_each("area", ROWS)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_process_with_many_files_open(client):
+    """select takes no file descriptor from 1,024 on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip("no more than 1,024 files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            while stack.enter_context(open(os.devnull)).fileno() < 1024:
+                pass
+            assert client.predict_each("area", ROWS[:40], in_flight=4).errors == {}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.slow

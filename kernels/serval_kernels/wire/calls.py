@@ -97,6 +97,19 @@ def _grow(s: State, number: int, wanted: int) -> bool:
     return True
 
 
+@inlined
+def _hold(s: State, row: Any, length: int) -> bool:
+    """Count a message that Python is to hold until a handler takes it or its call ends; False where that is too much.
+
+    `turn.consumed` and `streams.close_stream` take it off again.
+    """
+    if s.turn[0].held + length > limits.HELD_OCTETS:
+        return False
+    row.held += length + limits.HELD_OVERHEAD
+    s.turn[0].held += length + limits.HELD_OVERHEAD
+    return True
+
+
 @borrowing
 def _deliver(s: State, number: int, at: int, ends: bool) -> int:
     """Take a whole message; return what is wrong with it, or NO_ANSWER."""
@@ -113,10 +126,8 @@ def _deliver(s: State, number: int, at: int, ends: bool) -> int:
         elif not row.message_block:
             row.message_at = at
     else:
-        if s.turn[0].held + length > limits.HELD_OCTETS:
+        if not _hold(s, row, length):
             return answers.NO_MEMORY
-        row.held += length + limits.HELD_OVERHEAD
-        s.turn[0].held += length + limits.HELD_OVERHEAD
         streams.tell(s, number, MESSAGE, at, length, signed(row.compressed))
         _let_go(s, row)
         row.filled = row.length = 0
@@ -175,12 +186,13 @@ def half_close(s: State, number: int) -> int:
     if not row.messages:
         return answers.NO_MESSAGE
     row.waiting = 1
+    answer = NO_ANSWER
     if row.compressed:
-        _hand_over(s, number, signed(row.message_at), signed(row.length))
+        answer = _hand_over(s, number, signed(row.message_at), signed(row.length))
     else:
         _line_up(s, number)
     _let_go(s, row)
-    return NO_ANSWER
+    return answer
 
 
 @inlined
@@ -204,11 +216,17 @@ def _let_go(s: State, row: Any) -> None:
 
 
 @borrowing
-def _hand_over(s: State, number: int, at: int, length: int) -> None:
-    """Give a whole call of a vectorized method to an ordinary handler, with its message at [at, at + length)."""
+def _hand_over(s: State, number: int, at: int, length: int) -> int:
+    """Give a whole call of a vectorized method to an ordinary handler, with its message at [at, at + length).
+
+    Returns what is wrong with that, and the call is to be refused, or NO_ANSWER.
+    """
     row = s.streams[number]
+    if not _hold(s, row, length):
+        return answers.NO_MEMORY
     row.kind = ORDINARY
     streams.tell(s, number, FELL_BACK, at, length, signed(row.compressed))
+    return NO_ANSWER
 
 
 @borrowing
@@ -311,4 +329,6 @@ def fall_back(s: State, call: int, at: int, length: int) -> None:
     """Hand a call that is lined up to an ordinary handler instead."""
     number = streams.number_of(s, call)
     if number != streams.NONE:
-        _hand_over(s, number, at, length)
+        answer = _hand_over(s, number, at, length)
+        if answer != NO_ANSWER:
+            refuse(s, number, answer)

@@ -7,7 +7,8 @@ thought (a new connection, TLS, an end, an output that does not go) is left in a
 
 Who checks what. `take` reads into the arena only where READ_OCTETS fit behind what a connection carried over, and a row
 of `reads` is left. A file descriptor is looked up in `numbers` after it was held against its size; connections are
-numbered by the caller, below the rows of the engine and of `fds`.
+numbered by the caller, below the rows of the engine and of `fds`. `_start` looks at the first `count` rows of `ready`,
+which epoll has filled.
 """
 
 import platform
@@ -49,7 +50,8 @@ _errno_location: Any = types.ExternalFunction("__errno_location", types.int64())
 
 _errnos = view_of(np.dtype(np.int32))
 
-TAKEN: Final = np.dtype([(name, np.int64) for name in ("now", "reads", "at", "others")], align=True)
+# `missed` is the first socket that a turn had no room to read, its file descriptor and 1; 0: none
+TAKEN: Final = np.dtype([(name, np.int64) for name in ("now", "reads", "at", "others", "missed")], align=True)
 
 
 class Sockets(NamedTuple):
@@ -166,6 +168,21 @@ def _is_read(k: Sockets, c: int, before: int) -> bool:
     return found
 
 
+@inlined
+def _start(k: Sockets, count: int) -> int:
+    """Return which of the ready sockets to begin with: the first that the last turn had no room for.
+
+    epoll gives those that stay ready in the same order every time, so the last of them would never be read.
+    """
+    start = 0
+    missed = k.taken[0].missed
+    if missed:
+        for i in range(count):
+            if signed(k.ready[i].data) & 0xFFFFFFFF == missed - 1:
+                start = i
+    return start
+
+
 @kernel
 def take(h: Handle, sockets: Handle, epoll: int, until: int, awake: int, goes_on: bool, arena: int) -> int:
     """Wait, and read what plain connections have sent; return how many rows of `others` are left to the caller.
@@ -187,14 +204,21 @@ def take(h: Handle, sockets: Handle, epoll: int, until: int, awake: int, goes_on
         left = min(until, signed(s.turn[0].next_deadline)) - _now(k)
         sleep = max(0, -(-left // _MILLISECOND))
     before = signed(taken.reads)
-    for i in range(_wait(k, epoll, sleep, awake)):
+    count = _wait(k, epoll, sleep, awake)
+    start = _start(k, count)
+    taken.missed = 0
+    for step in range(count):
+        i = start + step - (count if start + step >= count else 0)
         fd, happened = signed(k.ready[i].data) & 0xFFFFFFFF, signed(k.ready[i].events)
         c = signed(k.numbers[fd]) - 1 if fd < k.numbers.size else -1
         rest = happened if c < 0 else happened & WRITABLE
         # Twice: what was carried over goes before what is read
         has_room = taken.reads < READY_MAX and arena - taken.at > 2 * limits.READ_OCTETS
-        if c >= 0 and happened & ~WRITABLE and has_room and not _is_read(k, c, before) and not _read(s, k, c):
-            rest = ENDED
+        if c >= 0 and happened & ~WRITABLE and not _is_read(k, c, before):
+            if not has_room:
+                taken.missed = taken.missed or fd + 1
+            elif not _read(s, k, c):
+                rest = ENDED
         if rest:
             k.others[taken.others, 0], k.others[taken.others, 1] = fd, rest
             taken.others += 1

@@ -69,8 +69,9 @@ def rows_are_independent(model: LoadedModel, given: BatchInput) -> bool:
 
 
 def _agree(whole: Array, parts: Sequence[Array]) -> bool:
+    """Tell whether an output has a row for each row, and the same ones together and apart."""
     joined = np.concatenate(parts)
-    if whole.shape != joined.shape:
+    if len(whole) != _TRIAL_ROWS or whole.shape != joined.shape or any(len(part) != 1 for part in parts):
         return False
     return bool(
         np.allclose(whole.astype(np.float64), joined.astype(np.float64), _TOLERANCE, _TOLERANCE, equal_nan=True)

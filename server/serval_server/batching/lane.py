@@ -34,13 +34,14 @@ Array = npt.NDArray[np.generic]
 # The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
 # full costs them; a thread costs the model about a quarter of this.
 SHORT_RUN_NS: Final = 1_000_000
-# Rows waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
+# Rows and request ids waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
 WAITING_OCTETS_MAX: Final = 128 << 20
 _FIRST_OCTETS: Final = 64 << 10
 # Runs of up to so many rows have their arrays settled beforehand; for more it does not matter.
 BOUND_ROWS_MAX: Final = 256
 
 
+_NO_VALUES: Final = np.zeros(0, np.uint8)
 _NO_HANDLE: Final = np.zeros((0, 3), np.int64)
 
 
@@ -91,6 +92,11 @@ class _Chunk(NamedTuple):
     calls: Calls
     rows: Octets
     ids: Octets
+
+    @property
+    def octets(self) -> int:
+        """How much of WAITING_OCTETS_MAX it takes."""
+        return self.rows.size + self.ids.size
 
 
 class Job(NamedTuple):
@@ -145,6 +151,13 @@ class Lane:
 
     def take(self, group: Group) -> None:
         """Answer a group of messages, now or later."""
+        try:
+            self._take(group)
+        except Exception:  # in the loop's thread: what is wrong with one model must not end the server
+            _, first, messages, *_ = group.row
+            self._fail(group.calls[group.order[first : first + messages]])
+
+    def _take(self, group: Group) -> None:
         started = time.perf_counter_ns()
         _, first, messages, count, octets, _ = group.row
         if self._working or not self._is_short(count):
@@ -163,13 +176,15 @@ class Lane:
                 bound.run()
             else:
                 outputs = self._run(self._rows[:octets], count)
-        except ServalError:
+            ran = time.perf_counter_ns()
+            if bound is None:
+                self._plan.lay_out(outputs, count, self._values)
+        except Exception as error:
+            if not isinstance(error, ServalError):
+                LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, count)
             self._fall_back(group, first, first + messages)
             return
-        ran = time.perf_counter_ns()
         self._estimate.add(count, ran - decoded)
-        if bound is None:
-            self._plan.lay_out(outputs, count, self._values)
         self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, self._values)
         if self.model.observer is not None:
             if bound is not None:
@@ -203,12 +218,18 @@ class Lane:
 
     def finish(self, job: Job) -> None:
         """Answer what a worker has run, and go on with what has come meanwhile."""
-        self._conclude(job)
         self._working = False
+        self._conclude(job)
         self._start()
 
     def _conclude(self, job: Job) -> None:
         """Answer the calls of a batch that has run."""
+        try:
+            self._give(job)
+        except Exception:  # for instance a reply of more than 2 GiB
+            self._fail(job.chunk.calls)
+
+    def _give(self, job: Job) -> None:
         chunk = job.chunk
         group = _whole(chunk)
         for place in job.failed:
@@ -216,6 +237,12 @@ class Lane:
         if len(job.failed) < len(chunk.calls):
             self._answer(group, chunk.ids, job.values)
             self._count(len(chunk.calls), int(chunk.records["rows"].sum()), job.times)
+
+    def _fail(self, calls: Calls) -> None:
+        """Log the error that is being handled, and refuse those of the calls that have no answer yet."""
+        LOG.exception("%s: a batch of %d calls could not be answered", self.model.version.ref, len(calls))
+        for call in calls.tolist():
+            self._answers.refuse(call, canned.MODEL_FAILED)
 
     def _is_short(self, rows: int) -> bool:
         """Tell whether the loop can wait for a run of so many rows."""
@@ -267,7 +294,7 @@ class Lane:
         """Keep a group for the next batch of a worker."""
         _, first, messages, _, octets, id_octets = group.row
         members = group.order[first : first + messages]
-        if self._waiting_octets + octets > WAITING_OCTETS_MAX:
+        if self._waiting_octets + octets + id_octets > WAITING_OCTETS_MAX:
             for call in group.calls[members].tolist():
                 self._answers.refuse(call, canned.NO_MEMORY)
             return
@@ -280,31 +307,47 @@ class Lane:
                 self._wait(group.again())
             return
         batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
-        self._waiting.append(_Chunk(group.records[members], group.calls[members], rows, ids))
-        self._waiting_octets += octets
+        chunk = _Chunk(group.records[members], group.calls[members], rows, ids)
+        self._waiting.append(chunk)
+        self._waiting_octets += chunk.octets
         if not self._working:
             self._start()
 
     def _start(self) -> None:
-        """Run all that waits, up to the largest batch, but for calls that nobody waits for any more."""
+        """Run what waits, up to the largest batch at a time, until a worker is at it or nothing is left."""
+        while self._waiting and not self._working:
+            chunks = self._next_chunks()
+            try:
+                # Without the calls that nobody waits for any more
+                self._begin([part for part in map(self._open_part, chunks) if len(part.calls)])
+            except Exception:
+                self._fail(np.concatenate([chunk.calls for chunk in chunks]))
+
+    def _next_chunks(self) -> list[_Chunk]:
+        """Take from what waits as much as makes the largest batch, and one chunk at least."""
         chunks: list[_Chunk] = []
         rows = 0
-        while self._waiting and (not chunks or rows + int(self._waiting[0].records["rows"].sum()) <= self._max_rows):
-            chunk = self._waiting.popleft()
-            self._waiting_octets -= chunk.rows.size
-            chunk = self._open_part(chunk)
-            if len(chunk.calls):
-                chunks.append(chunk)
-                rows += int(chunk.records["rows"].sum())
-        if chunks and not self._waiting and self._is_short(rows):
-            job = self._job(_joined(chunks))
+        while self._waiting:
+            more = int(self._waiting[0].records["rows"].sum())
+            if chunks and rows + more > self._max_rows:
+                break
+            chunks.append(self._waiting.popleft())
+            self._waiting_octets -= chunks[-1].octets
+            rows += more
+        return chunks
+
+    def _begin(self, chunks: list[_Chunk]) -> None:
+        """Run a batch, on a worker unless it is short and the last."""
+        if not chunks:
+            return
+        chunk = _joined(chunks)
+        if not self._waiting and self._is_short(int(chunk.records["rows"].sum())):
+            job = self._job(chunk)
             self._conclude(job)
             self._observe(job)
-        elif chunks:
+        else:
+            self._workers.submit(self._work, chunk)
             self._working = True
-            self._workers.submit(self._work, _joined(chunks))
-        elif self._waiting:
-            self._start()
 
     def _open_part(self, chunk: _Chunk) -> _Chunk:
         """Return a chunk without the calls that were cancelled or have run out of time."""
@@ -336,9 +379,9 @@ class Lane:
         """Run a batch. Where it fails, each message is run alone."""
         started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
         rows = int(chunk.records["rows"].sum())
-        values = np.empty(self._plan.size(rows), np.uint8)
-        failed: list[int] = []
+        values, failed = _NO_VALUES, list[int]()
         try:
+            values = np.empty(self._plan.size(rows), np.uint8)
             try:
                 outputs = self._run(chunk.rows, rows)
             except ServalError:

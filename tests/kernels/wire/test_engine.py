@@ -22,7 +22,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_engine import HEAD, OK, ORDINARY, OTHER, SMALL, VECTORIZED, Engine, parsed, request
-from serval_kernels.wire import answers, limits
+from serval_kernels.wire import answers, batch, limits, turn
 from serval_kernels.wire import state as engine
 
 MS = 1_000_000
@@ -783,4 +783,58 @@ def test_connections_whose_windows_open_together_tell_every_call():
         server.write()
     drained = [told.call for told in server.told if told.kind == engine.DRAINED]
     assert sorted(drained) == sorted(started(server))
+    server.assert_nothing_left()
+
+
+def fall_back(server, calls):
+    """Hand vectorized calls to ordinary handlers, each with a message of 1,000 octets."""
+    messages, order = batch.new_messages(len(calls)), np.arange(len(calls))
+    messages["length"] = 1000
+    turn.fall_back(server.handle, messages, np.array(calls, np.int64), order, 0, len(calls))
+    server.take_events()
+    server.write()
+
+
+def test_messages_that_fall_back_are_held_until_they_are_taken_or_their_calls_end():
+    server = fenced()
+    peer = Peer(server)
+    for stream_id in (1, 3, 5, 7):
+        peer.call(stream_id, VECTORIZED, bytes(1000))
+    calls = [arrived.call for arrived in server.arrived]
+    cost = 1000 + limits.HELD_OVERHEAD
+    others = limits.HELD_OCTETS - 3 * cost
+    held = server.state.turn["held"]
+    held += others
+    fall_back(server, calls)
+    assert kinds(server) == [engine.FELL_BACK] * 3
+    peer.exchange()
+    assert peer.grpc_status(7) == 8
+    assert held[0] == limits.HELD_OCTETS
+    server.consumed(calls[0], 1000)
+    assert held[0] == others + 2 * cost
+    server.reply(calls[1])
+    assert held[0] == others + cost
+    peer.h2.reset_stream(5)
+    peer.exchange()
+    assert held[0] == others
+    server.consumed(calls[2], 1000)
+    server.reply(calls[0])
+    held -= others
+    server.assert_nothing_left()
+
+
+def test_a_compressed_message_of_a_vectorized_method_is_held_as_well():
+    server = fenced()
+    peer = Peer(server)
+    held = server.state.turn["held"]
+    for stream_id, others in ((1, 0), (3, limits.HELD_OCTETS - 999)):
+        held += others
+        peer.h2.send_headers(stream_id, h2f.fields_of(VECTORIZED, grpc_encoding="gzip"))
+        peer.h2.send_data(stream_id, h2f.grpc_message(bytes(1000), compressed=1), end_stream=True)
+        peer.exchange()
+        server.write()
+        held -= others
+    assert kinds(server) == [engine.FELL_BACK]
+    assert held[0] == 1000 + limits.HELD_OVERHEAD
+    assert peer.exchange().grpc_status(3) == 8
     server.assert_nothing_left()

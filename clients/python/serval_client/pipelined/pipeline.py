@@ -152,10 +152,7 @@ class Pipeline:
     def _turn(self) -> bool:
         """Write, wait, and read once; False where the connection has ended."""
         assert self._socket is not None
-        clogged = not self._write()
-        reads = [self._socket] if self._client.may_read(0) else []
-        readable, _, _ = select.select(reads, [self._socket] if clogged else [], [], _WAIT_SECONDS)
-        if not readable:
+        if not self._wait(clogged=not self._write()):
             return True
         try:
             count = self._socket.recv_into(self._client.reading(0))
@@ -169,6 +166,16 @@ class Pipeline:
             row["phase"] == states.DRAINING and row["active"] > 0
         )
         return count > 0 and bool(goes_on)
+
+    def _wait(self, *, clogged: bool) -> bool:
+        """Wait until the socket may be read or, where it is clogged, written; tell whether it may be read."""
+        assert self._socket is not None
+        reads = self._client.may_read(0)
+        poll = select.poll()  # select takes no file descriptor from 1,024 on
+        if reads or clogged:
+            poll.register(self._socket, (select.POLLIN if reads else 0) | (select.POLLOUT if clogged else 0))
+        happened = poll.poll(_WAIT_SECONDS * 1000)
+        return reads and any(events & ~select.POLLOUT for _, events in happened)
 
     def _write(self) -> bool:
         """Write what waits; False where the socket takes no more now."""

@@ -176,8 +176,11 @@ class Loop:
         else:
             if happened & WRITE:
                 turn.resume(self._handle, connection.number)
-            if happened & ~WRITE and connection.number not in seen and self._has_room():
-                self._read_one(connection, take_more=True)
+            if happened & ~WRITE and connection.number not in seen:
+                if self._has_room():
+                    self._read_one(connection, take_more=True)
+                elif not self._taken["missed"]:
+                    self._taken["missed"] = fd + 1
 
     def _read_again(self) -> None:
         """Hand over what the last turn had no room for, before anything is read behind it."""

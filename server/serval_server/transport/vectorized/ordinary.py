@@ -4,6 +4,7 @@ Everything here runs in the loop's thread but the three functions of `Outlet`, w
 """
 
 import contextvars
+import logging
 import struct
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from serval_server.transport.vectorized.context import Peer
 from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND, Handlers
 from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
 from serval_server.transport.vectorized.outlet import Send, Terms
+
+_LOGGER = logging.getLogger(__name__)
 
 _COUNT: Final = struct.Struct(">I")
 _SIZES: Final = struct.Struct(">II")
@@ -100,9 +103,26 @@ class OrdinaryCalls:
         done = 0
         while done < (count := int(counter[0])):
             for event in events[done:count].tolist():
-                self._on[event[0]](event)
+                self._take(event)
             done = count
         counter[0] = 0
+
+    def _take(self, event: Event) -> None:
+        try:
+            self._on[event[0]](event)
+        except Exception:  # what is wrong with one call must not end the server
+            _LOGGER.exception("a call has failed in the transport")
+            self._give_up(event[1])
+
+    def _give_up(self, number: int) -> None:
+        """End a call that is in no state that is known."""
+        call = self._calls.get(number)
+        if call is None:
+            self._refuse(number, grpc.StatusCode.INTERNAL, "The call has failed in the transport")
+            return
+        self._forget(number)
+        turn.cancel(self._state.handle, number)
+        call.on_cancelled(*_CANCELLED)
 
     def pump(self) -> None:
         """Write what handlers have given."""

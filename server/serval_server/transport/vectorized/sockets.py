@@ -201,7 +201,8 @@ def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
         for name, value in names:
             if name == "commonName":
                 context["x509_common_name"] = [value.encode()]
-    alternative = [value.encode() for _, value in certificate.get("subjectAltName", ())]
+    values = (value for _, value in certificate.get("subjectAltName", ()))
+    alternative = [value.encode() for value in values if isinstance(value, str)]  # a directoryName is a tuple
     if alternative:
         context["x509_subject_alternative_name"] = alternative
     return context

@@ -23,7 +23,7 @@ from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
 from serval_server.transport.vectorized.server import Server
-from serval_server.transport.vectorized.sockets import server_context
+from serval_server.transport.vectorized.sockets import Connection, server_context
 from serval_server.transport.vectorized.times import Times
 
 PATIENCE = 20
@@ -259,6 +259,19 @@ def test_a_handler_that_raises(stub, caplog):
     assert caught.value.code() == grpc.StatusCode.UNKNOWN
     assert "broken" in caught.value.details()
     assert "broken" in caplog.text
+
+
+def test_a_call_that_fails_in_the_transport_ends_alone(stub, caplog, monkeypatch):
+    def fails(_):
+        raise RuntimeError("no peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "known_as", fails)
+        with pytest.raises(grpc.RpcError) as caught:
+            live(stub)
+    assert caught.value.code() == grpc.StatusCode.INTERNAL
+    assert "no peer" in caplog.text
+    assert live(stub)
 
 
 def test_methods_that_are_not_there(shared):
@@ -597,7 +610,9 @@ def certificates(tmp_path_factory):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "names").write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1,dirName:directory\n[directory]\nCN=a name that is no text\n"
+    )
     for name, subject in (("server", "localhost"), ("client", "some client")):
         request = ("-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         openssl("req", *request, "-subj", f"/CN={subject}")
@@ -643,6 +658,8 @@ def test_mutual_tls(certificates):
         stub = server.stub(credentials=credentials(certificates, known=True))
         reply = stub.ServerMetadata(inference.ServerMetadataRequest(), timeout=PATIENCE)
         assert "x509_common_name=[b'some client']" in reply.extensions
+        # and not the name of a directory, which is no text
+        assert "x509_subject_alternative_name=[b'localhost', b'127.0.0.1']" in reply.extensions
         with pytest.raises(grpc.RpcError) as caught:
             server.stub(credentials=credentials(certificates)).ServerLive(inference.ServerLiveRequest(), timeout=3)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

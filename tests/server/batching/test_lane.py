@@ -1,0 +1,194 @@
+"""What goes wrong with one model's batches is its callers' alone: models that do not keep to their rows, served."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import grpc
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from serval_client import Client, errors
+from serval_kernels.wire.plan import Plan
+from serval_protos.inference import open_inference_pb2 as inference
+from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
+from serval_registry import onnx_check
+from serval_registry.model import Draft
+from serval_registry.registry import Registry
+from serval_server.app import App
+from serval_server.batching import lane
+from serval_server.batching.inputs import batch_input, rows_are_independent
+from serval_server.codec.features import features_of
+from serval_server.config import Options
+from serval_server.engine.loaded import LoadedModel
+from serval_server.engine.session import Session
+
+WIDTH = 3
+PATIENCE = 30.0
+GONE = -100.0  # a row that begins with less is not answered by `filtering`
+
+
+def plain() -> bytes:
+    """The same rows."""
+    return _model([helper.make_node("Identity", ["X"], ["Y"])], [])
+
+
+def reshaping() -> bytes:
+    """A row for each number, though each row by itself says the same together and apart."""
+    shape = numpy_helper.from_array(np.array([-1, 1], np.int64), "shape")
+    return _model([helper.make_node("Reshape", ["X", "shape"], ["Y"])], [shape], 1)
+
+
+def filtering() -> bytes:
+    """Only rows that do not begin with less than GONE."""
+    nodes = [
+        helper.make_node("Gather", ["X", "first"], ["begins"], axis=1),
+        helper.make_node("Greater", ["begins", "gone"], ["stays"]),
+        helper.make_node("Compress", ["X", "stays"], ["Y"], axis=0),
+    ]
+    held = [numpy_helper.from_array(np.array(0, np.int64), "first"), numpy_helper.from_array(np.float32(GONE), "gone")]
+    return _model(nodes, held)
+
+
+def _model(nodes: Sequence[onnx.NodeProto], held: Sequence[onnx.TensorProto], width: int = WIDTH) -> bytes:
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, WIDTH])]
+    outputs = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [None, width])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, held)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> list[lane.Lane]:
+    """The lane of each group that one was given, in order."""
+    given: list[lane.Lane] = []
+    take = lane.Lane.take
+
+    def noted(self: lane.Lane, group: lane.Group) -> None:
+        given.append(self)
+        take(self, group)
+
+    monkeypatch.setattr(lane.Lane, "take", noted)
+    return given
+
+
+@contextlib.contextmanager
+def serving(tmp_path: Path, artifact: bytes) -> Iterator[tuple[App, Client]]:
+    """A server with one model, m."""
+    app = App(Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0))
+    app.start()
+    try:
+        with Client(f"127.0.0.1:{app.port}", timeout=PATIENCE) as client:
+            client.register(artifact, "m")
+            yield app, client
+    finally:
+        app.stop()
+
+
+def until_batched(call: Callable[[], object], lanes: list[lane.Lane]) -> lane.Lane:
+    """Call until a lane is there: the first calls of a model are answered one by one."""
+    deadline = time.monotonic() + PATIENCE
+    while not lanes:
+        assert time.monotonic() < deadline
+        call()
+        time.sleep(0.01)
+    return lanes[-1]
+
+
+def rows(count: int, *, without: int = 0) -> np.ndarray:
+    given = np.ones((count, WIDTH), np.float32)
+    given[:without] = 2 * GONE
+    return given
+
+
+@pytest.mark.parametrize(("artifact", "independent"), [(plain(), True), (filtering(), True), (reshaping(), False)])
+def test_an_output_has_a_row_for_each_row(tmp_path: Path, artifact: bytes, independent: bool) -> None:
+    with Registry.open(tmp_path) as registry:
+        signature = onnx_check.check(artifact, 1 << 20)
+        draft = Draft(name="m", features=features_of((), signature))
+        version = registry.register(draft, signature, artifact, baseline=None, sample=None)
+    model = LoadedModel(version, Session(artifact))
+    given = batch_input(model)
+    assert given is not None
+    assert rows_are_independent(model, given) == independent
+
+
+@pytest.mark.parametrize(
+    ("short_run_ns", "bound_rows"),
+    [(0, 0), (1_000_000_000, 0), (1_000_000_000, 256)],
+    ids=["on a worker", "in the loop", "in the loop, bound"],
+)
+def test_an_output_that_loses_rows_fails_its_callers_alone(
+    tmp_path: Path,
+    lanes: list[lane.Lane],
+    short_run_ns: int,
+    bound_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", short_run_ns)
+    monkeypatch.setattr(lane, "BOUND_ROWS_MAX", bound_rows)
+    with serving(tmp_path, filtering()) as (app, client):
+        until_batched(lambda: client.predict("m", rows(1)), lanes)
+        lanes.clear()
+        with contextlib.suppress(errors.ServalError):  # by itself the model may answer what it likes
+            client.predict("m", rows(2, without=1))
+        assert lanes
+        assert "a batch of 2 rows failed" in caplog.text
+        assert len(client.predict("m", rows(2)).outputs["Y"]) == 2
+        assert not app.has_ended()
+
+
+def test_replies_that_cannot_be_written_are_refused(
+    tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+
+    def sizes(*_: object) -> None:
+        raise OverflowError("reply: longer than protobuf allows")
+
+    with serving(tmp_path, plain()) as (app, client):
+        found = until_batched(lambda: client.predict("m", rows(1)), lanes)
+        with monkeypatch.context() as patch:
+            patch.setattr(found, "_codec", found._codec._replace(sizes=sizes))
+            with pytest.raises(errors.Internal, match="the model failed"):
+                client.predict("m", rows(1))
+        assert len(client.predict("m", rows(1)).outputs["Y"]) == 1
+        assert not app.has_ended()
+
+
+def test_a_worker_without_memory_fails_its_batch_and_takes_the_next(
+    tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    with serving(tmp_path, plain()) as (_, client):
+        until_batched(lambda: client.predict("m", rows(1)), lanes)
+        with monkeypatch.context() as patch:
+            patch.setattr(Plan, "size", lambda *_: 1 << 60)
+            with pytest.raises(errors.Internal, match="the model failed"):
+                client.predict("m", rows(1))
+        assert len(client.predict("m", rows(1)).outputs["Y"]) == 1
+
+
+def test_request_ids_that_wait_are_counted(
+    tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    monkeypatch.setattr(lane, "WAITING_OCTETS_MAX", 10_000)
+    with serving(tmp_path, plain()) as (app, _), grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        stub = inference_grpc.GRPCInferenceServiceStub(channel)
+
+        def infer(name: str) -> inference.ModelInferResponse:
+            request = inference.ModelInferRequest(model_name="m", id=name)
+            request.inputs.add(name="X", datatype="FP32", shape=[1, WIDTH])
+            request.raw_input_contents.append(rows(1).tobytes())
+            return stub.ModelInfer(request, timeout=PATIENCE)
+
+        found = until_batched(lambda: infer("short"), lanes)
+        with pytest.raises(grpc.RpcError) as caught:
+            infer("i" * 10_000)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert infer("i" * 9_000).id == "i" * 9_000
+        assert found._waiting_octets == 0
