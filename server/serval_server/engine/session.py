@@ -83,7 +83,7 @@ class BoundRun:
         """Fill the outputs. Raises ModelRunFailed, also where they would not have these shapes."""
         try:
             self._session.run_with_iobinding(self._binding)
-        except ONNX_RUNTIME_ERRORS as error:
+        except (*ONNX_RUNTIME_ERRORS, RuntimeError) as error:  # plain where the outputs do not fit
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
 
 
