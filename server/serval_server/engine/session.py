@@ -80,10 +80,10 @@ class BoundRun:
             self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
     def __call__(self) -> None:
-        """Fill the outputs. Raises ModelRunFailed, also where they would not have these shapes."""
+        """Fill the outputs. Raises ModelRunFailed, and RuntimeError where they would not have these shapes."""
         try:
             self._session.run_with_iobinding(self._binding)
-        except (*ONNX_RUNTIME_ERRORS, RuntimeError) as error:  # plain where the outputs do not fit
+        except ONNX_RUNTIME_ERRORS as error:
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
 
 
