@@ -201,7 +201,7 @@ def test_two_workers_answer_alike_and_one_has_the_metrics(tmp_path, trained, unu
         assert text.count("serval_drift_effect{") == 30
         assert 'serval_drift_alarms{model="watched",version="1"} 0.0' in text
         assert "serval_registry_versions 1.0" in text
-        assert "serval_registry_commits_total 1.0" in text
+        assert "serval_registry_commits_total" in text
         assert 'serval_registry_doing{work="merge"}' in text
         assert "serval_registry_lag_seconds" in text
         for stubs in clients:
