@@ -56,6 +56,7 @@ class Observer:
         self._baseline = baseline
         self._load: Load | None = None
         self._resumed = False  # whether what a crash has left has been looked for
+        self._stopping = False
         self._turn = threading.Lock()
 
     def attach(self, load: Load) -> None:
@@ -89,6 +90,10 @@ class Observer:
             if revision > looked:
                 self._observations.note(revision)
             return len(versions) or int(revision > looked)
+
+    def stop(self) -> None:
+        """Have whoever works through a backlog end with the versions it is at."""
+        self._stopping = True
 
     def look_at(self, version: Version) -> None:
         """Run one version now, whether it is its turn or not."""
@@ -129,6 +134,8 @@ class Observer:
 
     def _observe_waiting(self, schema: str) -> None:
         for waiting in self._waiting(schema):
+            if self._stopping:
+                return  # what waits still is found by the next who begins
             self._observations.write([self._observed(version) for version in waiting])
 
     def _waiting(self, schema: str) -> Iterator[list[Version]]:

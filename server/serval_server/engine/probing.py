@@ -53,6 +53,7 @@ class Prober:
     def stop(self) -> None:
         """End, after the model that is being run."""
         self._stopping = True
+        self._registry.observer.stop()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
