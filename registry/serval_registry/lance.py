@@ -6,9 +6,9 @@ sees to it that LanceDB is imported here alone.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import pydantic
 
@@ -29,7 +29,16 @@ def _at_first_call(function: Callable[..., Any] | None = None, /, **options: Any
 _validate_call = pydantic.validate_call
 
 
-with patch.object(pydantic, "validate_call", _at_first_call):
+@contextmanager
+def _validators_later() -> Iterator[None]:
+    vars(pydantic)["validate_call"] = _at_first_call
+    try:
+        yield
+    finally:
+        vars(pydantic)["validate_call"] = _validate_call
+
+
+with _validators_later():
     from lancedb import col, connect, lit
     from lancedb.expr import Expr
     from lancedb.index import Bitmap, BTree, IvfPq, LabelList

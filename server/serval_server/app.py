@@ -41,7 +41,9 @@ from serval_server.transport.grpcio.server import GrpcioTransport
 from serval_server.transport.threads import give_streams_their_own_threads
 
 if TYPE_CHECKING:
-    from serval_server.monitor.metrics import Metrics
+    from prometheus_client.registry import Collector
+
+    from serval_server.metrics import Metrics
     from serval_server.transport.vectorized.transport import VectorizedTransport
 
 LOG = logging.getLogger(__name__)
@@ -129,9 +131,14 @@ class App:
     def _new_metrics(self, options: Options, *, shared: bool) -> "Metrics | None":
         if options.metrics is None:
             return None
-        from serval_server.monitor.metrics import Address, Metrics
+        from serval_server.metrics import Address, Metrics
+        from serval_server.monitor.metrics import DriftCollector
+        from serval_server.registry_metrics import RegistryCollector
 
-        return Metrics(Address.parse(options.metrics), self.registry, self.monitor, shared=shared)
+        collectors: list[Collector] = [RegistryCollector(self.registry)]
+        if self.monitor is not None:
+            collectors.append(DriftCollector(self.registry, self.monitor))
+        return Metrics(Address.parse(options.metrics), collectors, shared=shared)
 
     def _register_services(self) -> None:
         server = self._transport.server

@@ -7,6 +7,7 @@ The entry point `serve` of the group `serval.commands` leads here. The `serval` 
 import argparse
 import gc
 import logging
+import math
 import os
 import re
 import sys
@@ -262,21 +263,23 @@ def _batch_rows(text: str) -> tuple[str, int]:
     return name, _positive(number)
 
 
-def _seconds(text: str) -> float:
+def _number(text: str) -> float:
+    """Return NaN, which is within no bounds, for what is no number."""
     try:
-        seconds = float(text)
+        return float(text)
     except ValueError:
-        seconds = 0.0
+        return math.nan
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
     if not 0.0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
 
 
 def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = 0.0
+    days = _number(text)
     if not RETENTION_DAYS_LEAST <= days <= RETENTION_DAYS_MOST:
         raise argparse.ArgumentTypeError(
             f"{text!r}; wanted a number of days from {RETENTION_DAYS_LEAST:.4f}, a minute, to {RETENTION_DAYS_MOST:g}"
@@ -285,10 +288,7 @@ def _days(text: str) -> float:
 
 
 def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
+    share = _number(text)
     if not 0.0 <= share < 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share: wanted 0 or more, and less than 1")
     return share

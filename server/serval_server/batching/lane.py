@@ -16,10 +16,10 @@ import numpy.typing as npt
 from serval_kernels.missing import first_nan
 from serval_kernels.wire import answers as canned
 from serval_kernels.wire import batch, vectorized
-from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.plan import Output, Plan
 from serval_registry.errors import ServalError
 
+from serval_server.batching.chunks import Chunk, Group, Octets, joined, whole
 from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import BatchInput
 from serval_server.engine.loaded import NAN_TYPES, LoadedModel
@@ -27,8 +27,6 @@ from serval_server.transport.vectorized.vectors import Answers, Calls
 
 LOG = logging.getLogger(__name__)
 
-Octets = npt.NDArray[np.uint8]
-Records = npt.NDArray[Any]
 Array = npt.NDArray[np.generic]
 
 # The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
@@ -42,7 +40,6 @@ BOUND_ROWS_MAX: Final = 256
 
 
 _NO_VALUES: Final = np.zeros(0, np.uint8)
-_NO_HANDLE: Final = np.zeros((0, 3), np.int64)
 
 
 class Codec(NamedTuple):
@@ -59,25 +56,6 @@ class Codec(NamedTuple):
     sizes_by_values: bool
 
 
-class Group(NamedTuple):
-    """Messages of one layout: group `number` of a turn, or the whole of a job.
-
-    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables.
-    """
-
-    records: Records
-    calls: Calls
-    order: Calls
-    groups: Records
-    number: int
-    row: tuple[int, ...]
-    handle: Handle
-
-    def again(self) -> "Group":
-        """Return what it is now that some of its messages were set aside."""
-        return self._replace(row=self.groups[self.number].item())
-
-
 class _Bound(NamedTuple):
     """A run whose arrays are settled; `addresses` are those of its input and outputs."""
 
@@ -85,25 +63,11 @@ class _Bound(NamedTuple):
     run: Callable[[], None]
 
 
-class _Chunk(NamedTuple):
-    """Messages that wait: their records and calls, the octets of their rows and of their ids."""
-
-    records: Records
-    calls: Calls
-    rows: Octets
-    ids: Octets
-
-    @property
-    def octets(self) -> int:
-        """How much of WAITING_OCTETS_MAX it takes."""
-        return self.rows.size + self.ids.size
-
-
 class Job(NamedTuple):
     """A batch on a worker thread, and afterwards what came of it."""
 
     lane: "Lane"
-    chunk: _Chunk
+    chunk: Chunk
     values: Octets
     failed: Sequence[int]
     times: tuple[int, int, int]
@@ -145,7 +109,7 @@ class Lane:
         self._bound: list[_Bound | None] = [None] * (BOUND_ROWS_MAX + 1)
         same = [model_dtype == dtype for (_, model_dtype, _), dtype in zip(outputs, plan.dtypes, strict=True)]
         self._output_names = [name for name, _, _ in outputs] if all(same) else None
-        self._waiting: deque[_Chunk] = deque()
+        self._waiting: deque[Chunk] = deque()
         self._waiting_octets = 0
         self._working = False
 
@@ -231,7 +195,7 @@ class Lane:
 
     def _give(self, job: Job) -> None:
         chunk = job.chunk
-        group = _whole(chunk)
+        group = whole(chunk)
         for place in job.failed:
             self._answers.refuse(int(chunk.calls[place]), canned.MODEL_FAILED)
         if len(job.failed) < len(chunk.calls):
@@ -307,7 +271,7 @@ class Lane:
                 self._wait(group.again())
             return
         batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
-        chunk = _Chunk(group.records[members], group.calls[members], rows, ids)
+        chunk = Chunk(group.records[members], group.calls[members], rows, ids)
         self._waiting.append(chunk)
         self._waiting_octets += chunk.octets
         if not self._working:
@@ -323,9 +287,9 @@ class Lane:
             except Exception:
                 self._fail(np.concatenate([chunk.calls for chunk in chunks]))
 
-    def _next_chunks(self) -> list[_Chunk]:
+    def _next_chunks(self) -> list[Chunk]:
         """Take from what waits as much as makes the largest batch, and one chunk at least."""
-        chunks: list[_Chunk] = []
+        chunks: list[Chunk] = []
         rows = 0
         while self._waiting:
             more = int(self._waiting[0].records["rows"].sum())
@@ -336,11 +300,11 @@ class Lane:
             rows += more
         return chunks
 
-    def _begin(self, chunks: list[_Chunk]) -> None:
+    def _begin(self, chunks: list[Chunk]) -> None:
         """Run a batch, on a worker unless it is short and the last."""
         if not chunks:
             return
-        chunk = _joined(chunks)
+        chunk = joined(chunks)
         if not self._waiting and self._is_short(int(chunk.records["rows"].sum())):
             job = self._job(chunk)
             self._conclude(job)
@@ -349,15 +313,15 @@ class Lane:
             self._workers.submit(self._work, chunk)
             self._working = True
 
-    def _open_part(self, chunk: _Chunk) -> _Chunk:
+    def _open_part(self, chunk: Chunk) -> Chunk:
         """Return a chunk without the calls that were cancelled or have run out of time."""
         marks = self._answers.open_ones(chunk.calls)
         if marks.all():
             return chunk
         keep = np.repeat(marks, chunk.records["payload_length"])
-        return _Chunk(chunk.records[marks], chunk.calls[marks], chunk.rows[keep], chunk.ids)
+        return Chunk(chunk.records[marks], chunk.calls[marks], chunk.rows[keep], chunk.ids)
 
-    def _work(self, chunk: _Chunk) -> None:
+    def _work(self, chunk: Chunk) -> None:
         """Run a batch in a worker's thread."""
         job = self._job(chunk)
         self._done(job)
@@ -375,7 +339,7 @@ class Lane:
         arrays = [given, *self._plan.views(rows.size, job.values)]
         observer.leave_in_order(arrays if keep.all() else [array[rows] for array in arrays], int(rows.sum()))
 
-    def _job(self, chunk: _Chunk) -> Job:
+    def _job(self, chunk: Chunk) -> Job:
         """Run a batch. Where it fails, each message is run alone."""
         started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
         rows = int(chunk.records["rows"].sum())
@@ -394,7 +358,7 @@ class Lane:
             failed, ran = list(range(len(chunk.calls))), time.perf_counter_ns()
         return Job(self, chunk, values, failed, (started, started, ran))
 
-    def _run_each(self, chunk: _Chunk) -> tuple[list[Array], list[int]]:
+    def _run_each(self, chunk: Chunk) -> tuple[list[Array], list[int]]:
         """Return the outputs of all rows, zeros for those of messages that fail, and which messages these are."""
         parts: list[list[Array]] = []
         failed: list[int] = []
@@ -417,21 +381,3 @@ class Lane:
 def _with_room(array: Octets, size: int) -> Octets:
     """Return an array of at least `size` octets, the same where it is large enough."""
     return array if array.size >= size else np.zeros(1 << (size - 1).bit_length(), np.uint8)
-
-
-def _joined(chunks: list[_Chunk]) -> _Chunk:
-    if len(chunks) == 1:
-        return chunks[0]
-    before = 0
-    for chunk in chunks:
-        chunk.records["id_at"] += before
-        before += chunk.ids.size
-    return _Chunk(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
-
-
-def _whole(chunk: _Chunk) -> Group:
-    """Return all messages of a chunk as one group."""
-    count = len(chunk.calls)
-    groups = batch.new_groups(1)
-    groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
-    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from serval_kernels.wire import datatypes, infer_codec, layouts, predict_codec, vectorized
 from serval_kernels.wire.plan import Plan
 
+from serval_server.batching.chunks import Group
 from serval_server.batching.inputs import (
     BatchInput,
     batch_input,
@@ -23,7 +24,7 @@ from serval_server.batching.inputs import (
     outputs_of,
     rows_are_independent,
 )
-from serval_server.batching.lane import Codec, Group, Job, Lane
+from serval_server.batching.lane import Codec, Job, Lane
 from serval_server.config import BatchRows
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router

@@ -55,7 +55,7 @@ class Counted:
         else:
             self.before = np.zeros(2 * groups, np.int64)
             self._cut = base.other_count > 0
-            self._hashed = is_hashed(base) or len(base.categories) >= 2 * groups
+            self._hashed = _has_rare(base) or len(base.categories) >= 2 * groups
             self._names = {} if self._hashed else {name: place for place, name in enumerate(base.categories)}
             self._count(zip(base.categories, base.category_counts, strict=True), self.before)
             self._count_unknown(base.other_count, self.before)
@@ -92,13 +92,14 @@ class Counted:
 
     def _count_unknown(self, count: int, counts: Counts) -> None:
         """Count values whose names are not known any more: evenly over the groups that they may be in."""
-        if self._hashed and not self._cut:
+        if self._cut:
+            counts[0] += count
+        elif self._hashed:
             counts += np.diff(np.arange(len(counts) + 1) * count // len(counts))
         else:
-            counts[0 if self._cut else -1] += count
+            counts[-1] += count
 
 
-def is_hashed(base: FeatureBaseline) -> bool:
-    """Tell whether a column's categories are too rare to be counted by their names."""
-    rare = min(base.category_counts, default=0) < SURE
-    return base.kind is FeatureKind.TEXT and (rare or base.other_count > 0)
+def _has_rare(base: FeatureBaseline) -> bool:
+    """Tell whether a column of texts has categories of whose kind others may have been missed."""
+    return base.kind is FeatureKind.TEXT and min(base.category_counts, default=0) < SURE

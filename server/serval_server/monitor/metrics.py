@@ -1,4 +1,4 @@
-"""The endpoint for Prometheus, and its gauges of drift: that of the last hour, and alarms, of the versions asked most.
+"""Gauges for Prometheus: the drift of the last hour, and alarms, of the versions that are asked most.
 
 Rules. Label sets are bounded: so many versions, and of each so many columns, those of the largest effect. What was
 compared is kept for some seconds, so that scraping often costs no more. Any worker answers for all of them; the one
@@ -10,13 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from serval_registry.errors import InvalidArgument, NotFound
+from serval_registry.errors import NotFound
 from serval_registry.model import Ref
 from serval_registry.registry import Registry
 
@@ -27,33 +25,15 @@ from serval_server.monitor.severity import weights_of
 from serval_server.monitor.slots import Key
 from serval_server.monitor.verdict import Verdict
 from serval_server.monitor.windows import DEFAULT_SECONDS, Window
-from serval_server.registry_metrics import RegistryCollector
 
 LOG = logging.getLogger(__name__)
 
 VERSIONS_MAX: Final = 32
 COLUMNS_MAX: Final = 32
 FRESH_SECONDS: Final = 15.0
-_RETRY_SECONDS: Final = 5.0
 
 _OF_VERSION: Final = ("model", "version")
 _OF_COLUMN: Final = ("model", "version", "feature")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where metrics are answered."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read HOST:PORT; raise InvalidArgument."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
-            raise InvalidArgument(f"--metrics: {text!r}; wanted HOST:PORT")
-        return cls(host.strip("[]"), int(port))
 
 
 class Compared(NamedTuple):
@@ -62,50 +42,6 @@ class Compared(NamedTuple):
     key: Key
     live: LiveDrift
     life: LifeReport | None
-
-
-class Metrics:
-    """The endpoint, on threads of its own."""
-
-    def __init__(self, address: Address, registry: Registry, monitor: Monitor | None, *, shared: bool) -> None:
-        """Answer for the registry and, where there is monitoring, for drift."""
-        self._address = address
-        self._shared = shared
-        self._collectors = CollectorRegistry(auto_describe=False)
-        self._collectors.register(RegistryCollector(registry))
-        if monitor is not None:
-            self._collectors.register(DriftCollector(registry, monitor))
-        self._server: Any = None
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """Listen; where workers share the address, wait in the background until it is free.
-
-        Raises InvalidArgument where the address cannot be had.
-        """
-        if not self._bind() and not self._shared:
-            raise InvalidArgument(f"--metrics: cannot bind {self._address.host}:{self._address.port}")
-        if self._server is None:
-            threading.Thread(target=self._wait, name="serval-metrics", daemon=True).start()
-
-    def stop(self) -> None:
-        """Listen no more."""
-        self._stopped.set()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-    def _wait(self) -> None:
-        while not self._stopped.wait(_RETRY_SECONDS) and not self._bind():
-            pass
-
-    def _bind(self) -> bool:
-        try:
-            self._server, _ = start_http_server(self._address.port, self._address.host, self._collectors)
-        except OSError:
-            return False
-        LOG.info("metrics on http://%s:%d/metrics", self._address.host, self._server.server_port)
-        return True
 
 
 class DriftCollector(Collector):

@@ -171,13 +171,15 @@ class Slots:
                 line = opened.readline()
                 octets = os.fstat(opened.fileno()).st_size
             head: Mapping[str, Any] = json.loads(line)
+            entries = [
+                Entry(key, number, rows, len(line) + at, size) for key, number, rows, at, size in head["entries"]
+            ]
+            if any(entry.at + entry.length > octets for entry in entries):
+                raise ValueError("it ends before what its first line names")
         except FileNotFoundError:
             return None
-        except ValueError:
-            head = {"merged": (), "entries": (("", 0, 0, 0, 1),)}
-        entries = [Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"]]
-        if any(entry.at + entry.length > octets for entry in entries):
-            LOG.warning("%s is torn, and what it held of live monitoring is lost", self._folder / file)
+        except ValueError as error:
+            LOG.warning("%s is torn, what it held of live monitoring is lost: %s", self._folder / file, error)
             return None
         return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), tuple(entries))
 

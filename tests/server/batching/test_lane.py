@@ -19,6 +19,7 @@ from serval_registry.model import Draft
 from serval_registry.registry import Registry
 from serval_server.app import App
 from serval_server.batching import lane
+from serval_server.batching.chunks import Group
 from serval_server.batching.inputs import batch_input, rows_are_independent
 from serval_server.codec.features import features_of
 from serval_server.config import Options
@@ -66,7 +67,7 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[lane.Lane]:
     given: list[lane.Lane] = []
     take = lane.Lane.take
 
-    def noted(self: lane.Lane, group: lane.Group) -> None:
+    def noted(self: lane.Lane, group: Group) -> None:
         given.append(self)
         take(self, group)
 

@@ -1,11 +1,14 @@
 """What was seen adds up, is kept as it is, and compares as the rows themselves would."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_registry import baseline
 from serval_registry.baseline import CATEGORIES
+from serval_registry.model import DataType, Feature, FeatureKind, Signature, TensorSpec
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.compare import compare_with_baseline
 from serval_server.monitor.layout import COLUMNS_MAX, Layouts, layout_of
@@ -88,8 +91,6 @@ def test_parts_add_up_in_any_order_and_come_back_from_octets(sizes, random):
 
 
 def _layout():
-    from types import SimpleNamespace
-
     from serval_watched import FEATURES, SIGNATURE
 
     version = SimpleNamespace(signature=SIGNATURE, features=tuple(FEATURES), classes=("no", "yes"))
@@ -125,10 +126,6 @@ def test_texts_that_the_baseline_lists_are_told_apart_however_late_they_come(lay
 
 
 def test_a_version_too_wide_to_be_observed_has_nothing_to_compare():
-    from types import SimpleNamespace
-
-    from serval_registry.model import DataType, Feature, FeatureKind, Signature, TensorSpec
-
     width = COLUMNS_MAX + 1
     features = tuple(Feature(f"x{i}", FeatureKind.NUMERIC, "X", i) for i in range(width))
     signature = Signature(
@@ -142,10 +139,6 @@ def test_a_version_too_wide_to_be_observed_has_nothing_to_compare():
 
 @pytest.mark.parametrize("datatype", ["BOOL", "INT8", "UINT32", "INT64"])
 def test_whole_outputs_are_labels(datatype):
-    from types import SimpleNamespace
-
-    from serval_registry.model import DataType, Signature, TensorSpec
-
     signature = Signature(
         (TensorSpec("X", DataType.FP32, (-1, 1)),), (TensorSpec("label", DataType(datatype), (-1,)),), {"": 17}
     )
@@ -179,10 +172,6 @@ def test_a_new_baseline_is_another_layout(registry, version):
 
 
 def test_models_of_too_many_columns_are_only_counted():
-    from types import SimpleNamespace
-
-    from serval_registry.model import DataType, Signature, TensorSpec
-
     wide = Signature((TensorSpec("X", DataType.FP32, (-1, COLUMNS_MAX + 1)),), (), {})
     layout = layout_of(SimpleNamespace(signature=wide, features=(), classes=()), None)
     assert (layout.inputs, layout.outputs) == ((), ())

@@ -1,0 +1,67 @@
+"""Messages as lanes run them: groups of a turn, and chunks of what waits for a worker."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from serval_kernels.wire import batch
+from serval_kernels.wire.handle import Handle
+
+from serval_server.transport.vectorized.vectors import Calls
+
+Octets = npt.NDArray[np.uint8]
+Records = npt.NDArray[Any]
+
+_NO_HANDLE: Final = np.zeros((0, 3), np.int64)
+
+
+class Group(NamedTuple):
+    """Messages of one layout: group `number` of a turn, or the whole of a job.
+
+    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables.
+    """
+
+    records: Records
+    calls: Calls
+    order: Calls
+    groups: Records
+    number: int
+    row: tuple[int, ...]
+    handle: Handle
+
+    def again(self) -> "Group":
+        """Return what it is now that some of its messages were set aside."""
+        return self._replace(row=self.groups[self.number].item())
+
+
+class Chunk(NamedTuple):
+    """Messages that wait: their records and calls, the octets of their rows and of their ids."""
+
+    records: Records
+    calls: Calls
+    rows: Octets
+    ids: Octets
+
+    @property
+    def octets(self) -> int:
+        """How much waits here."""
+        return self.rows.size + self.ids.size
+
+
+def joined(chunks: list[Chunk]) -> Chunk:
+    """Return one chunk of them all, in their order; there is one at least."""
+    if len(chunks) == 1:
+        return chunks[0]
+    before = 0
+    for chunk in chunks:
+        chunk.records["id_at"] += before
+        before += chunk.ids.size
+    return Chunk(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
+
+
+def whole(chunk: Chunk) -> Group:
+    """Return all messages of a chunk as one group."""
+    count = len(chunk.calls)
+    groups = batch.new_groups(1)
+    groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
+    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE)
