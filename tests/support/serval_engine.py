@@ -245,6 +245,8 @@ class Engine:
         own = sum(size for _, size in self.fences)
         assert int(self.state.turn["open_streams"][0]) == 0
         assert int(self.state.turn["held"][0]) == 0
+        assert not self.state.connections["taken"].any()
+        assert not self.state.connections["held"].any()
         assert int(self.state.pool.used[0]) == own
         assert not self.state.numbers.any()
         assert not self.state.streams["id"].any()

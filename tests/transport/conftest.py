@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +119,13 @@ def vectorized(_: Path) -> AbstractContextManager[Target]:
     return echoing("vectorized")
 
 
+@contextmanager
+def vectors(_: Path) -> Iterator[Target]:
+    """The same, asked for its vectorized method."""
+    with echoing("vectorized") as target:
+        yield replace(target, name="vectors", unary=Call(SERVICE + "Vector", target.message))
+
+
 def grpcio(_: Path) -> AbstractContextManager[Target]:
     """grpcio's server, the reference."""
     return echoing("grpcio")
@@ -169,6 +176,7 @@ def running(where: str) -> Iterator[Target]:
 
 STARTERS: dict[str, Callable[[Path], AbstractContextManager[Target]]] = {
     "vectorized": vectorized,
+    "vectors": vectors,
     "grpcio": grpcio,
     "nghttpd": nghttpd,
 }

@@ -247,12 +247,14 @@ def test_noise_hurts_nobody_else(where, target):
 
 
 CALL = h2.fields_of("/serval.test.Echo/Unary")
+VECTOR = h2.fields_of("/serval.test.Echo/Vector")
 FIELDS = st.sampled_from(
     [*CALL, ("x-test", "v" * 100), (":status", "200"), ("", "v"), ("te", "x"), ("x-test-bin", "=")]
 )
 BLOCKS = st.one_of(
     st.lists(FIELDS, max_size=12).map(lambda fields: h2.literals(*fields)),
     st.just(h2.literals(*CALL)),
+    st.just(h2.literals(*VECTOR)),
     st.binary(max_size=60),
 )
 PAYLOADS = st.one_of(

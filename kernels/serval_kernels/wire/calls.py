@@ -10,7 +10,7 @@ for `length` octets or as many as were asked for, and `_grow` comes before what 
 from typing import Any
 
 from serval_kernels.compile import borrowing, inlined
-from serval_kernels.wire import answers, fields, frames, limits, memory, output, streams, windows
+from serval_kernels.wire import answers, fields, frames, limits, memory, output, shares, streams, windows
 from serval_kernels.wire.constants import CANCEL, DATA, ENHANCE_YOUR_CALM, INTERNAL_ERROR
 from serval_kernels.wire.grpc import PREFIX_OCTETS
 from serval_kernels.wire.octets import Octets, copy, signed
@@ -86,13 +86,14 @@ def _grow(s: State, number: int, wanted: int) -> bool:
     row = s.streams[number]
     if row.message_block >= wanted:
         return True
-    size = memory.block_size(max(wanted, min(signed(row.length), limits.FIRST_MESSAGE_OCTETS)))
-    at = memory.take(s.pool, size)
+    c = signed(row.connection)
+    size = memory.block_size(max(wanted, min(signed(row.length), limits.MESSAGE_GROWTH * wanted)))
+    at = shares.take(s, c, size)
     if at == memory.NONE:
         return False
     copy(s.pool.octets, row.message_at, row.filled, s.pool.octets, at)
     if row.message_block:
-        memory.give(s.pool, row.message_at, row.message_block)
+        shares.give(s, c, signed(row.message_at), signed(row.message_block))
     row.message_at, row.message_block = at, size
     return True
 
@@ -101,12 +102,15 @@ def _grow(s: State, number: int, wanted: int) -> bool:
 def _hold(s: State, row: Any, length: int) -> bool:
     """Count a message that Python is to hold until a handler takes it or its call ends; False where that is too much.
 
-    `turn.consumed` and `streams.close_stream` take it off again.
+    A connection may have as much as it leaves free, as in `shares`. `turn.consumed` and `streams.close_stream` take it
+    off again.
     """
-    if s.turn[0].held + length > limits.HELD_OCTETS:
+    turn, connection, cost = s.turn[0], s.connections[row.connection], length + limits.HELD_OVERHEAD
+    if connection.held + length > limits.HELD_OCTETS - turn.held:
         return False
-    row.held += length + limits.HELD_OVERHEAD
-    s.turn[0].held += length + limits.HELD_OVERHEAD
+    row.held += cost
+    connection.held += cost
+    turn.held += cost
     return True
 
 
@@ -211,7 +215,7 @@ def _line_up(s: State, number: int) -> None:
 def _let_go(s: State, row: Any) -> None:
     """Give the block of a message that is whole back, when the turn is over that speaks of it."""
     if row.message_block:
-        streams.defer(s, row.message_at, row.message_block)
+        shares.defer(s, signed(row.connection), signed(row.message_at), signed(row.message_block))
         row.message_block = 0
 
 

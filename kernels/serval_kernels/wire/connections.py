@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from serval_kernels.compile import borrowing
-from serval_kernels.wire import frames, limits, memory, output, streams, table
+from serval_kernels.wire import frames, limits, memory, output, shares, streams, table
 from serval_kernels.wire.constants import (
     DEFAULT_INITIAL_WINDOW_SIZE,
     DEFAULT_MAX_FRAME_SIZE,
@@ -51,6 +51,7 @@ def open_connection(s: State, c: int, now: int) -> None:
     row.max_frame, row.indexing, row.size_update = DEFAULT_MAX_FRAME_SIZE, UNINDEXED, 0
     row.last_stream = row.streams = row.first = row.going_away = 0
     row.carry_at = row.carry_block = row.carried = row.backlog = row.bodies = 0
+    row.taken = row.held = 0
     row.block_stream = row.block_flags = row.block_frames = row.block_at = row.block_octets = 0
     row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.whole = row.flush = 0
     # `dirty` stays: it says that the row stands in the list, whoever's it is.
@@ -111,9 +112,9 @@ def close_connection(s: State, c: int) -> None:
 def _drop_input(s: State, c: int) -> None:
     row = s.connections[c]
     if row.carry_block:
-        memory.give(s.pool, row.carry_at, row.carry_block)
+        shares.give(s, c, signed(row.carry_at), signed(row.carry_block))
     if row.block_at:
-        memory.give(s.pool, row.block_at, limits.HEADER_BLOCK_OCTETS)
+        shares.give(s, c, signed(row.block_at), limits.HEADER_BLOCK_OCTETS)
     row.carry_block = row.carried = row.block_at = row.block_stream = row.backlog = 0
 
 

@@ -7,7 +7,7 @@ anything of it is read. What is written has its size reserved first.
 """
 
 from serval_kernels.compile import borrowing, merged
-from serval_kernels.wire import connections, faults, frames, memory, output, streams
+from serval_kernels.wire import connections, faults, frames, limits, memory, output, streams
 from serval_kernels.wire.constants import (
     DEFAULT_HEADER_TABLE_SIZE,
     DEFAULT_MAX_FRAME_SIZE,
@@ -49,16 +49,18 @@ def priority(s: State, c: int, stream_id: int, at: int, end: int) -> int:
 
 @borrowing
 def rst_stream(s: State, c: int, stream_id: int, at: int, end: int) -> int:
-    """RFC 9113, 6.4."""
+    """RFC 9113, 6.4. Streams that are reset as soon as they begin are counted as rapid reset: CVE-2023-44487."""
     if end - at != 4:
         return FRAME_SIZE_ERROR
     error_code = frames.read_uint32(s.pool.octets, at)
     if stream_id == 0 or faults.is_idle(s, c, stream_id):
         return PROTOCOL_ERROR
     number = streams.find(s, c, stream_id)
-    if number != streams.NONE:
-        streams.cancel(s, number, error_code)
-    return faults.provoked(s, c)
+    if number == streams.NONE:
+        return faults.counted(s, c)
+    early = s.turn[0].now - s.streams[number].opened < limits.RESET_EARLY
+    streams.cancel(s, number, error_code)
+    return faults.provoked(s, c) if early else faults.counted(s, c)
 
 
 @borrowing

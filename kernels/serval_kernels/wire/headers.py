@@ -20,6 +20,7 @@ from serval_kernels.wire import (
     limits,
     memory,
     requests,
+    shares,
     streams,
 )
 from serval_kernels.wire.constants import (
@@ -77,7 +78,7 @@ def _block(s: State, c: int, at: int, end: int, flags: int) -> int:
     if row.block_octets + end - at > limits.HEADER_BLOCK_OCTETS:
         return ENHANCE_YOUR_CALM
     if not row.block_at:
-        place = memory.take(s.pool, limits.HEADER_BLOCK_OCTETS)
+        place = shares.take(s, c, limits.HEADER_BLOCK_OCTETS)
         if place == memory.NONE:
             return INTERNAL_ERROR
         row.block_at = place
@@ -213,10 +214,10 @@ def _start(s: State, c: int, number: int, count: int) -> int:
     octets, size = s.pool.octets, 4
     for i in range(count):
         size += 8 + s.fields[i].name_size + s.fields[i].value_size
-    block = memory.take(s.pool, size)
+    block = shares.take(s, c, size)
     if block == memory.NONE:
         return answers.NO_MEMORY
-    streams.defer(s, block, size)
+    shares.defer(s, c, block, size)
     at = frames.write_uint32(octets, block, count)
     for i in range(count):
         field = s.fields[i]

@@ -23,8 +23,8 @@ ARENA_OCTETS: Final = 2 << 20
 READ_OCTETS: Final = 256 << 10
 POOL_OCTETS: Final = 1 << 30
 MESSAGE_OCTETS: Final = 64 << 20
-# A message is given room for as much as it announces only up to here, and then again as it comes: a promise is cheap.
-FIRST_MESSAGE_OCTETS: Final = 256 << 10
+# A message is given room for so many times what has come of it, not for what it announces: a promise is cheap.
+MESSAGE_GROWTH: Final = 4
 
 # What one turn may hold for Python. A connection may start few ordinary calls a turn, as each costs what a thousand
 # vectorized ones cost.
@@ -59,9 +59,11 @@ WHOLE_OCTETS: Final = 16 << 20  # of a turn's answers that are written at once; 
 BODIES_OCTETS: Final = 64 << 20  # of replies that wait for a peer's windows, beyond the first of them
 FLOOD_OCTETS: Final = 64 << 20
 
-# RST_STREAM from the peer, and what makes us send one: as nghttp2.
+# RST_STREAM of a stream that has just begun, and what makes us send one: as nghttp2.
 RESETS: Final = 1_000
 RESETS_A_SECOND: Final = 33
+# A client that gives up waiting is no attack: what has been open for so long counts as a control frame.
+RESET_EARLY: Final = SECOND // 100
 # SETTINGS, PING, PRIORITY, empty DATA, unknown frames. Clients measure round trips with a PING a window of data.
 CONTROLS: Final = 10_000
 CONTROLS_A_SECOND: Final = 1_000

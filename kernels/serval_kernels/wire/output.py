@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import borrowing, inlined
-from serval_kernels.wire import frames, limits, memory
+from serval_kernels.wire import frames, limits, memory, shares
 from serval_kernels.wire.constants import (
     CONTINUATION,
     FLAG_END_HEADERS,
@@ -21,7 +21,7 @@ from serval_kernels.wire.constants import (
     RST_STREAM_FRAME_SIZE,
     WINDOW_UPDATE_FRAME_SIZE,
 )
-from serval_kernels.wire.octets import Octets, copy
+from serval_kernels.wire.octets import Octets, copy, signed
 from serval_kernels.wire.state import HEAD_INDEXED, INDEXED, UNINDEXED, State
 
 # The header block of every good answer and its trailers: the two fields that are not in the static table go into the
@@ -64,12 +64,12 @@ def reserve(s: State, c: int, size: int) -> int:
             copy(s.pool.octets, row.out_at + row.out_from, pending, s.pool.octets, row.out_at)
         else:
             wanted = memory.block_size(pending + size)
-            at = memory.NONE if pending + size > limits.FLOOD_OCTETS else memory.take(s.pool, wanted)
+            at = memory.NONE if pending + size > limits.FLOOD_OCTETS else shares.take(s, c, wanted)
             if at == memory.NONE:
                 return memory.NONE
             if row.out_block:
                 copy(s.pool.octets, row.out_at + row.out_from, pending, s.pool.octets, at)
-                memory.give(s.pool, row.out_at, row.out_block)
+                shares.give(s, c, signed(row.out_at), signed(row.out_block))
             row.out_at, row.out_block = at, wanted
         row.out_from, row.out_to = 0, pending
     if not row.dirty:
@@ -90,7 +90,7 @@ def drop(s: State, c: int) -> None:
     """Forget the output of a connection that is gone."""
     row = s.connections[c]
     if row.out_block:
-        memory.give(s.pool, row.out_at, row.out_block)
+        shares.give(s, c, signed(row.out_at), signed(row.out_block))
     row.out_block = row.out_from = row.out_to = 0
 
 

@@ -14,7 +14,19 @@ from typing import Final
 import numpy as np
 
 from serval_kernels.compile import borrowing, inlined, kernel, merged
-from serval_kernels.wire import calls, connections, control, faults, frames, headers, limits, memory, streams, windows
+from serval_kernels.wire import (
+    calls,
+    connections,
+    control,
+    faults,
+    frames,
+    headers,
+    limits,
+    memory,
+    shares,
+    streams,
+    windows,
+)
 from serval_kernels.wire.constants import (
     CONNECTION_PREFACE,
     CONTINUATION,
@@ -202,7 +214,7 @@ def _take_preface(s: State, c: int, at: int, end: int) -> int:
 def _carry(s: State, c: int, at: int, end: int) -> None:
     """Keep what is not a whole frame yet, or has no room in this turn, until the next one."""
     row = s.connections[c]
-    block = memory.take(s.pool, end - at)
+    block = shares.take(s, c, end - at)
     if block == memory.NONE:
         connections.fail(s, c, INTERNAL_ERROR)
         return
@@ -234,7 +246,7 @@ def _receive(s: State, reads: Records, count: int, now: int) -> int:
         if row.phase == FREE:
             continue
         if row.carry_block:
-            memory.give(s.pool, row.carry_at, row.carry_block)
+            shares.give(s, c, signed(row.carry_at), signed(row.carry_block))
             row.carry_block = row.carried = 0
         if row.phase == CLOSING:
             continue

@@ -57,6 +57,8 @@ CONNECTION: Final = np.dtype(
     + [(name, np.int64) for name in ("initial_window", "max_frame", "indexing", "size_update")]
     + [(name, np.int64) for name in ("last_stream", "streams", "first", "going_away")]
     + [(name, np.int64) for name in ("carry_at", "carry_block", "carried", "backlog", "bodies")]
+    # Octets of the pool that it has, and of messages that Python holds for its calls
+    + [(name, np.int64) for name in ("taken", "held")]
     # A field block in pieces: the stream that it is of (0: none), its flags, and how many frames
     + [(name, np.int64) for name in ("block_stream", "block_flags", "block_frames", "block_at", "block_octets")]
     # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add, of which
@@ -68,7 +70,7 @@ CONNECTION: Final = np.dtype(
 )
 
 STREAM: Final = np.dtype(
-    [(name, np.int64) for name in ("connection", "id", "generation", "following", "preceding")]
+    [(name, np.int64) for name in ("connection", "id", "generation", "following", "preceding", "opened")]
     + [(name, np.int64) for name in ("kind", "method", "remote_closed", "head_sent", "answered", "waiting")]
     + [(name, np.int64) for name in ("send_window", "recv_window", "recv_due", "held")]
     + [(name, np.int64) for name in ("content_length", "received", "deadline", "encoding")]

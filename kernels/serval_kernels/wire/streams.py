@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from serval_kernels.compile import borrowing, inlined
-from serval_kernels.wire import limits, memory
+from serval_kernels.wire import limits, memory, shares
 from serval_kernels.wire.constants import LARGEST_WINDOW_SIZE
 from serval_kernels.wire.octets import signed
 from serval_kernels.wire.state import CANCELLED, NO_DEADLINE, ORDINARY, RECENT, State
@@ -23,6 +23,7 @@ NONE: Final = -1
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
 _HIGH: Final = np.uint64(24)
 _GENERATION_BITS: Final = 32
+ROW_MASK: Final = (1 << _GENERATION_BITS) - 1  # of a call: its row
 _GENERATIONS: Final = (1 << 30) - 1
 
 
@@ -53,7 +54,7 @@ def call_of(s: State, number: int) -> int:
 @inlined
 def number_of(s: State, call: int) -> int:
     """Return the row of a call, or NONE when its stream has ended."""
-    number = call & ((1 << _GENERATION_BITS) - 1)
+    number = call & ROW_MASK
     if number >= s.streams.size or s.streams[number].id == 0:
         return NONE
     return number if s.streams[number].generation == call >> _GENERATION_BITS else NONE
@@ -72,7 +73,7 @@ def open_stream(s: State, c: int, stream_id: int) -> int:
     else:
         return NONE
     row, connection = s.streams[number], s.connections[c]
-    row.connection, row.id = c, stream_id
+    row.connection, row.id, row.opened = c, stream_id, turn.now
     row.generation = (row.generation + 1) & _GENERATIONS
     row.following, row.preceding = connection.first, 0
     if connection.first:
@@ -128,9 +129,10 @@ def close_stream(s: State, number: int) -> None:
         s.streams[row.following - 1].preceding = row.preceding
     connection.streams -= 1
     s.turn[0].open_streams -= 1
+    connection.held -= row.held
     s.turn[0].held -= row.held
     if row.message_block:  # of a message that is not whole: nobody has been told where it lies
-        memory.give(s.pool, row.message_at, row.message_block)
+        shares.give(s, c, signed(row.message_at), signed(row.message_block))
     drop_body(s, number)
     row.id = row.message_block = 0
     row.following = s.turn[0].free_stream
@@ -146,7 +148,7 @@ def take_body(s: State, number: int, size: int) -> int:
     connection = s.connections[row.connection]
     if connection.bodies and connection.bodies + size > limits.BODIES_OCTETS:
         return memory.NONE
-    at = memory.take(s.pool, size)
+    at = shares.take(s, signed(row.connection), size)
     if at != memory.NONE:
         connection.bodies += size
         row.body_at, row.body_block = at, size
@@ -158,17 +160,9 @@ def drop_body(s: State, number: int) -> None:
     """Give the block of a body back, if there is one."""
     row = s.streams[number]
     if row.body_block:
-        memory.give(s.pool, row.body_at, row.body_block)
+        shares.give(s, signed(row.connection), signed(row.body_at), signed(row.body_block))
         s.connections[row.connection].bodies -= row.body_block
         row.body_block = 0
-
-
-@inlined
-def defer(s: State, at: int, block: int) -> None:
-    """Give a block back when the next turn begins: this turn's messages may lie in it."""
-    turn = s.turn[0]
-    s.deferred[turn.deferred, 0], s.deferred[turn.deferred, 1] = at, block
-    turn.deferred += 1
 
 
 @borrowing

@@ -105,6 +105,7 @@ def consumed(h: Handle, call: int, octets: int) -> None:
     if stream != streams.NONE:
         cost = min(octets + limits.HELD_OVERHEAD, signed(s.streams[stream].held))
         s.streams[stream].held -= cost
+        s.connections[s.streams[stream].connection].held -= cost
         s.turn[0].held -= cost
         windows.return_stream(s, stream)
 

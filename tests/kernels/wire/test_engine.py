@@ -22,7 +22,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_engine import HEAD, OK, ORDINARY, OTHER, SMALL, VECTORIZED, Engine, parsed, request
-from serval_kernels.wire import answers, batch, limits, turn
+from serval_kernels.wire import answers, batch, limits, memory, turn
 from serval_kernels.wire import state as engine
 
 MS = 1_000_000
@@ -802,14 +802,14 @@ def test_messages_that_fall_back_are_held_until_they_are_taken_or_their_calls_en
         peer.call(stream_id, VECTORIZED, bytes(1000))
     calls = [arrived.call for arrived in server.arrived]
     cost = 1000 + limits.HELD_OVERHEAD
-    others = limits.HELD_OCTETS - 3 * cost
+    others = limits.HELD_OCTETS - 6 * cost  # of other connections: this one may have half of the rest
     held = server.state.turn["held"]
     held += others
     fall_back(server, calls)
     assert kinds(server) == [engine.FELL_BACK] * 3
     peer.exchange()
     assert peer.grpc_status(7) == 8
-    assert held[0] == limits.HELD_OCTETS
+    assert held[0] == limits.HELD_OCTETS - 3 * cost
     server.consumed(calls[0], 1000)
     assert held[0] == others + 2 * cost
     server.reply(calls[1])
@@ -837,4 +837,60 @@ def test_a_compressed_message_of_a_vectorized_method_is_held_as_well():
     assert kinds(server) == [engine.FELL_BACK]
     assert held[0] == 1000 + limits.HELD_OVERHEAD
     assert peer.exchange().grpc_status(3) == 8
+    server.assert_nothing_left()
+
+
+def promise(peer, stream_id, length):
+    """Open a call and send one octet of its message."""
+    peer.h2.send_headers(stream_id, h2f.fields_of(VECTORIZED))
+    peer.h2.send_data(stream_id, h2f.grpc_message(b"x", length=length))
+
+
+def test_what_greedy_connections_promise_leaves_room_for_others():
+    """An octet of each of many long messages costs a page each, and no connection has more than it leaves free."""
+    sizes = SMALL._replace(connections=4, streams=2048, max_streams=1024, pool=1 << 22)
+    server = Engine(sizes)
+    for number in range(3):
+        greedy = Peer(server, number)
+        for stream_id in range(1, 1025, 2):
+            promise(greedy, stream_id, 60_000)
+            if stream_id % 64 == 1:
+                greedy.exchange()
+        greedy.exchange()
+        assert server.connection(number)["taken"] <= sizes.pool // (number + 2) + (1 << 16)
+    good = Peer(server, 3)
+    for stream_id in (1, 3, 5):
+        good.call(stream_id, VECTORIZED, bytes([stream_id]) * 60_000)
+    assert [a.message for a in server.arrived] == [bytes([stream_id]) * 60_000 for stream_id in (1, 3, 5)]
+    server.assert_nothing_left()
+
+
+def test_a_message_gets_room_as_it_comes():
+    server = Engine(SMALL._replace(pool=1 << 22))
+    peer = Peer(server)
+    before = int(server.connection()["taken"])
+    promise(peer, 1, 60_000)
+    peer.exchange()
+    assert server.connection()["taken"] - before <= 2 * memory.UNIT
+    peer.h2.send_data(1, bytes(16_000))
+    peer.exchange()
+    assert server.connection()["taken"] - before == 1 << 16
+    server.assert_nothing_left()
+
+
+@pytest.mark.parametrize(("waited", "closed"), [(0, True), (limits.RESET_EARLY, False)])
+def test_streams_that_are_reset_as_soon_as_they_begin_end_the_connection(waited, closed):
+    """A client that gives up waiting resets as many streams as one that attacks, but not at once."""
+    server = fenced()
+    peer = Peer(server)
+    for stream_id in range(1, 2 * (limits.RESETS + 20), 2):
+        peer.h2.send_headers(stream_id, h2f.fields_of(ORDINARY))
+        peer.exchange()
+        server.now += waited
+        peer.h2.reset_stream(stream_id)
+        peer.exchange()
+        if peer.terminated is not None:
+            break
+    assert (peer.terminated == h2f.ENHANCE_YOUR_CALM) is closed
+    assert closed or peer.terminated is None
     server.assert_nothing_left()

@@ -44,7 +44,7 @@ class Connections:
         self.epoll = select.epoll()
         self.by_fd: dict[int, Connection] = {}
         self.numbered: list[Connection | None] = [None] * count
-        self.again: set[int] = set()  # numbers of those with more to do than a turn let them
+        self.again: dict[int, None] = {}  # numbers of those with more to do than a turn let them, first come first
         self._free = list(range(count - 1, -1, -1))
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
@@ -106,7 +106,7 @@ class Connections:
         if done:
             self._open(connection)
             if connection.number >= 0 and connection.pending():
-                self.again.add(connection.number)
+                self.again[connection.number] = None
 
     def _open(self, connection: Connection) -> None:
         if not self._free:
@@ -160,7 +160,7 @@ class Connections:
             turn.close_connection(self._state.handle, number)
             self._over()
             self.numbered[number] = None
-            self.again.discard(number)
+            self.again.pop(number, None)
             self._free.append(number)
 
     def _forget(self, connection: Connection) -> None:

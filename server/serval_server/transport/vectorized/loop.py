@@ -187,10 +187,10 @@ class Loop:
         again = self._connections.again
         self._taken["reads"] = self._taken["at"] = 0
         for number in tuple(again):
-            if not self._has_room():
+            if not self._has_room() or self._taken["at"] > self._arena // 2:  # the rest is for those who come now
                 break
             connection = self._connections.numbered[number]
-            again.discard(number)
+            del again[number]
             if connection is not None:
                 self._read_one(connection, take_more=not self._backlog[number])
 
@@ -214,7 +214,7 @@ class Loop:
             if size < 0:
                 size = 0
             if connection.secure and connection.pending():
-                self._connections.again.add(number)
+                self._connections.again[number] = None
         if carried:
             source = int(self._carry_at[number])
             self._octets[at : at + carried] = self._octets[source : source + carried]
@@ -227,7 +227,7 @@ class Loop:
         """Note which connections of this turn have more to do."""
         for number in self._sockets.reads[:count, 0].tolist():
             if self._backlog[number]:
-                self._connections.again.add(number)
+                self._connections.again[number] = None
 
     def _write(self) -> None:
         left = sockets.give(self._handle, self._sockets.handle)

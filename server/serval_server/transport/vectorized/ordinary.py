@@ -15,7 +15,7 @@ from typing import Final
 import grpc
 import numpy as np
 from serval_kernels.wire import state as engine
-from serval_kernels.wire import turn
+from serval_kernels.wire import streams, turn
 
 from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
@@ -196,7 +196,7 @@ class OrdinaryCalls:
             self._write(call)
 
     def _fell_back(self, event: Event) -> None:
-        """Answer a call of a vectorized method by its servicer. What its headers said beside the deadline is gone."""
+        """Answer a call of a vectorized method by its servicer. Its metadata are gone, as they were not kept."""
         _, number, connection, method, at, length, compressed, encoding = event
         path = self._paths[method]
         handler = self._handlers.find(path, ())
@@ -204,7 +204,16 @@ class OrdinaryCalls:
             self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
             return
         request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
-        call = Call(number, path, handler, request, self._peer_of(connection), self._terms)
+        deadline = int(self._state.streams["deadline"][number & streams.ROW_MASK])
+        call = Call(
+            number,
+            path,
+            handler,
+            request,
+            self._peer_of(connection),
+            self._terms,
+            deadline_ns=None if deadline == engine.NO_DEADLINE else deadline,
+        )
         self._calls[number] = call
         call.start()
         call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
