@@ -56,7 +56,9 @@ def merge(a: Moments, b: Moments) -> Moments:
     """Return the moments of both parts together (Chan, Golub and LeVeque, 1979)."""
     finite = a.finite + b.finite
     mean, m2 = a.mean, a.m2
-    if b.finite:
+    if not a.finite:
+        mean, m2 = b.mean, b.m2
+    elif b.finite:
         delta = b.mean - a.mean
         # Two shares of means rather than one step: the difference of huge means may overflow, this cannot.
         wide = math.isinf(delta)

@@ -267,6 +267,9 @@ def _count_other(x: float, edges: Edges, counts: Counts, tally: Counts) -> None:
 @kernel
 def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> None:
     """Add mean and M2 of `count` values to those of the `before` there are (Chan, Golub and LeVeque, 1979)."""
+    if before == 0:  # huge means: the square below may be infinite, and times nothing it is no number
+        moments[MEAN], moments[M2] = mean, m2
+        return
     delta = mean - moments[MEAN]
     share = count / (before + count)
     if not abs(delta) <= _HUGE:  # two shares of means rather than one step: that cannot overflow

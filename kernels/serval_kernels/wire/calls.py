@@ -87,7 +87,10 @@ def _grow(s: State, number: int, wanted: int) -> bool:
     if row.message_block >= wanted:
         return True
     c = signed(row.connection)
-    size = memory.block_size(max(wanted, min(signed(row.length), limits.MESSAGE_GROWTH * wanted)))
+    length = signed(row.length)
+    if signed(s.connections[c].taken) + length > limits.PROMISED_OCTETS:
+        length = min(length, limits.MESSAGE_GROWTH * wanted)
+    size = memory.block_size(max(wanted, length))
     at = shares.take(s, c, size)
     if at == memory.NONE:
         return False

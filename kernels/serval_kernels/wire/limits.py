@@ -23,7 +23,9 @@ ARENA_OCTETS: Final = 2 << 20
 READ_OCTETS: Final = 256 << 10
 POOL_OCTETS: Final = 1 << 30
 MESSAGE_OCTETS: Final = 64 << 20
-# A message is given room for so many times what has come of it, not for what it announces: a promise is cheap.
+# A message is given room for what it announces while its connection has less than this, then for so many times what
+# has come of it: a promise is cheap.
+PROMISED_OCTETS: Final = 1 << 20
 MESSAGE_GROWTH: Final = 4
 
 # What one turn may hold for Python. A connection may start few ordinary calls a turn, as each costs what a thousand

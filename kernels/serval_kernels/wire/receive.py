@@ -236,7 +236,7 @@ def begin(s: State, now: int) -> None:
 
 
 @borrowing
-def _receive(s: State, reads: Records, count: int, now: int) -> int:
+def take_turn(s: State, reads: Records, count: int, now: int) -> int:
     """See `receive`."""
     begin(s, now)
     left = 0
@@ -282,4 +282,4 @@ def receive(h: Handle, reads: Records, count: int, now: int) -> int:
     What a connection carried over lies at the front of its stretch. Fills `events`, `messages` and `counts`; returns
     how many connections have whole frames left that this turn had no room for (`backlog`).
     """
-    return _receive(state_of(h), reads, count, now)
+    return take_turn(state_of(h), reads, count, now)

@@ -1,6 +1,6 @@
 """The system's sockets, all of a turn in one entry: epoll, recv and send, called from compiled code.
 
-    take -> `receive` -> ... -> give
+    take (reads, and `receive`) -> ... -> give
 
 The engine itself knows no socket: this stands between it and the system. Only plain sockets pass here; what needs a
 thought (a new connection, TLS, an end, an output that does not go) is left in a table for the caller.
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from numba import types
 
 from serval_kernels.compile import borrowing, inlined, kernel
-from serval_kernels.wire import limits, turn
+from serval_kernels.wire import limits, receive, turn
 from serval_kernels.wire.handle import Handle, handle_of, view_of
 from serval_kernels.wire.octets import Octets, copy, signed
 from serval_kernels.wire.state import CLOSING, Records, State, state_of
@@ -51,7 +51,7 @@ _errno_location: Any = types.ExternalFunction("__errno_location", types.int64())
 _errnos = view_of(np.dtype(np.int32))
 
 # `missed` is the first socket that a turn had no room to read, its file descriptor and 1; 0: none
-TAKEN: Final = np.dtype([(name, np.int64) for name in ("now", "reads", "at", "others", "missed")], align=True)
+TAKEN: Final = np.dtype([(name, np.int64) for name in ("now", "reads", "left", "at", "others", "missed")], align=True)
 
 
 class Sockets(NamedTuple):
@@ -183,15 +183,9 @@ def _start(k: Sockets, count: int) -> int:
     return start
 
 
-@kernel
-def take(h: Handle, sockets: Handle, epoll: int, until: int, awake: int, goes_on: bool, arena: int) -> int:
-    """Wait, and read what plain connections have sent; return how many rows of `others` are left to the caller.
-
-    It waits until the time `until`, or the nearest deadline of a call, at most. `awake` nanoseconds after a turn that
-    has read something are spent on looking out before falling asleep. Where it `goes_on`, it does not wait, and reads
-    on behind the `reads` and `at` of `taken` that the caller has set. The arena has so many octets. Sets `now`.
-    """
-    s, k = state_of(h), sockets_of(sockets)
+@borrowing
+def _take(s: State, k: Sockets, epoll: int, until: int, awake: int, goes_on: bool, arena: int) -> int:
+    """Wait, and read what plain connections have sent; return how many rows of `others` are left to the caller."""
     taken = k.taken[0]
     taken.others = 0
     sleep = 0
@@ -224,6 +218,39 @@ def take(h: Handle, sockets: Handle, epoll: int, until: int, awake: int, goes_on
             taken.others += 1
     taken.now = _now(k)
     return signed(taken.others)
+
+
+@borrowing
+def _is_done(s: State, k: Sockets, until: int) -> bool:
+    """Tell whether a turn has brought anything but parts of messages: whether its caller has something to do."""
+    turn, taken = s.turn[0], k.taken[0]
+    if taken.reads == 0 or taken.left or turn.events or turn.dirty:
+        return True
+    for place in range(s.counts.size):
+        if s.counts[place]:
+            return True
+    return bool(taken.now >= min(until, signed(turn.next_deadline)))
+
+
+@kernel
+def take(h: Handle, sockets: Handle, epoll: int, until: int, awake: int, goes_on: bool, arena: int) -> int:
+    """Wait, read what plain connections have sent and `receive` it, until that gives the caller something to do.
+
+    Returns how many rows of `others` are left to the caller; where there are any, what was read is not received yet,
+    as they may have more. Else `left` is what `receive` returns. It waits until the time `until`, or the nearest
+    deadline of a call, at most. `awake` nanoseconds after a turn that has read something are spent on looking out
+    before falling asleep. Where it `goes_on`, it does not wait, and reads on behind the `reads` and `at` of `taken`
+    that the caller has set. The arena has so many octets. Sets `now`.
+    """
+    s, k = state_of(h), sockets_of(sockets)
+    taken = k.taken[0]
+    while True:
+        others = _take(s, k, epoll, until, awake, goes_on, arena)
+        if others:
+            return others
+        taken.left = receive.take_turn(s, k.reads, signed(taken.reads), signed(taken.now))
+        if goes_on or _is_done(s, k, until):
+            return 0
 
 
 @kernel

@@ -66,6 +66,12 @@ def test_huge_values_keep_a_finite_mean():
     assert merge(moments(x[:1]), moments(x[1:])).mean == pytest.approx(1.0e308 / 3)
 
 
+def test_nothing_is_neutral_to_huge_values_too():
+    part = moments(np.full(3, 1e200))
+    assert merge(EMPTY, part) == part == merge(part, EMPTY)
+    assert (part.mean, part.m2) == (1e200, 0.0)
+
+
 def test_float32_views_are_read_in_place_and_summed_in_float64():
     table = np.random.default_rng(0).normal(100, 1, size=(20_000, 3)).astype(np.float32)
     result = moments(table[:, 1])

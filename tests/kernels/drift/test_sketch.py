@@ -117,6 +117,16 @@ def test_huge_numbers_of_both_signs():
     assert (moments.mean, moments.m2) == (0.0, np.inf)
 
 
+def test_equal_huge_numbers_have_no_variance():
+    plan = sketch.new_plan([np.array([0.0])])
+    found = observed(np.full((3, 1), 1e200), plan)
+    whole = sketch.new_sketch(plan)
+    sketch.merge(whole, found)
+    for each in (found, whole):
+        assert each.moments[0, sketch.MEAN] == 1e200
+        assert each.moments[0, sketch.M2] == 0.0
+
+
 def test_columns_in_the_middle_of_a_sketch():
     plan = sketch.new_plan([np.array([0.5])] * 4)
     found = sketch.new_sketch(plan)

@@ -865,16 +865,20 @@ def test_what_greedy_connections_promise_leaves_room_for_others():
     server.assert_nothing_left()
 
 
-def test_a_message_gets_room_as_it_comes():
-    server = Engine(SMALL._replace(pool=1 << 22))
+def test_a_long_message_gets_room_as_it_comes():
+    server = Engine(SMALL._replace(pool=1 << 24, max_message=1 << 22))
     peer = Peer(server)
     before = int(server.connection()["taken"])
-    promise(peer, 1, 60_000)
+    promise(peer, 1, limits.PROMISED_OCTETS // 2)
     peer.exchange()
-    assert server.connection()["taken"] - before <= 2 * memory.UNIT
-    peer.h2.send_data(1, bytes(16_000))
+    assert server.connection()["taken"] - before == limits.PROMISED_OCTETS // 2
+    before = int(server.connection()["taken"])
+    promise(peer, 3, limits.PROMISED_OCTETS)
     peer.exchange()
-    assert server.connection()["taken"] - before == 1 << 16
+    assert server.connection()["taken"] - before == memory.UNIT
+    peer.h2.send_data(3, bytes(16_000))
+    peer.exchange()
+    assert server.connection()["taken"] - before == limits.MESSAGE_GROWTH * 16_384
     server.assert_nothing_left()
 
 

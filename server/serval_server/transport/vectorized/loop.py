@@ -123,8 +123,8 @@ class Loop:
 
     def _turn(self) -> None:
         self._read()
-        now, reads = self._facts.tolist()[:2]
-        if receive.receive(self._handle, self._sockets.reads, reads, now):
+        now, reads, left = self._facts[:3].tolist()
+        if left:
             self._attend(reads)
         if self._events[0]:
             self._calls.take_events()
@@ -147,7 +147,7 @@ class Loop:
         self._write()
 
     def _read(self) -> None:
-        """Wait, and read from the sockets that are ready; `reads` and `taken` of the tables say what came."""
+        """Wait, read from the sockets that are ready, and receive that; `taken` of the tables says what came."""
         goes_on = bool(self._connections.again)
         if goes_on:
             self._read_again()
@@ -161,6 +161,8 @@ class Loop:
             seen = set(self._sockets.reads[: int(self._taken["reads"]), 0].tolist())
             for fd, happened in self._sockets.others[:others].tolist():
                 self._happened(fd, happened, seen)
+            now, reads = self._facts[:2].tolist()
+            self._taken["left"] = receive.receive(self._handle, self._sockets.reads, reads, now)
 
     def _happened(self, fd: int, happened: int, seen: set[int]) -> None:
         """Act on what the compiled reading has left: no plain connection, or one that has ended or may be written."""
