@@ -8,14 +8,15 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from serval_benchmarks import drift_plots, drift_streams, drift_windows, machine
+from serval_benchmarks import drift_plots, drift_streams, drift_texts, drift_windows, machine
 from serval_benchmarks.drift_pools import STREAM_COLUMNS, pools, read_table
 from serval_benchmarks.errors import BenchmarkError
 
@@ -34,29 +35,49 @@ Row = dict[str, Any]
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
     """Measure row after row of the table; each says what, how much of it, what must be and what was found."""
-    parts = {"windows": _windows, "looks": _looks, "shifts": _shifts, "stream": _stream, "contest": _contest}
-    for place, name in enumerate(parts):
-        if name in (options.only or parts):
-            yield from parts[name](options, np.random.default_rng([options.seed, place]))
+    for place, name in enumerate(PARTS):
+        if name in (options.only or PARTS):
+            yield from PARTS[name](options, np.random.default_rng([options.seed, place]))
 
 
 def _windows(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[Row]:
-    """Judge single windows without drift."""
+    """Judge single windows of numbers without drift."""
     pool = pools(options.data)
     for size in drift_windows.SIZES:
-        found = drift_windows.false_alarms(pool, size, options.trials, rng)
-        for tolerance, flagged in found.flagged.items():
-            yield _rate(f"false alarms, windows of {size:,} rows", tolerance, flagged, found.windows, "at most 0.01")
-        yield _rate(f"plain p < 0.05, windows of {size:,} rows", None, found.plain, found.windows, "(for comparison)")
+        yield from _told_alarms(drift_windows.false_alarms(pool, size, options.trials, rng), "windows")
 
 
 def _looks(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[Row]:
-    """Look at streams without drift again and again."""
-    streams, looks = max(options.trials // 10, 1), min(max(options.trials // 5, 20), 1000)
+    """Look at streams of numbers without drift again and again."""
+    pool, (streams, looks) = pools(options.data), _lives(options)
     for tolerance in drift_windows.TOLERANCES:
-        first = drift_streams.ever_alarmed(pools(options.data), streams, looks, tolerance, rng)
-        what = f"streams that ever alarm in {looks * 100:,} rows"
-        yield _rate(what, tolerance, int((first > 0).sum()), streams, "at most 0.01") | {"looks": first.tolist()}
+        first = drift_streams.ever_alarmed(pool, streams, looks, tolerance, rng)
+        yield _ever(first, f"streams that ever alarm in {looks * 100:,} rows", tolerance)
+
+
+def _texts(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[Row]:
+    """Judge windows, and look at streams, of texts without drift."""
+    pool, (streams, looks) = drift_texts.text_pools(options.data), _lives(options)
+    for size in drift_windows.SIZES:
+        yield from _told_alarms(drift_texts.false_alarms(pool, size, options.trials, rng), "text windows")
+    for tolerance in drift_windows.TOLERANCES:
+        first = drift_texts.ever_alarmed(pool, streams, looks, tolerance, rng)
+        yield _ever(first, f"text streams that ever alarm in {looks * 100:,} rows", tolerance)
+
+
+def _lives(options: argparse.Namespace) -> tuple[int, int]:
+    """Return how many streams are looked at, and how often each."""
+    return max(options.trials // 10, 1), min(max(options.trials // 5, 20), 1000)
+
+
+def _told_alarms(found: drift_windows.Alarms, what: str) -> Iterator[Row]:
+    for tolerance, flagged in found.flagged.items():
+        yield _rate(f"false alarms, {what} of {found.rows:,} rows", tolerance, flagged, found.windows, "at most 0.01")
+    yield _rate(f"plain p < 0.05, {what} of {found.rows:,} rows", None, found.plain, found.windows, "(for comparison)")
+
+
+def _ever(first: npt.NDArray[np.int64], what: str, tolerance: float) -> Row:
+    return _rate(what, tolerance, int((first > 0).sum()), len(first), "at most 0.01") | {"looks": first.tolist()}
 
 
 def _shifts(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[Row]:
@@ -130,6 +151,17 @@ def _contest(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[
             }
 
 
+# In the order that their random numbers are numbered by
+PARTS: Final[Mapping[str, Callable[[argparse.Namespace, np.random.Generator], Iterator[Row]]]] = {
+    "windows": _windows,
+    "looks": _looks,
+    "shifts": _shifts,
+    "stream": _stream,
+    "contest": _contest,
+    "texts": _texts,
+}
+
+
 def told(row: Row) -> str:
     """Return a row as a line of the table."""
     tolerance = "" if row["tolerance"] is None else f"{row['tolerance']:g}"
@@ -180,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         nargs="+",
         metavar="PART",
-        choices=("windows", "looks", "shifts", "stream", "contest"),
+        choices=tuple(PARTS),
         help="only these",
     )
     add("--seed", type=int, default=0, metavar="N", help="of the random numbers (default: %(default)s)")

@@ -50,6 +50,13 @@ class History:
             with self._table.settled(), self._writers.held():
                 self._table.add(*rows)
 
+    def holds(self, window: ClosedWindow) -> bool:
+        """Return whether a window of this version, end, verdict and columns is kept already."""
+        where = (col("name") == lit(window.name)) & (col("version") == lit(window.version))
+        where = where & (col("end") == lit(window.end)) & (col("verdict") == lit(window.verdict))
+        where = where & (col("drifted") == lit(json.dumps([*window.drifted])))
+        return bool(self._table.select(where, ["end"], limit=1))
+
     def newest(self) -> datetime | None:
         """Return when the last period was closed; None where there is none."""
         found = self._table.select(col("verdict") != lit(ALARM), ["end"], order={"end": False}, limit=1)

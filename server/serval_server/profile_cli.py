@@ -1,4 +1,4 @@
-"""`serval profile`: what is in a file of rows, and what is wrong with it. No server takes part.
+"""`serval profile`: what is in a file of rows, what is wrong with it, and what has changed. No server takes part.
 
 The entry point `profile` of the group `serval.commands` leads here; `cli` tells what the `serval` command asks of it.
 """
@@ -8,7 +8,8 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ EPILOG = """
 examples:
   serval profile train.csv
   serval profile test.parquet --reference train.parquet --label churned
-  serval profile train.csv --html profile.html --json profile.json
+  serval profile train.csv --html profile.html --json march.json
+  serval profile train.csv --against march.json
+  serval profile april.json --against march.json
 
 exit codes: 0 done, 1 failed, 3 with --least: the score is less
 """
 
 FAILED = 1
 WORSE = 3
+STORED = ".json"
 ISSUES_SHOWN = 30
 DETAIL_SHOWN = 70
 
@@ -39,7 +43,8 @@ class _Profile:
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         add = parser.add_argument
-        add("file", type=Path, metavar="FILE", help=".csv, whose first line names the columns, or .parquet")
+        rows = ".csv, whose first line names the columns, or .parquet; or .json: a profile that --json wrote"
+        add("file", type=Path, metavar="FILE", help=rows)
         add(
             "--reference",
             type=Path,
@@ -48,22 +53,26 @@ class _Profile:
         )
         add("--label", default="", metavar="NAME", help="the column of classes")
         add("--least", type=float, default=0.0, metavar="X", help="exit with 3 where the score is less (0)")
+        add("--against", type=Path, metavar="FILE", help="tell what has changed from a profile that --json wrote")
         add("--json", type=Path, metavar="FILE", help="write everything to FILE, to compare with another time")
         add("--html", type=Path, metavar="FILE", help="write a page to FILE that needs nothing else")
 
     def run(self, args: argparse.Namespace) -> int:
         """Profile, print and write; return the exit code."""
-        from serval_server.monitor.quality import check_quality
+        from serval_server.monitor import profile_changes
 
         try:
-            reference = None if args.reference is None else read_file(args.reference)
-            report = check_quality(read_file(args.file), label=args.label, reference=reference)
+            report, moments = _profile(args)
+            before = None if args.against is None else profile_changes.read_profile(args.against)
         except (ServalError, OSError) as error:
             print(f"serval: {error}", file=sys.stderr)
             return FAILED
-        print(_told(args.file.name, report))
+        changes = None if before is None else profile_changes.changes(before, report)
+        print(_told(args.file.name, report, moments))
+        if changes is not None:
+            print(f"\n{_changed(args.against.name, changes)}")
         if args.json is not None:
-            args.json.write_text(json.dumps(_plain(dataclasses.asdict(report)), indent=1, ensure_ascii=False) + "\n")
+            _write(args.json, report, moments, changes)
         if args.html is not None:
             from serval_server.monitor.quality_page import page
 
@@ -74,8 +83,24 @@ class _Profile:
 PROFILE = _Profile()
 
 
+def _profile(args: argparse.Namespace) -> tuple[Any, Collection[str]]:
+    """Return the profile that is stored in the file, or that of its rows, and the columns that hold moments."""
+    from serval_server.monitor import profile_changes
+    from serval_server.monitor.quality import check_quality
+
+    if args.file.suffix.lower() == STORED:
+        if args.reference is not None or args.label:
+            raise InvalidArgument(f"{args.file.name}: is a stored profile; --reference and --label need rows")
+        report = profile_changes.read_profile(args.file)
+        return report, json.loads(args.file.read_text(encoding="utf-8")).get("moments", ())
+    reference = None if args.reference is None else read_file(args.reference).columns
+    sample = read_file(args.file)
+    report = check_quality(sample.columns, label=args.label, reference=reference, foreign=sample.foreign)
+    return report, {name for name, column in sample.columns.items() if column.dtype.kind == "M"}
+
+
 def read_file(path: Path) -> Any:
-    """Return the columns of a CSV or Parquet file: numbers, booleans, and all else as texts; None is missing.
+    """Return the columns of a CSV or Parquet file as `codec.arrow.Sample`; an empty text is missing.
 
     Raises InvalidArgument for another ending and for what cannot be read.
     """
@@ -96,21 +121,26 @@ def read_file(path: Path) -> Any:
         columns = [_readable(pa, column) for column in table.columns]
     except (pa.ArrowException, OSError) as error:
         raise InvalidArgument(f"{path.name}: {' '.join(str(error).split())[:200]}") from error
-    return arrow.columns_of(pa.table(columns, names=table.column_names), path.name)
+    return arrow.sample_of(pa.table(columns, names=table.column_names), path.name)
 
 
 def _readable(pa: Any, column: Any) -> Any:
+    """Return times of day, octets that are texts, and texts themselves as texts, none of which is empty."""
     kind = column.type
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-    if plain or (pa.types.is_boolean(kind) and not column.null_count):
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_time(kind)
+    if not texts and not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         return column
-    if pa.types.is_decimal(kind):
-        return column.cast(pa.float64())
-    texts = column.cast(pa.string())
-    return pa.compute.if_else(pa.compute.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    try:
+        column = column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return column
+    return pa.compute.if_else(pa.compute.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
-def _told(name: str, report: Any) -> str:
+def _told(name: str, report: Any, moments: Collection[str]) -> str:
     parts = ", ".join(f"{part} {share:.3f}" for part, share in report.parts.items())
     columns = _table(
         ("COLUMN", "KIND", "MISSING", "DISTINCT", "MEAN", "SD", "MIN", "MEDIAN", "MAX", "OUTLIERS", "MOST FREQUENT"),
@@ -120,9 +150,9 @@ def _told(name: str, report: Any) -> str:
                 column.kind.value,
                 f"{column.missing / column.rows:.1%}",
                 column.distinct,
-                *map(_figure, (column.mean, column.deviation, column.minimum)),
-                _figure(column.quantiles[2] if column.quantiles else None),
-                *(_figure(column.maximum), column.outliers),
+                *(_place(column.mean, column.name in moments), _figure(column.deviation)),
+                *(_place(value, column.name in moments) for value in _range(column)),
+                column.outliers,
                 f"{column.frequent[0][0]:.20} ({column.frequent[0][1]})" if column.frequent else "-",
             )
             for column in report.columns
@@ -141,6 +171,45 @@ def _told(name: str, report: Any) -> str:
     return f"{head}\n{parts}\n\n{columns}\n\n{issues if shown else 'nothing is wrong'}{more}"
 
 
+def _range(column: Any) -> tuple[float | None, ...]:
+    return column.minimum, column.quantiles[2] if column.quantiles else None, column.maximum
+
+
+def _changed(name: str, changes: Any) -> str:
+    """Return what has changed from a stored profile, as text."""
+    columns = _table(
+        ("COLUMN", "MISSING", "DISTINCT", "MEAN BY (SD)", "SD TIMES", "BEYOND", "SHARES BY", "KIND WAS"),
+        (
+            (
+                column.column,
+                f"{column.missing:+.1%}",
+                f"{column.distinct:+d}",
+                _figure(column.mean_shift, "+.3g"),
+                _figure(column.spread, ".3g"),
+                " ".join(end for end, beyond in (("min", column.below), ("max", column.above)) if beyond) or "-",
+                _figure(column.shares, ".3f"),
+                "-" if column.kind_before is None else column.kind_before.value,
+            )
+            for column in changes.columns
+        ),
+    )
+    lists = {
+        "columns that are new": changes.added,
+        "columns that are gone": changes.removed,
+        "issues that are new": [" ".join(issue).strip() for issue in changes.issues_new],
+        "issues that are gone": [" ".join(issue).strip() for issue in changes.issues_gone],
+    }
+    rest = "".join(f"\n{what}: {', '.join(names[:ISSUES_SHOWN])}" for what, names in lists.items() if names)
+    return f"against {name}: quality {changes.score:+.3f}\n\n{columns}{rest}"
+
+
+def _write(path: Path, report: Any, moments: Collection[str], changes: Any) -> None:
+    content = dataclasses.asdict(report) | {"moments": sorted(moments)}
+    if changes is not None:
+        content["changes"] = dataclasses.asdict(changes)
+    path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [tuple(names), *(tuple(" ".join(str(cell).split()) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -149,8 +218,16 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _figure(value: float | None, form: str = ".4g") -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _place(value: float | None, is_moment: bool) -> str:
+    """Return a value of a column, a moment as its date and, unless it is midnight, its time."""
+    if value is None or not is_moment:
+        return _figure(value)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(value))
+    return f"{moment:%Y-%m-%d}" if value % 86400 == 0 else f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
 def _plain(value: Any) -> Any:

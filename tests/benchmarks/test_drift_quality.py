@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from serval_benchmarks import drift_plots, drift_quality, drift_streams, drift_windows
+from serval_benchmarks import drift_plots, drift_quality, drift_streams, drift_texts, drift_windows
 from serval_benchmarks.drift_pools import draw_reference, read_table, stacked
 from serval_benchmarks.errors import BenchmarkError
+from serval_server.monitor.sequential import Measure, Sequential
 
 
 @pytest.mark.slow
@@ -72,3 +73,34 @@ def test_nothing_is_drawn_of_nothing(tmp_path):
 def test_a_missing_folder_is_named(tmp_path, capsys):
     assert drift_quality.main(["--json", str(tmp_path / "no" / "d.json")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_texts_are_measured_and_reported(tmp_path, capsys):
+    assert drift_quality.main(["--trials", "4", "--only", "texts", "--json", str(tmp_path / "d.json")]) == 0
+    rows = json.loads((tmp_path / "d.json").read_text())["rows"]
+    assert len(rows) == 3 * len(drift_windows.SIZES) + 2
+    assert [row["of"] for row in rows[-2:]] == [1, 1]
+    assert "| text streams that ever alarm in 2,000 rows | 0.04 |" in capsys.readouterr().out
+
+
+def test_text_columns_drift_where_their_pool_changes_and_not_else():
+    rng = np.random.default_rng(1)
+    pool, other = drift_texts.Pool.of(["a"] * 60 + ["b"] * 40), drift_texts.Pool.of(["a"] * 90 + ["b"] * 10)
+    assert pool.names.tolist() == ["a", "b"]
+    assert pool.shares.tolist() == [0.6, 0.4]
+    quiet = drift_texts.false_alarms([pool], 500, 20, rng)
+    assert (quiet.windows, *quiet.flagged.values()) == (20, 0, 0)
+    before, now = drift_texts._groups(pool, rng)[0], drift_texts._groups(other, rng)[1]
+    assert before[:2].sum() == drift_texts.STREAM_REFERENCE_ROWS
+    watch = Sequential(before[None], alpha=0.01, tolerance=0.04, columns=2, block_rows=100, measure=Measure.VARIATION)
+    assert any(watch.look(rng.multinomial(100, now)[None]).detected[0] for _ in range(10))
+    assert not drift_texts.ever_alarmed([pool], 5, 20, 0.04, rng).any()
+
+
+def test_the_words_of_a_real_text_are_many_and_mostly_rare():
+    pools = drift_texts.text_pools(None)
+    sizes = [len(pool.names) for pool in pools]
+    assert (min(sizes), max(sizes)) == (2, drift_texts.ZIPF_NAMES)
+    words = next(pool for pool in pools if "the" in pool.names)
+    assert (words.rows == 1).mean() > 0.4

@@ -1,5 +1,6 @@
 """The history of drift."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,6 +54,15 @@ def test_windows_come_back_newest_first_page_by_page(registry):
     assert pages(history, "wine") == [wanted[:3]]
     registry.optimize()
     assert pages(history, "wine") == [wanted[:3]]
+
+
+def test_what_is_kept_is_known_by_version_end_verdict_and_columns(registry):
+    history = registry.history
+    assert not history.holds(window(1))
+    history.add([window(1)])
+    assert history.holds(replace(window(1), rows=0, report=b""))
+    for other in ({"name": "rice"}, {"version": 2}, {"end": START}, {"verdict": "alarm"}, {"drifted": ("a",)}):
+        assert not history.holds(replace(window(1), **other))
 
 
 def test_pages_that_cannot_be(registry):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from serval_protos.v1 import common_pb2, drift_pb2
 from serval_registry import baseline
@@ -152,6 +153,29 @@ def test_the_rules_of_others_need_rows_and_a_name(registry, monitor):
     code, details = refused(servicer.GetDrift, drift_pb2.GetDriftRequest(model="many", compatibility="evidently"))
     assert (code, "200001 rows" in details) == ("INVALID_ARGUMENT", True)
     assert version.baseline_rows
+
+
+def test_the_quality_of_a_sample_with_columns_that_no_model_takes(registry, monitor):
+    before = table(rows(300, 99)[0])
+    with_sample(registry, before)
+    arrays = {name: pa.array(column, from_pandas=True) for name, column in before.items()}
+    arrays["member"] = pa.array([None, *before["member"][1:].tolist()])
+    arrays["age"] = pa.array(np.arange(300), pa.timestamp("s"))
+    arrays["height"] = arrays["height"].cast(pa.float64()).cast(pa.decimal128(20, 9), safe=False)
+    arrays["colour"] = pa.array([[text] for text in before["colour"]])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.table(arrays).schema) as writer:
+        writer.write_table(pa.table(arrays))
+    sample = common_pb2.Rows(arrow_ipc=sink.getvalue().to_pybytes())
+    report = DriftServicer(registry, monitor).CheckQuality(
+        drift_pb2.CheckQualityRequest(model="people", sample=sample, reference=sample), CONTEXT
+    )
+    found = {(issue.check, issue.column): issue for issue in report.issues}
+    assert {name for check, name in found if check == "type"} == {"age", "colour"}
+    assert found["type", "colour"].detail.startswith("list<item: string>")
+    assert (found["missing", "member"].count, found["missing", "member"].row) == (1, 0)
+    assert not {key for key in found if key[0] in ("missing_column", "schema_gap", "unseen_category")}
+    assert {column.name for column in report.columns} == {"height", "member", "weight", "age"}
 
 
 def test_the_quality_of_a_window_as_far_as_counts_tell(registry, monitor):

@@ -1,5 +1,8 @@
+import datetime
+import decimal
 import json
 
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
@@ -49,3 +52,70 @@ def test_the_exit_code_says_whether_it_is_good_enough(file, tmp_path, capsys):
     odd.write_text("a")
     assert main(["profile", str(odd)]) == 1
     assert "wanted a file that ends in .csv" in capsys.readouterr().err
+
+
+def told_rows(out, first):
+    """Return the cells of the table whose first line begins so, by column."""
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(first)) + 1
+    end = next(i for i, line in enumerate([*lines, ""]) if i >= start and not line)
+    return {line.split()[0]: line.split() for line in lines[start:end]}
+
+
+def test_two_stored_profiles_are_compared(tmp_path, capsys):
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    days = [f"2026-01-{1 + i % 28:02}" for i in range(60)]
+    old.write_text("size,colour,day,gone\n" + "".join(f"{i % 20},red,{days[i]},{i}\n" for i in range(60)))
+    new.write_text("size,colour,day,came\n" + "".join(f"{i % 20 + 10},,{days[i]},{i}\n" for i in range(59)))
+    new.write_text(new.read_text() + f"29,violet,{days[59]},59\n")
+    for path in (old, new):
+        assert main(["profile", str(path), "--json", f"{path}.json"]) == 0
+    capsys.readouterr()
+    compared = []
+    for first in (f"{new}.json", str(new)):
+        assert main(["profile", first, "--against", f"{old}.json", "--json", str(tmp_path / "both.json")]) == 0
+        compared.append(json.loads((tmp_path / "both.json").read_text())["changes"])
+    assert compared[0] == compared[1]
+    rows = told_rows(out := capsys.readouterr().out, "COLUMN  MISSING")
+    size = json.loads((tmp_path / "old.csv.json").read_text())["columns"][0]
+    shift = 10 / (size["deviation"] * (120 / 118) ** 0.5)
+    assert rows["size"] == ["size", "+0.0%", "+0", f"{shift:+.3g}", "1", "max", "-", "-"]
+    assert rows["colour"] == ["colour", "+98.3%", "+0", "-", "-", "-", "1.000", "-"]
+    assert rows["day"][3] == "+0"
+    assert "columns that are new: came\ncolumns that are gone: gone" in out
+    assert "issues that are new: missing colour" in out
+    assert "2026-01-28" in told_rows(out, "COLUMN  KIND")["day"]
+
+
+def test_what_is_no_stored_profile_is_refused(file, tmp_path, capsys):
+    (tmp_path / "other.json").write_text('{"rows": 3}')
+    assert main(["profile", str(file), "--against", str(tmp_path / "other.json")]) == 1
+    assert "other.json: is no profile that serval profile --json wrote" in capsys.readouterr().err
+    assert main(["profile", str(file), "--json", str(tmp_path / "p.json")]) == 0
+    assert main(["profile", str(tmp_path / "p.json"), "--label", "colour"]) == 1
+    assert "--label need rows" in capsys.readouterr().err
+
+
+def test_columns_of_any_type_are_taken_or_refused_alone(tmp_path, capsys):
+    moments = [None if i == 3 else datetime.datetime(2026, 1, 1, i) for i in range(20)]
+    table = pa.table(
+        {
+            "flag": pa.array([None, True, False, True] * 5),
+            "seen": pa.array(moments, pa.timestamp("us", "UTC")),
+            "money": pa.array([decimal.Decimal(i) / 4 for i in range(20)], pa.decimal128(10, 2)),
+            "clock": pa.array([datetime.time(i % 7) for i in range(20)]),
+            "octets": pa.array([f"{i}".encode() for i in range(20)]),
+            "torn": pa.array([b"\xff"] * 20),
+            "many": pa.array([[i] for i in range(20)]),
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert main(["profile", str(tmp_path / "rows.parquet")]) == 0
+    out = capsys.readouterr().out
+    rows = told_rows(out, "COLUMN")
+    assert rows["flag"][1:4] == ["flag", "25.0%", "2"]
+    assert (rows["seen"][1], rows["seen"][2], rows["seen"][6]) == ("numeric", "5.0%", "2026-01-01")
+    assert (rows["money"][1], rows["money"][4]) == ("numeric", "2.375")
+    assert rows["clock"][1] == rows["octets"][1] == "text"
+    assert {"torn", "many"}.isdisjoint(rows)
+    assert {line.split()[1] for line in out.splitlines() if line.startswith("type ")} == {"torn", "many"}

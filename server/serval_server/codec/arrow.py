@@ -3,6 +3,9 @@
 The bytes come from anywhere: they are validated in full before a value is read, since Arrow itself trusts offsets.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,12 +18,48 @@ COLUMNS_MAX = 10_000
 FOREIGN_TEXT_MAX = 200
 
 
-def read_table(data: bytes, field: str) -> Table:
-    """Return the columns of an Arrow IPC stream by name.
+class Sample(NamedTuple):
+    """Columns to look at as they came. `foreign` names the Arrow types of those that are in none of the columns."""
 
-    Integers and floats become float arrays with NaN for null, or stay as they are where nothing is null; booleans
-    become bool arrays, texts and dictionaries of texts object arrays of str, with None for null.
+    columns: Table
+    foreign: Mapping[str, str]
+
+
+def read_table(data: bytes, field: str) -> Table:
+    """Return the columns of an Arrow IPC stream by name, as a model takes them.
+
+    Integers, floats and decimals become float arrays with NaN for null, or integers stay as they are where nothing is
+    null; booleans become bool arrays, texts and dictionaries of texts object arrays of str, with None for null. Raises
+    InvalidArgument for other types, booleans with nulls, and what is no whole stream.
     """
+    table = _read(data, field)
+    return {name: _of_model(table.column(name), name, field) for name in table.column_names}
+
+
+def read_sample(data: bytes, field: str) -> Sample:
+    """Return the columns of an Arrow IPC stream as they came, as `sample_of` does; raises for what is no stream."""
+    return sample_of(_read(data, field), field)
+
+
+def sample_of(table: pa.Table, field: str) -> Sample:
+    """Return the columns of a validated Arrow table as they came: what a model does not take too.
+
+    Besides what `read_table` gives: booleans with nulls become object arrays of bool and None, dates and timestamps
+    datetime64 arrays in UTC, durations timedelta64, both with NaT for null. All other columns are foreign.
+    """
+    _check_names(table, field)
+    columns, foreign = {}, {}
+    for name in table.column_names:
+        column = _plain(table.column(name))
+        array = _array(column)
+        if array is None:
+            foreign[name] = str(column.type)
+        else:
+            columns[name] = array
+    return Sample(columns, foreign)
+
+
+def _read(data: bytes, field: str) -> pa.Table:
     try:
         with pa.ipc.open_stream(pa.BufferReader(data)) as reader:
             table = reader.read_all()
@@ -28,15 +67,14 @@ def read_table(data: bytes, field: str) -> Table:
     except (pa.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:FOREIGN_TEXT_MAX]
         raise InvalidArgument(f"{field}: {len(data)} bytes are not a whole Arrow IPC stream: {text}") from error
-    return columns_of(table, field)
+    _check_names(table, field)
+    return table
 
 
-def columns_of(table: pa.Table, field: str) -> Table:
-    """Return the columns of a validated Arrow table by name, as `read_table` does."""
+def _check_names(table: pa.Table, field: str) -> None:
     names = table.column_names
     if len(names) > COLUMNS_MAX or len(set(names)) != len(names):
         raise InvalidArgument(f"{field}: got {len(names)} columns; wanted at most {COLUMNS_MAX}, each name once")
-    return {name: _column(table.column(name), name, field) for name in names}
 
 
 def write_table(table: Table) -> bytes:
@@ -48,21 +86,34 @@ def write_table(table: Table) -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def _column(column: pa.ChunkedArray, name: str, field: str) -> Array:
+def _of_model(column: pa.ChunkedArray, name: str, field: str) -> Array:
+    column = _plain(column)
+    if pa.types.is_boolean(column.type) and column.null_count:
+        raise InvalidArgument(f"{field}: column {name!r} is boolean and has nulls; flags need a value in every row")
+    array = None if pa.types.is_temporal(column.type) else _array(column)
+    if array is None:
+        raise InvalidArgument(f"{field}: column {name!r} is {column.type}; wanted numbers, texts or booleans")
+    return array
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column with the values themselves where it holds a dictionary, and floats where decimals."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
-        kind = kind.value_type
-    if pa.types.is_boolean(kind):
-        if column.null_count:
-            raise InvalidArgument(f"{field}: column {name!r} is boolean and has nulls; flags need a value in every row")
-        return column.to_numpy()  # type: ignore[no-any-return]
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return column.to_numpy()  # type: ignore[no-any-return]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
+def _array(column: pa.ChunkedArray) -> Array | None:
+    """Return the values; None for a type of which a column is not looked at."""
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if texts or (pa.types.is_boolean(kind) and column.null_count):
         array = np.empty(len(column), np.object_)
         array[:] = column.to_pylist()
         return array
-    if pa.types.is_null(kind):
-        return np.full(len(column), np.nan)
-    raise InvalidArgument(f"{field}: column {name!r} is {kind}; wanted numbers, texts or booleans")
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    times = pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_duration(kind)
+    return column.to_numpy() if numbers or times else None

@@ -104,11 +104,11 @@ class Columns:
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
 
-    def any_table(self, rows: common_pb2.Rows, field: str) -> Table:
+    def any_table(self, rows: common_pb2.Rows, field: str) -> arrow.Sample:
         """Return the columns of a Rows message as they came: any names and types in Arrow, features in a matrix."""
         if rows.WhichOneof("data") == "arrow_ipc":
-            return arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc")
-        return self.table(rows, field)
+            return arrow.read_sample(rows.arrow_ipc, f"{field}.arrow_ipc")
+        return arrow.Sample(self.table(rows, field), {})
 
     def _check_matrix(self, matrix: Array, field: str) -> None:
         width = self._width(field)

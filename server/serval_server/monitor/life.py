@@ -82,12 +82,24 @@ class LifeReport:
 
 @dataclass(slots=True)
 class Record:
-    """The line that is kept. baseline: which one it is. taken: up to when each writer's slots were looked at."""
+    """The line that is kept. baseline: which one it is. taken: up to when each writer's slots were looked at.
+
+    untold: columns whose alarm was not reported yet. It is kept with the alarm, so that no crash parts the two.
+    """
 
     name: str
     baseline: str
     report: LifeReport
     taken: dict[str, float] = field(default_factory=dict)
+    untold: list[str] = field(default_factory=list)
+
+    def left_to_tell(self) -> dict[float, list[str]]:
+        """Return the columns of `untold` by when their alarms were given."""
+        left: dict[float, list[str]] = {}
+        for column in self.report.columns:
+            if column.alarm is not None and column.feature in self.untold:
+                left.setdefault(column.alarm.since, []).append(column.feature)
+        return left
 
     def to_json(self) -> str:
         """Return it as one line."""

@@ -2,7 +2,8 @@
 
 Rules. Each version that has a baseline and was asked has one file, written whole and renamed into place: its record,
 which any process reads, and what the looks remember. A record says up to when each writer's slots were looked at, so a
-look that was killed is done again, and none twice. A new baseline begins a new life, and so may an operator.
+look that was killed is done again, and none twice; and which alarms were not told yet, so that whoever looks next tells
+them. A new baseline begins a new life, and so may an operator.
 
     name's digest-version.life
     record, as one line
@@ -14,7 +15,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,7 @@ class _File(NamedTuple):
 
 
 class Lives:
-    """The lives in one folder. `raised` is told of new alarms."""
+    """The lives in one folder. `raised` is told of new alarms, again where it failed or was killed."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Lives:
         self._raised = raised
         self._known: OrderedDict[Key, _File] = OrderedDict()
         self._passed: dict[Key, dict[str, float]] = {}  # what was not looked at, as there is no baseline
+        self._untold: set[Key] | None = None  # lives with alarms to tell; None: those of others are not known yet
         self._threads = TicketLock()
         self._lock = FileLock(folder / "lives.lock")
 
@@ -135,6 +137,7 @@ class Lives:
             if slot.level == 0:
                 for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
                     waiting.setdefault(key, []).append(slot)
+        self._tell_rest(waiting)
         self._passed = {key: taken for key, taken in self._passed.items() if key in waiting}
         due = [(slots[0].end, key, slots) for key, known in waiting.items() if (slots := self._due(key, known))]
         for _, key, slots in sorted(due, key=lambda item: item[:2]):
@@ -150,15 +153,44 @@ class Lives:
 
     def sweep(self) -> None:
         """Remove the lives of versions that are no more."""
-        for file in self._folder.glob(f"*{_ENDING}"):
-            number = int(file.stem.rpartition("-")[2])
-            with suppress(FileNotFoundError), open(file, "rb") as opened:
-                record = _read(opened.readline(), file)
-                try:
-                    if record is not None:
-                        self._registry.resolve(Ref(record.name, version=number))
-                except NotFound:
-                    file.unlink(missing_ok=True)
+        for name, number in [key for key, _ in self._records()]:
+            try:
+                self._registry.resolve(Ref(name, version=number))
+            except NotFound:
+                self._path((name, number)).unlink(missing_ok=True)
+
+    def _tell_rest(self, waiting: Iterable[Key]) -> None:
+        """Tell what was left: by this process, which failed to, or by another, which was killed."""
+        if self._untold is None:
+            self._untold = {key for key, record in self._records() if record.untold}
+        left = {key for key in waiting if (record := self._record(key)) is not None and record.untold}
+        for key in sorted(self._untold | left):
+            self._tell(key)
+
+    def _tell(self, key: Key) -> None:
+        """Tell of the alarms that were not told; what fails is tried again with the next look."""
+        assert self._untold is not None
+        self._untold.add(key)
+        try:
+            version = self._registry.resolve(Ref(key[0], version=key[1]))
+            layout, record = self._layouts.of(version), self._record(key)
+            if record is not None and layout.baseline is not None and record.baseline == name_of(layout.baseline):
+                for names in record.left_to_tell().values():
+                    self._raised(version, record.report, names)
+                self._told(key, layout, record.untold)
+        except NotFound:
+            pass
+        except Exception as error:
+            LOG.warning("%s@%d: its alarm is shown, but no report yet: %s", *key, error, exc_info=True)
+            return
+        self._untold.discard(key)
+
+    def _told(self, key: Key, layout: Layout, names: list[str]) -> None:
+        with self._held():
+            life = self._life(key, layout)
+            if life is not None and names:
+                life.record.untold = [name for name in life.record.untold if name not in names]
+                self._write(key, life)
 
     def _due(self, key: Key, slots: list[Slot]) -> list[Slot]:
         """Return the slots of a version that were not looked at, unless they are few enough to wait for more."""
@@ -182,9 +214,10 @@ class Lives:
             new = life.look(parts, slots[-1].end) if parts else []
             there = {slot.writer for slot in self._slots.listing() if slot.level == 0}
             life.record.taken = {writer: end for writer, end in (taken | _ends(slots)).items() if writer in there}
+            life.record.untold += new
             self._write(key, life)
         if new:
-            self._raised(version, life.record.report, new)
+            self._tell(key)
 
     def _pass_over(self, key: Key, slots: list[Slot]) -> None:
         self._passed[key] = self._passed.get(key, {}) | _ends(slots)
@@ -216,6 +249,14 @@ class Lives:
             with open(path, "rb") as file:
                 return _read(file.readline(), path)
         return None
+
+    def _records(self) -> Iterator[tuple[Key, Record]]:
+        """Give what can be read of all lives."""
+        for path in self._folder.glob(f"*{_ENDING}"):
+            with suppress(FileNotFoundError), open(path, "rb") as file:
+                record = _read(file.readline(), path)
+                if record is not None:
+                    yield (record.name, int(path.stem.rpartition("-")[2])), record
 
     def _life(self, key: Key, layout: Layout) -> Life | None:
         """Return the life of a version under its present baseline; None where there is none yet."""

@@ -15,7 +15,7 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from serval_registry.errors import NotFound, ServalError
+from serval_registry.errors import NotFound
 from serval_registry.model import Ref, Version
 from serval_registry.registry import Registry
 
@@ -179,10 +179,7 @@ class Monitor:
 
     def _raised(self, version: Version, life: LifeReport, raised: list[str]) -> None:
         LOG.warning("%s: alarm, drift of %s at row %d", version.ref, ", ".join(raised), life.rows)
-        try:
-            self._reports.alarm(version, life, raised)
-        except ServalError as error:
-            LOG.warning("the alarm of %s is shown, but not kept as a report: %s", version.ref, error)
+        self._reports.alarm(version, life, raised)
 
     def _keep(self) -> None:
         """Write what was seen since the last time."""

@@ -1,7 +1,8 @@
 """What a column looks like: counts, moments, quantiles, frequent values and outliers.
 
-Rules. A column is an array of numbers, of booleans, or of objects (texts, None for missing); NaN is missing. Moments,
-quantiles and outliers are of finite values.
+Rules. A column is an array of numbers, of booleans, of times (datetime64, timedelta64), or of objects: texts, or
+booleans, with None for missing; NaN and NaT are missing. Moments, quantiles and outliers are of finite values. Times
+are numbers: seconds, those of a moment since the beginning of 1970 in UTC.
 
 Outliers are values whose robust z score, 0.6745 |x - median| / MAD, exceeds 3.5 (Iglewicz and Hoaglin, "How to detect
 and handle outliers", 1993); where the MAD is 0, |x - median| / (1.2533 mean |x - median|) takes its place, and where
@@ -55,9 +56,9 @@ class ColumnProfile:
 
 def profile_column(name: str, column: Array) -> ColumnProfile:
     """Return the profile of one column."""
-    if column.dtype.kind in "fiu":
-        return _profile_numbers(name, column.astype(np.float64))
-    kind = FeatureKind.FLAG if column.dtype.kind == "b" else FeatureKind.TEXT
+    kind = kind_of(column)
+    if kind is FeatureKind.NUMERIC:
+        return _profile_numbers(name, column)
     counts = Counter(_as_texts(column))
     missing = counts.pop(None, 0)
     frequent = sorted(((str(value), n) for value, n in counts.items()), key=lambda item: (-item[1], item[0]))
@@ -69,6 +70,29 @@ def profile_column(name: str, column: Array) -> ColumnProfile:
         distinct=len(counts),
         frequent=tuple(frequent[:FREQUENT]),
     )
+
+
+def kind_of(column: Array) -> FeatureKind:
+    """Return what a column holds; one of objects that are missing all is of texts."""
+    if column.dtype.kind in "fiuMm":
+        return FeatureKind.NUMERIC
+    if column.dtype.kind == "b":
+        return FeatureKind.FLAG
+    flags = {type(value) for value in column if value is not None} == {bool}
+    return FeatureKind.FLAG if flags else FeatureKind.TEXT
+
+
+def is_time(column: Array) -> bool:
+    """Tell whether a column holds moments or durations."""
+    return column.dtype.kind in "Mm"
+
+
+def numbers_of(column: Array) -> npt.NDArray[np.float64]:
+    """Return a column of numbers or times as float64: NaN where it is missing, seconds of times."""
+    if not is_time(column):
+        return column.astype(np.float64)
+    ages: npt.NDArray[np.timedelta64] = np.subtract(column, np.zeros(1, column.dtype))
+    return ages / np.timedelta64(1, "s")
 
 
 def outliers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -83,10 +107,11 @@ def outliers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return finite & (distance > OUTLIER_FROM * spread) if spread > 0 else np.zeros(len(values), bool)
 
 
-def _profile_numbers(name: str, values: npt.NDArray[np.float64]) -> ColumnProfile:
+def _profile_numbers(name: str, column: Array) -> ColumnProfile:
+    values = numbers_of(column)
     missing = np.isnan(values)
     finite = values[np.isfinite(values)]
-    distinct, counts = np.unique(values[~missing], return_counts=True)
+    distinct, counts = np.unique((column if is_time(column) else values)[~missing], return_counts=True)
     order = np.lexsort((distinct, -counts))[:FREQUENT]
     known: dict[str, object] = {}
     if len(finite):
@@ -102,12 +127,17 @@ def _profile_numbers(name: str, values: npt.NDArray[np.float64]) -> ColumnProfil
         infinite=int(np.isinf(values).sum()),
         distinct=len(distinct),
         outliers=int(outliers(values).sum()),
-        frequent=tuple((f"{distinct[i]:g}", int(counts[i])) for i in order),
+        frequent=tuple((str(distinct[i]) if is_time(column) else f"{distinct[i]:g}", int(counts[i])) for i in order),
         **known,  # type: ignore[arg-type]
     )
 
 
 def _as_texts(column: Array) -> list[str | None]:
-    if column.dtype.kind == "b":
-        return ["true" if value else "false" for value in column]
-    return [None if value is None or value != value else str(value) for value in column]
+    return [None if value is None or value != value else category(value) for value in column.tolist()]
+
+
+def category(value: object) -> str:
+    """Return a value that is not missing as the name of its category: flags as `true` and `false`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers in which one is missing comes as floats
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -27,7 +27,15 @@ from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Array, Feature, FeatureKind, Table
 
-from serval_server.monitor.profile import ColumnProfile, outliers, profile_column
+from serval_server.monitor.profile import (
+    ColumnProfile,
+    category,
+    is_time,
+    kind_of,
+    numbers_of,
+    outliers,
+    profile_column,
+)
 
 SCORE_LEAST = 0.9
 CLASS_SHARE_LEAST = 0.1
@@ -43,8 +51,6 @@ WEIGHTS: Mapping[str, float] = {
     "variety": 0.25,
     "balance": 0.25,
 }
-
-_KIND_OF = {"f": FeatureKind.NUMERIC, "i": FeatureKind.NUMERIC, "u": FeatureKind.NUMERIC, "b": FeatureKind.FLAG}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +87,20 @@ def check_quality(
     baseline: Baseline | None = None,
     label: str = "",
     reference: Table | None = None,
+    foreign: Mapping[str, str] | None = None,
 ) -> QualityReport:
-    """Check a sample of at least 1 row; columns are arrays of numbers, booleans, or objects of str and None.
+    """Check a sample of at least 1 row; `profile` says what columns are.
 
     features: the columns that are wanted; without them all are taken as they are. baseline: ranges and categories.
-    label: the column of classes. reference: a table that no row should come from, such as that of training. Raises
+    label: the column of classes. reference: a table that no row should come from, such as that of training. foreign:
+    types by name of the sample's columns that cannot be looked at, each of which violates the schema. Raises
     InvalidArgument for no rows, columns of different lengths, and an unknown label.
     """
-    rows = _rows_of(table, label)
+    rows, foreign = _rows_of(table, label), foreign or {}
     wanted = {feature.name: feature.kind for feature in features}
     known = {} if baseline is None else {base.feature: base for base in baseline.features}
     profiles = tuple(profile_column(name, column) for name, column in table.items())
-    issues = [*_schema(table, wanted, label), *_repeats(table)]
+    issues = [*_schema([*table, *foreign], rows, wanted, label), *_foreign(foreign, rows), *_repeats(table)]
     for profile in profiles:
         column = table[profile.name]
         issues += [*_cells(profile, column), *_types(profile.name, column, wanted.get(profile.name))]
@@ -103,7 +111,7 @@ def check_quality(
         issues += imbalance(label, classes, rows)
     if reference is not None:
         issues += _split(table, reference, label)
-    parts = parts_of(issues, profiles, rows, wanted, classes)
+    parts = parts_of(issues, profiles, rows, {*wanted, *foreign}, classes)
     if reference is None:
         del parts["separation"]
     return report_on(rows, profiles, issues, parts)
@@ -130,19 +138,26 @@ def _rows_of(table: Table, label: str) -> int:
     return next(iter(lengths.values()))
 
 
-def _schema(table: Table, wanted: Mapping[str, FeatureKind], label: str) -> list[Issue]:
+def _schema(came: Collection[str], rows: int, wanted: Mapping[str, FeatureKind], label: str) -> list[Issue]:
     if not wanted:
         return []
-    rows = len(next(iter(table.values())))
     lacking = [
         Issue(check="missing_column", column=name, count=rows, share=1.0, detail="the column is not in the sample")
         for name in wanted
-        if name not in table
+        if name not in came
     ]
     return lacking + [
         Issue(check="extra_column", column=name, count=rows, share=0.0, detail="no feature of the model")
-        for name in table
+        for name in came
         if name not in wanted and name != label
+    ]
+
+
+def _foreign(foreign: Mapping[str, str], rows: int) -> list[Issue]:
+    wanted = "wanted numbers, texts, booleans or times"
+    return [
+        Issue(check="type", column=name, count=rows, share=1.0, row=0, detail=f"{kind:.40}; {wanted}")
+        for name, kind in foreign.items()
     ]
 
 
@@ -156,17 +171,19 @@ def _cells(profile: ColumnProfile, column: Array) -> list[Issue]:
         detail = f"every row holds {value:.40}"
         found.append(Issue(check="constant", column=profile.name, count=profile.rows, share=1.0, detail=detail))
     if profile.infinite:
-        found.append(_issue("infinite", profile.name, np.isinf(column.astype(np.float64)), "infinite"))
+        found.append(_issue("infinite", profile.name, np.isinf(numbers_of(column)), "infinite"))
     if profile.outliers:
-        far = outliers(column.astype(np.float64))
-        found.append(_issue("outlier", profile.name, far, f"far from the median, such as {column[far.argmax()]:g}"))
+        far = outliers(numbers_of(column))
+        such = column[far.argmax()]
+        shown = str(such) if is_time(column) else f"{such:g}"
+        found.append(_issue("outlier", profile.name, far, f"far from the median, such as {shown}"))
     return found
 
 
 def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
     """Return the cells of another type than is wanted; where nothing is, the texts among what are numbers otherwise."""
-    came = _KIND_OF.get(column.dtype.kind, FeatureKind.TEXT)
-    if wanted is came or (wanted is None and came is not FeatureKind.TEXT):
+    came = kind_of(column)
+    if (wanted is came and not is_time(column)) or (wanted is None and came is not FeatureKind.TEXT):
         return []
     missing = _missing(column)
     if came is FeatureKind.TEXT and wanted in (None, FeatureKind.NUMERIC):
@@ -186,7 +203,7 @@ def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
 def _against(base: FeatureBaseline, column: Array) -> list[Issue]:
     """Return the cells that the baseline has nothing like."""
     if base.kind is FeatureKind.NUMERIC:
-        if not base.finite:
+        if not base.finite or is_time(column):
             return []
         values = column.astype(np.float64)
         with np.errstate(over="ignore"):
@@ -198,7 +215,7 @@ def _against(base: FeatureBaseline, column: Array) -> list[Issue]:
     if base.other_count:
         return []
     listed = set(base.categories)
-    names = np.array([None if v is None else _category(v) for v in column.tolist()], object)
+    names = np.array([None if v is None else category(v) for v in column.tolist()], object)
     unseen = np.array([name is not None and name not in listed for name in names], bool)
     if not unseen.any():
         return []
@@ -236,6 +253,11 @@ def _split(table: Table, reference: Table, label: str) -> list[Issue]:
         for name in side
         if name not in other
     ]
+    for name in both:
+        came, was = _held(table[name]), _held(reference[name])
+        if came != was:
+            detail = f"{came} values in the sample, {was} in the reference"
+            found.append(Issue(check="schema_gap", column=name, count=1, share=0.0, detail=detail))
     if both:
         here, there = row_keys([{name: side[name] for name in both} for side in (table, reference)])
         shared = np.isin(here, there)
@@ -250,6 +272,10 @@ def _split(table: Table, reference: Table, label: str) -> list[Issue]:
                 Issue(check="label_gap", column=label, count=round(gap * len(table[label])), share=gap, detail=detail)
             )
     return found
+
+
+def _held(column: Array) -> str:
+    return "time" if is_time(column) else str(kind_of(column))
 
 
 def row_keys(tables: Sequence[Table]) -> list[npt.NDArray[np.int64]]:
@@ -320,19 +346,15 @@ def _evenness(classes: Mapping[str, float]) -> float:
 
 
 def _class_shares(column: Array) -> dict[str, float]:
-    names, counts = np.unique([_category(value) for value in column[~_missing(column)].tolist()], return_counts=True)
+    names, counts = np.unique([category(value) for value in column[~_missing(column)].tolist()], return_counts=True)
     return {str(name): float(count / counts.sum()) for name, count in zip(names, counts, strict=True)}
-
-
-def _category(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of whole numbers in which one is missing comes as floats
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _missing(column: Array) -> npt.NDArray[np.bool_]:
     if column.dtype.kind == "O":
         return np.array([value is None or value != value for value in column], bool)
+    if is_time(column):
+        return np.isnat(column)
     return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
 
 

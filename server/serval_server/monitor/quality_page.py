@@ -67,8 +67,8 @@ def _column(column: ColumnProfile) -> str:
             ("least", column.minimum),
             ("largest", column.maximum),
         )
-        facts += [(name, f"{value:.6g}") for name, value in numbers if value is not None]
-        facts += [(f"{q:.0%} below", f"{value:.6g}") for q, value in zip(QUANTILES, column.quantiles, strict=True)]
+        facts += [(name, f"{value:.10g}") for name, value in numbers if value is not None]
+        facts += [(f"{q:.0%} below", f"{value:.10g}") for q, value in zip(QUANTILES, column.quantiles, strict=True)]
         facts += [("outliers", f"{column.outliers:,}"), ("infinite", f"{column.infinite:,}")]
     told = ", ".join(f"{name} <b>{escape(value)}</b>" for name, value in facts)
     most = max((count for _, count in column.frequent), default=1)

@@ -71,18 +71,24 @@ class Reports:
         return True
 
     def alarm(self, version: Version, life: LifeReport, raised: list[str]) -> None:
-        """Keep that columns were found to drift, with the window that showed it, and note it in the journal."""
+        """Keep that columns were found to drift, with the window that showed it, and note it in the journal.
+
+        Their alarms are of one moment. What is kept already, as whoever did so was killed then, is not kept twice.
+        """
         alarms = [column.alarm for column in life.alarmed if column.alarm is not None and column.feature in raised]
-        rows = max(alarm.window_rows for alarm in alarms)
+        rows, end = max(alarm.window_rows for alarm in alarms), alarms[0].since
         window, seen = [], 0
         for slot in self._slots.listing():
             if seen >= rows:
                 break
+            if slot.start >= end:
+                continue
             window.append(slot)
             key = (version.name, version.version)
             seen += sum(entry.rows for entry in slot.entries if (entry.name, entry.version) == key)
-        kept = self._window(version, window, life.looked_at, raised)
-        self._registry.history.add([replace(kept, verdict=ALARM, drifted=raised)])
+        kept = replace(self._window(version, window, end, raised), verdict=ALARM, drifted=raised)
+        if not self._registry.history.holds(kept):
+            self._registry.history.add([kept])
         names = [column.feature for column in life.alarmed]
         self._registry.drifts.note(version.ref, Verdict.DRIFT.value, names, life.rows, REGISTRY)
 

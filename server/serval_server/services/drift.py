@@ -201,9 +201,11 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
             return quality_message(version, self._window_quality(version, request))
         reference = None
         if request.HasField("reference"):
-            reference = _columns(version).any_table(request.reference, "reference")
+            reference = _columns(version).any_table(request.reference, "reference").columns
+        sample = self._sample(version, request)
         report = check_quality(
-            self._sample(version, request),
+            sample.columns,
+            foreign=sample.foreign,
             features=version.features,
             baseline=self._baseline(version),
             label=request.label,
@@ -218,13 +220,13 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         seen = self._monitored().seen(version, _window(request))
         return check_window(live_drift(seen), seen.layout.baseline, request.label)
 
-    def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> Table:
+    def _sample(self, version: Version, request: drift_pb2.CheckQualityRequest) -> arrow.Sample:
         if request.HasField("sample"):
             return _columns(version).any_table(request.sample, "sample")
         kept = self._registry.sample(version)
         if kept is None:
             raise FailedPrecondition(f"{version.ref} was registered without a sample; send one")
-        return arrow.read_table(kept, "sample")
+        return arrow.read_sample(kept, "sample")
 
     def _baseline(self, version: Version) -> Baseline | None:
         stored = self._registry.baseline(version.name, version.version)

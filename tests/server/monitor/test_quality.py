@@ -172,3 +172,39 @@ def test_rows_are_shared_and_classes_alike_in_whatever_precision_they_come():
 def test_texts_that_read_as_numbers_are_no_numbers():
     table = {**clean(), "size": np.array(["1.5"] * 400, object)}
     assert found(check_quality(table, features=FEATURES, baseline=None), "type")["size"].count == 400
+
+
+def test_times_and_flags_with_nulls_have_their_own_kind():
+    seen = np.array(["2026-01-01", "NaT", "2026-01-03T12:00"] * 4, "datetime64[us]")
+    flag = np.array([True, None, False] * 4, object)
+    wanted = [Feature("seen", FeatureKind.NUMERIC, "input"), Feature("open", FeatureKind.FLAG, "input", 1)]
+    table = {"seen": seen, "open": flag, "took": np.arange(12).astype("timedelta64[ms]")}
+    report = check_quality(table, features=wanted, label="open")
+    profile, flags, took = report.columns
+    assert (profile.kind, profile.missing, profile.distinct) == (FeatureKind.NUMERIC, 4, 2)
+    assert (profile.minimum, profile.maximum) == (1767225600.0, 1767225600.0 + 2.5 * 86400)
+    assert profile.frequent[0] == ("2026-01-01T00:00:00.000000", 4)
+    assert (flags.kind, flags.missing, flags.frequent) == (FeatureKind.FLAG, 4, (("false", 4), ("true", 4)))
+    assert took.maximum == pytest.approx(0.011)
+    assert {name: issue.count for name, issue in found(report, "missing").items()} == {"seen": 4, "open": 4}
+    assert {name: (issue.count, issue.row) for name, issue in found(report, "type").items()} == {"seen": (8, 0)}
+    assert report.parts["balance"] == pytest.approx(1)
+    assert found(report, "duplicate_row") == {}
+    assert check_quality({"seen": seen}).parts["uniqueness"] == pytest.approx(3 / 12)
+
+
+def test_a_foreign_column_violates_the_schema_and_no_other_does():
+    table, foreign = clean(), {"size": "list<item: int64>", "more": "binary"}
+    report = check_quality({"colour": table["colour"]}, features=FEATURES, foreign=foreign)
+    assert found(report, "type").keys() == {"size", "more"}
+    assert found(report, "type")["size"].detail.startswith("list<item: int64>; wanted numbers")
+    assert found(report, "missing_column") == {}
+    assert found(report, "extra_column").keys() == {"more"}
+    assert report.parts["validity"] == pytest.approx(1 / 3)
+
+
+def test_columns_of_another_kind_are_a_schema_gap():
+    table = clean()
+    other = dict(table, size=table["size"].astype(str).astype(object))
+    (gap,) = found(check_quality(table, reference=other), "schema_gap").values()
+    assert (gap.column, gap.detail) == ("size", "numeric values in the sample, text in the reference")
