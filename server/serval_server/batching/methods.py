@@ -35,6 +35,9 @@ Records = npt.NDArray[Any]
 LAYOUTS: Final = 4096
 GROUPS: Final = 256
 
+# Models whose runs are long take turns on the processors, by the system's slices of milliseconds: were there no more
+# threads than processors, a run of two milliseconds would wait for those of seconds.
+WORKERS: Final = 32
 _WORKER_NICENESS: Final = 5
 
 
@@ -60,9 +63,7 @@ class _Found(NamedTuple):
 
 def new_workers() -> ThreadPoolExecutor:
     """Return the threads that long runs are made on; they stand back behind the loop."""
-    return ThreadPoolExecutor(
-        max(1, len(os.sched_getaffinity(0))), thread_name_prefix="serval-run", initializer=_stand_back
-    )
+    return ThreadPoolExecutor(WORKERS, thread_name_prefix="serval-run", initializer=_stand_back)
 
 
 def _stand_back() -> None:
