@@ -25,7 +25,7 @@ from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 from serval_registry.search import INDEX_THRESHOLD
 
-from serval_server.config import Options, Transport, Warm
+from serval_server.config import BACKGROUND_SECONDS, Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
 from serval_server.engine.probing import Prober
@@ -194,7 +194,17 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
         if app.has_ended():
             raise RuntimeError("the transport has ended by itself; the log says why")
     LOG.info("draining")
+    overdue = threading.Timer(options.drain_seconds + options.grace_seconds + BACKGROUND_SECONDS, _leave)
+    overdue.daemon = True
+    overdue.start()
     app.stop()
+    overdue.cancel()
+
+
+def _leave() -> None:
+    """End the process now. All that is stored is stored such that a crash loses none of it."""
+    LOG.warning("work in the background did not end in %.0f s; it is left, and done again later", BACKGROUND_SECONDS)
+    os._exit(0)
 
 
 def _open_registry(options: Options) -> Registry:

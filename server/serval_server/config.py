@@ -30,6 +30,8 @@ DEFAULT_THREADS = 8
 DEFAULT_DRAIN_SECONDS = 0.2
 
 DEFAULT_GRACE_SECONDS = 10.0
+# In the background a process may be at the index of a million rows, which cannot be interrupted.
+BACKGROUND_SECONDS = 10.0
 
 # More rows in a run of ONNX Runtime gain nothing, and the first of them would wait for the last.
 DEFAULT_BATCH_ROWS = 8192

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from serval_registry.errors import InvalidArgument
 
-from serval_server.config import Options
+from serval_server.config import BACKGROUND_SECONDS, Options
 
 LOG = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class _Worker:
 def _stop(workers: list[_Worker], options: Options) -> None:
     for worker in workers:
         worker.process.terminate()
-    deadline = time.monotonic() + options.drain_seconds + options.grace_seconds + 5
+    deadline = time.monotonic() + options.drain_seconds + options.grace_seconds + BACKGROUND_SECONDS + 5
     for worker in workers:
         try:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
