@@ -1,5 +1,8 @@
 """A registry of many versions, its rows written in bulk as registrations would have laid them out.
 
+Every version has a revision of its own and an entry in the journal, and every name one more that tells of its moves.
+All are noted as looked at by what runs versions on probes: without a baseline there is nothing to run them on.
+
 Vectors lie as embeddings do: 3,000 clusters of Zipf sizes, each along 24 directions, with some noise; of length 1.
 """
 
@@ -7,7 +10,7 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from onnx import TensorProto, helper
+from serval_registry.behaviour.backlog import Backlog, Place
 from serval_registry.embedding import DIMENSION
 from serval_registry.lance import connect
+from serval_registry.lifecycle.entries import ANONYMOUS, Action, Entry, digest
 from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, Stage, TensorSpec
 from serval_registry.packing import packed
 from serval_registry.registry import Registry
-from serval_registry.schemas import VERSIONS
+from serval_registry.schemas import JOURNAL, VERSIONS
 from serval_registry.versions import to_row
 
 Matrix = npt.NDArray[np.float32]
@@ -94,14 +99,22 @@ class Filled:
 
 def fill(data: Path, vectors: Matrix, say: Callable[[str], None]) -> Filled:
     """Make a registry in `data` with a version a vector, merged and, where rows are enough, indexed."""
+    content = artifact()
     with Registry.open(data, index_threshold=_NEVER) as registry:
-        template = registry.register(Draft(name="template"), SIGNATURE, artifact(), baseline=None, sample=None)
-        registry.delete("template", 1)
+        storage = registry.storage
+        sha256 = storage.artifacts.put(content)
+        (first,) = registry.journal.select()
+        Backlog(registry.database.versions, storage).note(Place(revision_of(len(vectors) - 1)))
     begin = time.monotonic()
-    table = connect(data / "tables").open_table("versions")
+    connection = connect(data / "tables")
+    table, journal = connection.open_table("versions"), connection.open_table("journal")
+    last = first
     for start in range(0, len(vectors), _BATCH):
         part = vectors[start : start + _BATCH]
-        table.add(_rows(start, part, template.artifact_sha256, template.artifact_bytes))
+        entries = list(_entries(start, len(part), sha256, last))
+        last = entries[-1]
+        journal.add(_journal(entries))
+        table.add(_rows(start, part, sha256, len(content)))
         say(f"rows: {start + len(part):,} of {len(vectors):,}")
     filled = time.monotonic()
     with Registry.open(data, index_threshold=_NEVER) as registry:
@@ -119,12 +132,11 @@ def _rows(start: int, vectors: Matrix, sha256: str, size: int) -> pa.Table:
     numbers = np.arange(start, start + len(vectors))
     random = np.random.default_rng(start)
     accuracy = np.round(random.uniform(0.5, 1.0, len(vectors)), 6)
-    began = datetime(2026, 1, 1, tzinfo=UTC)
     drafts = (
         Draft(
             name=name_of(row),
             description="synthetic",
-            tags={"team": f"team-{row % TEAMS}", "cohort": cohort_of(row)},
+            tags=_tags(row),
             metrics={"accuracy": float(accuracy[row - start]), "gini": float(2 * accuracy[row - start] - 1)},
             algorithm="LogisticRegression",
             framework="scikit-learn",
@@ -134,10 +146,10 @@ def _rows(start: int, vectors: Matrix, sha256: str, size: int) -> pa.Table:
     )
     columns: dict[str, list[Any]] = {}
     for draft, row in zip(drafts, numbers.tolist(), strict=True):
-        moment = began + timedelta(seconds=10 * row)
+        moment = _moment(row)
         written = to_row(draft, SIGNATURE) | {
             "version": row % PER_NAME + 1,
-            "revision": 1,
+            "revision": revision_of(row),
             "stage": str(_stage(row)),
             "created": moment,
             "updated": moment,
@@ -150,6 +162,64 @@ def _rows(start: int, vectors: Matrix, sha256: str, size: int) -> pa.Table:
         for name, value in written.items():
             columns.setdefault(name, []).append(value)
     return pa.table([_column(field, columns, vectors) for field in VERSIONS], schema=VERSIONS)
+
+
+def revision_of(row: int) -> int:
+    """Return the revision of a row, which is the number of its entry: the journal begins with one of its own."""
+    return 2 + row + row // PER_NAME
+
+
+def _entries(start: int, count: int, sha256: str, last: Entry) -> Iterator[Entry]:
+    """Yield what the journal tells of some rows after its entry `last`: each registered, the moves after each name."""
+
+    def entry(row: int, action: Action, details: dict[str, Any], *, announces: bool) -> Entry:
+        name, version = key_of(row)
+        number = last.number + 1
+        return Entry(
+            number=number,
+            time=_moment(row),
+            actor=ANONYMOUS,
+            action=action,
+            name=name,
+            version=version,
+            revision=number if announces else 0,
+            details=details,
+            previous=last.sha256,
+        )
+
+    for row in range(start, start + count):
+        said = {"artifact_sha256": sha256, "label": "", "tags": _tags(row)}
+        last = entry(row, Action.REGISTER, said, announces=True)
+        yield last
+        place = row % PER_NAME
+        if place == PER_NAME - 1 or row == start + count - 1:
+            moves = [[key_of(one)[1], "none", str(_stage(one))] for one in range(row - place, row + 1)]
+            last = entry(row, Action.STAGE, {"moves": moves}, announces=False)
+            yield last
+
+
+def _journal(entries: list[Entry]) -> pa.Table:
+    texts = [entry.text for entry in entries]
+    columns = {
+        "number": [entry.number for entry in entries],
+        "revision": [entry.revision for entry in entries],
+        "time": [entry.time for entry in entries],
+        "actor": [entry.actor.name for entry in entries],
+        "action": [str(entry.action) for entry in entries],
+        "name": [entry.name for entry in entries],
+        "version": [entry.version for entry in entries],
+        "entry": texts,
+        "sha256": [digest(text) for text in texts],
+    }
+    return pa.table(columns, schema=JOURNAL)
+
+
+def _tags(row: int) -> dict[str, str]:
+    return {"team": f"team-{row % TEAMS}", "cohort": cohort_of(row)}
+
+
+def _moment(row: int) -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=10 * row)
 
 
 def _column(field: pa.Field, columns: dict[str, list[Any]], vectors: Matrix) -> pa.Array:

@@ -163,13 +163,13 @@ def measure(scenes: list[Scene], rounds: int, times: int, say: Say) -> Finding:
     cores = frozenset(os.sched_getaffinity(0))
     with ExitStack() as stack:
         calls = []
-        opened = []
+        opened: list[tuple[float, float]] = []
         for scene in scenes:
             served = stack.enter_context(serving(scene.data, cores))
-            opened.append(time.perf_counter() - served.started)
+            opened.append((time.perf_counter() - served.started, served.cpu_seconds()))
             client = stack.enter_context(Client(served.address))
             calls.append(Calls(scene, served, client, stack.enter_context(grpc.insecure_channel(served.address))))
-            say(f"{scene.rows:,} versions: ready after {opened[-1]:.2f} s, {served.private_mib():,.0f} MiB")
+            say(f"{scene.rows:,} versions: ready after {opened[-1][0]:.2f} s, {served.private_mib():,.0f} MiB")
         contests = _contests(calls)
         for _, call in contests.values():
             timed(call, 5)
@@ -218,14 +218,15 @@ def _ratios(found: dict[str, Measure], scenes: list[Scene]) -> Iterator[Measure]
         yield ratio(f"{what}, {large} / {small}", found[f"{what}, {large}"], found[f"{what}, {small}"], Wanted(2))
 
 
-def _once(all_calls: list[Calls], opened: list[float]) -> Iterator[Measure]:
-    for calls, seconds in zip(all_calls, opened, strict=True):
+def _once(all_calls: list[Calls], opened: list[tuple[float, float]]) -> Iterator[Measure]:
+    for calls, (seconds, cpu) in zip(all_calls, opened, strict=True):
         size = f"{calls.scene.rows:,}"
         cohort = [row for row in range(calls.scene.rows) if registry_rows.cohort_of(row) == "c7"]
         yield Measure(f"recall at {K}, {size}", "", (calls.recall(),), Wanted(0.99, at_most=False))
         narrow = calls.recall('tags.cohort = "c7"', cohort)
         yield Measure(f"recall at {K} in 0.1 %, {size}", "", (narrow,), Wanted(0.99, at_most=False))
         yield Measure(f"ready, {size}", "s", (seconds,), Wanted(5))
+        yield Measure(f"time on a core until then, {size}", "s", (cpu,))
         yield Measure(f"server's memory after all, {size}", "MiB", (calls.served.private_mib(),))
         yield Measure(f"the same with mapped files, {size}", "MiB", (calls.served.resident_mib(),))
         rows, index, peak, _ = calls.scene.filled

@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serval_registry.connecting import connect
 from serval_registry.errors import DataLoss, FailedPrecondition
 from serval_registry.registry import Registry
 from serval_registry.snapshots import Snapshot, snapshots
 from serval_registry.storage import Storage, storage_of
-from serval_registry.tables import connect
 
 # Called with how many contents were copied, and how many there are.
 Progress = Callable[[int, int], None]

@@ -126,10 +126,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _repair(args: argparse.Namespace) -> int:
-    from serval_registry.verifying import repair
+    from serval_registry.storage import check_exists
+    from serval_registry.verifying import mend_tables, repair
 
+    check_exists(args.data)
+    opened = mend_tables(args.data)
     with _open(args.data) as registry, Bar("verifying") as bar:
         done = repair(registry, args.sources, bar)
+    done.mended[:0] = opened
     if args.json:
         print(json.dumps(dataclasses.asdict(done)))
     else:

@@ -1,6 +1,7 @@
 """What rows a question is about, as LanceDB's typed expressions: a value never becomes part of a query's text."""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import reduce
 
 from serval_registry.errors import InvalidArgument
@@ -156,7 +157,7 @@ def tag_line(tags: Mapping[str, str]) -> str:
 
 def read_tag_line(line: str) -> dict[str, str]:
     """Return the tags that `tag_line` wrote."""
-    return {key: value for key, _, value in (entry.partition("=") for entry in read_line(line))}
+    return dict(entry.split("=", 1) for entry in line[1:-1].split(SEPARATOR)) if len(line) > 1 else {}
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -173,3 +174,14 @@ def check_tags(tags: Mapping[str, str]) -> None:
 
 def _mark(word: str) -> str:
     return f"{SEPARATOR}{word}{SEPARATOR}"
+
+
+def digest_is(sha256: str) -> Expr:
+    """Return the row of `baselines` with this digest."""
+    return col("sha256") == lit(sha256)
+
+
+def sql_time(moment: datetime) -> str:
+    """Return a moment as an expression for `update_sql`."""
+    micros = (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
+    return f"cast({micros} as timestamp)"

@@ -17,7 +17,9 @@ from datetime import UTC, datetime, timedelta
 
 from serval_registry import training
 from serval_registry.errors import InvalidArgument, ServalError, Unavailable
+from serval_registry.faults import Outage
 from serval_registry.filters import alive
+from serval_registry.lifecycle.journal import Journal
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.spaces import upkeep
 from serval_registry.storage import Storage
@@ -82,10 +84,17 @@ class Housekeeper:
     """Looks after one registry."""
 
     def __init__(
-        self, storage: Storage, database: Database, index_threshold: int, retention: Retention, mirror: Mirror
+        self,
+        storage: Storage,
+        database: Database,
+        journal: Journal,
+        index_threshold: int,
+        retention: Retention,
+        mirror: Mirror,
     ) -> None:
         self._storage = storage
         self._database = database
+        self._journal = journal
         self._threshold = max(index_threshold, INDEX_ROWS_MIN)
         self._retention = retention
         self._mirror = mirror
@@ -189,6 +198,7 @@ class Housekeeper:
         self._wake.set()
 
     def _run(self) -> None:
+        outage = Outage("housekeeping of the registry")
         while True:
             self._wake.wait(_ASK_EVERY)
             self._wake.clear()
@@ -198,9 +208,11 @@ class Housekeeper:
                 self._look()
             except _Busy:
                 pass  # another process is at it
-            except (ServalError, RuntimeError, ValueError, OSError):
+            except (ServalError, RuntimeError, ValueError, OSError) as error:
                 self._counts["failure"] += 1
-                logger.exception("housekeeping of the registry failed; it is tried again later")
+                outage.failed(error)
+            else:
+                outage.answered()
             if not self._wake.is_set():
                 self._waiting_since = None
 
@@ -250,13 +262,16 @@ class Housekeeper:
             self._mirror.write()
 
     def _index_columns(self) -> None:
-        for job in upkeep.column_jobs(self._database.versions):
-            with self._at("index"):
-                self._persist(job)
+        for table in (self._database.versions, self._database.baselines):
+            for job in upkeep.column_jobs(table):
+                with self._at("index"):
+                    self._persist(job)
 
     def _sweep(self) -> Swept:
         with self._at("sweep"):
             now = datetime.now(UTC)
+            with self._storage.writers.held():
+                upkeep.drop_tables(self._storage, self._database, self._journal.dropped())
             swept = sweep(self._storage, self._database, now - self._retention.content)
             self._merge()  # so that under the lock little is left to do
             for table in self._database.tables:

@@ -7,7 +7,6 @@ than that, and goes on, finds its lease run out and refuses to write; only one t
 the write after it, for LEASE seconds, writes without the lock.
 """
 
-import logging
 import threading
 import time
 import uuid
@@ -18,9 +17,8 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from serval_registry.errors import Unavailable
+from serval_registry.faults import Outage
 from serval_registry.locks import PATIENCE, TicketLock, held
-
-logger = logging.getLogger("serval.registry")
 
 # Seconds without a sign of life after which a holder is taken for dead.
 LEASE = 10.0
@@ -36,8 +34,9 @@ _FREE = b"free"
 class Lease:
     """A lock over all processes, in one object; not to be taken twice by one."""
 
-    def __init__(self, store: S3Store, key: str, *, seconds: float | None = None) -> None:
+    def __init__(self, store: S3Store, key: str, *, seconds: float | None = None, outage: Outage | None = None) -> None:
         self._store = store
+        self._outage = outage or Outage("the object store")
         self._key = key
         self._seconds = LEASE if seconds is None else seconds
         self._owner = uuid.uuid4().hex
@@ -88,7 +87,7 @@ class Lease:
             self._thread.join()
 
     def _look(self) -> tuple[bytes, str]:
-        with reaching():
+        with reaching(self._outage):
             try:
                 found = self._store.get(self._key)
             except FileNotFoundError:
@@ -117,7 +116,7 @@ class Lease:
 
     def _write(self, content: bytes, etag: str) -> str | None:
         """Write on condition that the object is as it was with this tag, or is missing; None where it is not."""
-        with reaching():
+        with reaching(self._outage):
             try:
                 put = self._store.put(self._key, content, mode={"e_tag": etag} if etag else "create")
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
@@ -162,12 +161,13 @@ class LeaseLock:
 
 
 @contextmanager
-def reaching() -> Iterator[None]:
+def reaching(outage: Outage) -> Iterator[None]:
     """Turn the store's errors into one that a caller may see."""
     try:
         yield
+        outage.answered()
     except exceptions.BaseError as error:
-        logger.exception("the object store failed")
+        outage.failed(error)
         raise Unavailable(
             f"registry: the object store failed with {type(error).__name__}; the server's log has the rest"
         ) from error

@@ -17,6 +17,9 @@ from serval_registry.packing import packing_sql
 SCHEMA = 2
 SCHEMA_KEY = b"serval.schema"
 
+# LanceDB has two commits that insert the same key at once see each other, where a column says that it is the key.
+PRIMARY_KEY = b"lance-schema:unenforced-primary-key"
+
 # By schema and table, the columns that the step to it adds, each with what it is in older rows, as SQL; None: null.
 STEPS: dict[int, dict[str, dict[str, str | None]]] = {
     2: {
@@ -46,6 +49,13 @@ def migrate(table: Any, name: str, schema: pa.Schema) -> None:
             if column not in table.schema.names:
                 _add(table, schema.field(column), value)
         _note(table, table.schema.names[0], {SCHEMA_KEY: str(number).encode()})
+
+
+def note_key(table: Any, schema: pa.Schema) -> None:
+    """Have a table say what its key is, as those of older releases do not."""
+    for field in schema:
+        if PRIMARY_KEY in (field.metadata or {}) and PRIMARY_KEY not in (table.schema.field(field.name).metadata or {}):
+            _note(table, field.name, {PRIMARY_KEY: field.metadata[PRIMARY_KEY]})
 
 
 def _add(table: Any, column: pa.Field, value: str | None) -> None:

@@ -15,6 +15,7 @@ from obstore.store import S3Store
 
 from serval_registry.artifacts import Stored, check_digest, digest
 from serval_registry.errors import DataLoss, InvalidArgument
+from serval_registry.faults import Faults, Outage
 from serval_registry.leases import Lease, LeaseLock, reaching
 from serval_registry.storage import Artifacts, Turn, Writers
 
@@ -29,9 +30,11 @@ class Bucket:
             raise InvalidArgument(f"data: {url!r}; wanted s3://bucket/prefix")
         self._url = f"s3://{bucket}/{prefix}"
         self._store = S3Store(bucket, prefix=prefix)
-        self._lock = LeaseLock(Lease(self._store, "locks/writer"))
+        self._outage = Outage("the object store")
+        self._lock = LeaseLock(Lease(self._store, "locks/writer", outage=self._outage))
         self.writers: Writers = self._lock
-        self.artifacts: Artifacts = BucketArtifacts(self._store)
+        self.artifacts: Artifacts = BucketArtifacts(self._store, self._outage)
+        self.faults = Faults()
 
     @property
     def tables(self) -> str:
@@ -60,10 +63,25 @@ class Bucket:
 
     def turn(self, name: str) -> Turn:
         """A lease."""
-        return Lease(self._store, f"locks/{name}")
+        return Lease(self._store, f"locks/{name}", outage=self._outage)
 
-    def recover(self, readable: Callable[[str], bool]) -> None:
-        """An object is there whole or not at all."""
+    def recover(self, ready: Callable[[str], bool], *, anyway: bool) -> list[str] | None:
+        """An object is there whole or not at all; where it is asked for, every table is made ready nevertheless."""
+        if not anyway:
+            return None
+        with reaching(self._outage):
+            found = self._store.list_with_delimiter("tables")["common_prefixes"]
+        for prefix in found:
+            ready(prefix.strip("/").rpartition("/")[2].removesuffix(".lance"))
+        return []
+
+    def drop(self, table: str) -> None:
+        """Remove the commits, from the newest back, and then what they name."""
+        folder = f"tables/{table}.lance"
+        with reaching(self._outage):
+            for part in (f"{folder}/_versions", folder):
+                for name in sorted(entry["path"] for batch in self._store.list(part) for entry in batch):
+                    self._store.delete(name)
 
     def flush(self) -> None:
         """A write that is answered is stored."""
@@ -74,7 +92,7 @@ class Bucket:
 
     def claim(self, name: str, version: int) -> bool:
         """Make the object of the number, unless it is there."""
-        with reaching():
+        with reaching(self._outage):
             try:
                 self._store.put(f"claims/{name}/{version:019d}", b"", mode="create")
             except exceptions.AlreadyExistsError:
@@ -83,7 +101,7 @@ class Bucket:
 
     def read(self, document: str) -> bytes | None:
         """Read an object."""
-        with reaching():
+        with reaching(self._outage):
             try:
                 return bytes(self._store.get(document).bytes())
             except FileNotFoundError:
@@ -91,17 +109,17 @@ class Bucket:
 
     def write(self, document: str, content: bytes) -> None:
         """Replace an object."""
-        with reaching():
+        with reaching(self._outage):
             self._store.put(document, content)
 
     def names(self, folder: str) -> frozenset[str]:
         """Return the names of the documents in a folder."""
-        with reaching():
+        with reaching(self._outage):
             return frozenset(entry["path"].rpartition("/")[2] for batch in self._store.list(folder) for entry in batch)
 
     def remove(self, document: str) -> None:
         """Remove an object, if it is there."""
-        with reaching():
+        with reaching(self._outage):
             self._store.delete(document)
 
     def close(self) -> None:
@@ -112,13 +130,14 @@ class Bucket:
 class BucketArtifacts:
     """Objects by the SHA-256 of their content."""
 
-    def __init__(self, store: S3Store) -> None:
+    def __init__(self, store: S3Store, outage: Outage | None = None) -> None:
         self._store = store
+        self._outage = outage or Outage("the object store")
 
     def put(self, content: bytes) -> str:
         """Store `content`, once, and return its digest."""
         sha256 = digest(content)
-        with reaching():
+        with reaching(self._outage):
             try:
                 self._store.put(self._key(sha256), content, mode="create")
             except exceptions.AlreadyExistsError:
@@ -128,7 +147,7 @@ class BucketArtifacts:
 
     def get(self, sha256: str, owner: str) -> bytes:
         """Return the content of this digest; DataLoss, naming `owner`, when it is missing or altered."""
-        with reaching():
+        with reaching(self._outage):
             content = self._read(sha256)
         if content is None:
             raise DataLoss(f"{owner}: the object of SHA-256 {sha256} is missing")
@@ -139,7 +158,7 @@ class BucketArtifacts:
 
     def has(self, sha256: str) -> bool:
         """Tell whether there is content of this digest, whole or not."""
-        with reaching():
+        with reaching(self._outage):
             try:
                 self._store.head(self._key(sha256))
             except FileNotFoundError:
@@ -148,7 +167,7 @@ class BucketArtifacts:
 
     def stored(self) -> Iterator[Stored]:
         """Yield everything that is there."""
-        with reaching():
+        with reaching(self._outage):
             batches = list(self._store.list("artifacts"))
         for batch in batches:
             for entry in batch:
@@ -157,7 +176,7 @@ class BucketArtifacts:
 
     def remove(self, sha256: str) -> None:
         """Remove content that nothing refers to; the writer's lock is held."""
-        with reaching():
+        with reaching(self._outage):
             self._store.delete(self._key(sha256))
 
     def _read(self, sha256: str) -> bytes | None:

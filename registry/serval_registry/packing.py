@@ -42,7 +42,9 @@ def unpacked(record: str) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(PACKED, record.split(SEPARATOR), strict=True))
     for column in _NULLABLE:
         row[column] = row[column] or None
-    return row | {"missing_allowed": row["missing_allowed"] == "true", "artifact_bytes": int(row["artifact_bytes"])}
+    row["missing_allowed"] = row["missing_allowed"] == "true"
+    row["artifact_bytes"] = int(row["artifact_bytes"])
+    return row
 
 
 def packing_sql() -> str:

@@ -55,7 +55,7 @@ from serval_registry.spaces.spaces import Spaces
 from serval_registry.stages import StageChange
 from serval_registry.storage import Storage, storage_of
 from serval_registry.sweeping import Swept
-from serval_registry.tables import Database, Row, digest_is
+from serval_registry.tables import Database, Row
 from serval_registry.versions import VersionList, check_draft, from_row, to_row
 
 RETENTION = Retention()
@@ -82,13 +82,13 @@ class Registry:
         self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold, self._mirror)
         living = Living(self._versions, self._searcher.held)
-        self.spaces = Spaces(self.database, living, storage, index_threshold)
+        self.spaces = Spaces(self.database, self.journal, living, storage, index_threshold)
         self.observer, self.asking = assembled(
             self, storage, self.database, self._searcher, self.spaces, living, index_threshold
         )
         self._lookups = Lookups(self._versions, self._mirror)
         self._pages = listing.Pages(self._versions, self._mirror)
-        self._housekeeper = Housekeeper(storage, self.database, index_threshold, retention, self._mirror)
+        self._housekeeper = Housekeeper(storage, self.database, self.journal, index_threshold, retention, self._mirror)
         desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
         self.edits = Edits(desk)
@@ -282,7 +282,7 @@ class Registry:
         sha256 = self._finder.row(ref, ["baseline_sha256"])["baseline_sha256"]
         if sha256 is None:
             return None
-        found = self._baselines.select(digest_is(sha256), ["content"], limit=1)
+        found = self._baselines.select(filters.digest_is(sha256), ["content"], limit=1)
         if not found or digest(found[0]["content"]) != sha256:
             raise DataLoss(f"baseline of {ref}: the content of SHA-256 {sha256} is {'damaged' if found else 'missing'}")
         return bytes(found[0]["content"])

@@ -4,11 +4,17 @@ import pyarrow as pa
 
 from serval_registry.embedding import DIMENSION
 from serval_registry.metrics import INDEXED_METRICS, metric_column
-from serval_registry.migrations import SCHEMA, SCHEMA_KEY
+from serval_registry.migrations import PRIMARY_KEY, SCHEMA, SCHEMA_KEY
 
 
 def _column(name: str, datatype: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
     return pa.field(name, datatype, nullable=nullable, metadata={b"meaning": meaning.encode()})
+
+
+def _key(name: str, datatype: pa.DataType, meaning: str) -> pa.Field:
+    """Return a column by which `Table.add_new` tells rows that are there from new ones."""
+    column = _column(name, datatype, meaning)
+    return column.with_metadata({**column.metadata, PRIMARY_KEY: b"true"})
 
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -88,7 +94,7 @@ BASELINES = pa.schema(
 
 JOURNAL = pa.schema(
     [
-        _column("number", pa.int64(), "1, 2, 3; the key"),
+        _key("number", pa.int64(), "1, 2, 3; the key"),
         _column("revision", pa.int64(), "that of the rows of versions that it announces; 0: none"),
         _column("time", _TIME, "when it was done"),
         _column("actor", pa.string(), "who did it"),
@@ -137,8 +143,8 @@ BEHAVIOURS = pa.schema(
     [
         *_STAMP,
         _column("schema", pa.string(), "the row of inputs; empty: the inputs are not columns"),
-        _column("status", pa.string(), "observed, no_probes, failed, no_columns"),
-        _column("reason", pa.string(), "why it failed"),
+        _column("status", pa.string(), "observed, no_probes, damaged, failed, no_columns"),
+        _column("reason", pa.string(), "why it failed, or was not run"),
         _column("kind", pa.string(), "classes or values; empty unless observed"),
         _column("labels", pa.string(), "JSON array of class names"),
         _column("decisions", pa.binary(), "uint16 [probes], places in labels; 65535: not answered"),

@@ -7,9 +7,9 @@ ever sees no version in production, or two.
 from datetime import datetime
 from typing import NamedTuple
 
-from serval_registry.filters import alive, all_of, exactly, named, staged
+from serval_registry.filters import alive, all_of, exactly, named, sql_time, staged
 from serval_registry.model import Stage, Version
-from serval_registry.tables import Table, sql_time
+from serval_registry.tables import Table
 
 
 class StageChange(NamedTuple):

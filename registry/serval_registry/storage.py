@@ -5,6 +5,7 @@ what the promises rest on: a folder has flock, rename and fsync; a bucket has co
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 from serval_registry.artifacts import ArtifactStore, Stored
 from serval_registry.durability import Durability, Flusher, flush_directory
 from serval_registry.errors import InvalidArgument, NotFound
+from serval_registry.faults import Faults
 from serval_registry.locks import FileLock, WriterLock
 from serval_registry.recovery import recover
 
@@ -64,6 +66,7 @@ class Storage(Protocol):
 
     writers: Writers
     artifacts: Artifacts
+    faults: Faults
 
     @property
     def tables(self) -> str:
@@ -88,8 +91,11 @@ class Storage(Protocol):
     def turn(self, name: str) -> Turn:
         """Return the lock of this name."""
 
-    def recover(self, readable: Callable[[str], bool]) -> None:
-        """Make the tables such that LanceDB can open them; the writer's lock is held."""
+    def recover(self, ready: Callable[[str], bool], *, anyway: bool) -> list[str] | None:
+        """Make the tables such that LanceDB can open them, and say what was done; see `recovery.recover`."""
+
+    def drop(self, table: str) -> None:
+        """Remove a table that nobody needs; one that was removed in part has no commits. The writer's lock is held."""
 
     def flush(self) -> None:
         """Return once every commit that is visible now is on disk."""
@@ -127,6 +133,7 @@ class Folder:
         self._flusher = Flusher(directory / "tables", durability)
         self.writers: Writers = WriterLock(directory)
         self.artifacts: Artifacts = ArtifactStore(directory / "artifacts", durability)
+        self.faults = Faults()
         if durability is Durability.DISK:
             flush_directory(directory)
             flush_directory(directory.absolute().parent)
@@ -160,9 +167,16 @@ class Folder:
         """An flock."""
         return FileLock(self._directory / f"{name}.lock")
 
-    def recover(self, readable: Callable[[str], bool]) -> None:
+    def recover(self, ready: Callable[[str], bool], *, anyway: bool) -> list[str] | None:
         """Move aside what a power cut has torn."""
-        recover(self._directory, readable)
+        return recover(self._directory, ready, anyway=anyway)
+
+    def drop(self, table: str) -> None:
+        """Move it out of the way, which is one step, and remove it there."""
+        path, aside = self._directory / "tables" / f"{table}.lance", self._directory / f"{table}.dropped"
+        shutil.rmtree(aside, ignore_errors=True)  # as a process has left it that was killed
+        os.rename(path, aside)
+        shutil.rmtree(aside)
 
     def flush(self) -> None:
         """Fsync files and folders."""

@@ -9,23 +9,25 @@ Reads see what other processes have committed. LanceDB survives a killed process
 does.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from serval_registry import lance
+from serval_registry import connecting
 from serval_registry.commits import Commits
 from serval_registry.embedding import Vector
-from serval_registry.faults import storage_faults as _storage
+from serval_registry.faults import damaged
 from serval_registry.filters import Where, sql
-from serval_registry.lance import Bitmap, BTree, ColumnOrdering, Expr, IvfPq, LabelList, col, lit
+from serval_registry.lance import Bitmap, BTree, ColumnOrdering, Expr, IvfPq, LabelList
+from serval_registry.mending import broken_indices, mend
 from serval_registry.metrics import INDEXED_METRICS, metric_column
-from serval_registry.migrations import migrate
+from serval_registry.migrations import migrate, note_key
 from serval_registry.packing import PACKED, packed, unpacked
 from serval_registry.quantising import sub_vectors
 from serval_registry.schemas import BASELINES, BEHAVIOURS, INPUTS, JOURNAL, REPORTS, VERSIONS
@@ -56,6 +58,7 @@ SCALAR_INDICES: Mapping[str, Any] = {
     "vector_source": Bitmap,
     "tag_list": LabelList,
     "schema": BTree,
+    "sha256": BTree,
     **{metric_column(name): BTree for name in INDEXED_METRICS},
 }
 # What else filters compare as numbers.
@@ -67,9 +70,7 @@ FILTERED_NUMBERS = (
     *(metric_column(name) for name in INDEXED_METRICS),
 )
 
-_UNREAD = frozenset(
-    {"vector", "tag_list", "parents", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)}
-)
+_UNREAD = {"vector", "tag_list", "parents", "request_id", *PACKED, *(metric_column(name) for name in INDEXED_METRICS)}
 
 Row = dict[str, Any]
 RowList = list[Row]
@@ -81,10 +82,9 @@ class Database:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._connection = connect(storage)
-        storage.recover(self._is_readable)
-        with _storage():
-            known = set(self._connection.list_tables(limit=TABLES_MAX).tables)
+        mend(storage)
+        self._connection = connecting.connect(storage)
+        known = set(self.names())
         self.versions = self._open("versions", VERSIONS, known)
         self.baselines = self._open("baselines", BASELINES, known)
         self.journal = self._open("journal", JOURNAL, known)
@@ -105,15 +105,15 @@ class Database:
 
     def others(self, prefix: str) -> "dict[str, Table]":
         """Return the tables whose names begin so, which any process may have made since, by the rest of their names."""
-        with _storage():
-            names = [name for name in self._connection.list_tables(limit=TABLES_MAX).tables if name.startswith(prefix)]
-        return {name.removeprefix(prefix): self.other(name) for name in sorted(names)}
+        found = {name.removeprefix(prefix): self.other(name) for name in self.names() if name.startswith(prefix)}
+        return {name: table for name, table in found.items() if table is not None}
 
-    def other(self, name: str) -> "Table":
-        """Return a table that is there, whatever its schema."""
+    def other(self, name: str) -> "Table | None":
+        """Return a table whatever its schema; None while it is being made."""
         if name not in self._others:
-            with _storage():
-                table = self._connection.open_table(name)
+            table = connecting.open_table(self._connection, self._storage, name)
+            if table is None:
+                return None
             self._others[name] = Table(table, table.schema, self._storage)
         return self._others[name]
 
@@ -122,31 +122,22 @@ class Database:
         self._others[name] = self._open(name, schema, set())
         return self._others[name]
 
-    def _is_readable(self, name: str) -> bool:
-        """Tell whether the newest commit of a table can be read: its files, and what it says was deleted of them."""
-        try:
-            table = connect(self._storage).open_table(name)  # anew: an open connection remembers what it has read
-            table.search().select([table.schema.names[0]]).to_arrow()
-        except (ValueError, RuntimeError, OSError):
-            return False
-        return True
+    def names(self) -> list[str]:
+        """Return the names of all tables, with those that are being made."""
+        with self._storage.faults.of(self._storage.tables):
+            return sorted(self._connection.list_tables(limit=TABLES_MAX).tables)
 
     def _open(self, name: str, schema: pa.Schema, known: set[str]) -> "Table":
-        with _storage():
-            if name in known:
-                table = self._connection.open_table(name)
-            else:
+        table = connecting.open_table(self._connection, self._storage, name) if name in known else None
+        with self._storage.faults.of(connecting.uri(self._storage, name)):
+            if table is None:
+                # What a process has left that was killed while it made the table is no table, and is in nobody's way.
+                if self._storage.names(f"tables/{name}.lance/data"):
+                    raise damaged(connecting.uri(self._storage, name))
                 table = self._connection.create_table(name, schema=schema)
             migrate(table, name, schema)
+            note_key(table, schema)
         return Table(table, schema, self._storage)
-
-
-def connect(storage: Storage) -> Any:
-    """Return a LanceDB connection that sees what others have committed."""
-    with _storage():
-        return lance.connect(
-            storage.tables, read_consistency_interval=timedelta(0), storage_options=storage.options or None
-        )
 
 
 class Near(NamedTuple):
@@ -163,6 +154,7 @@ class Table:
         self._table = table
         self._schema = schema
         self._storage = storage
+        self._faults = functools.partial(storage.faults.of, table.uri)
         self._commits = Commits(table.uri, self._version)
 
     @property
@@ -174,6 +166,11 @@ class Table:
     def columns(self) -> list[str]:
         """Every column but the vector, which few readers need, and those that only filters do."""
         return [name for name in self._schema.names if name not in _UNREAD]
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The columns as they have to be."""
+        return list(self._schema)
 
     @property
     def metadata(self) -> Mapping[bytes, bytes]:
@@ -190,22 +187,22 @@ class Table:
         return self._commits.newest()
 
     def _version(self) -> int:
-        with _storage():
+        with self._faults():
             return int(self._table.version)
 
     def count(self) -> int:
         """Return the number of rows."""
-        with _storage():
+        with self._faults():
             return int(self._table.count_rows())
 
     def count_where(self, where: Where) -> int:
         """Return the number of rows that pass."""
-        with _storage():
+        with self._faults():
             return int(self._table.count_rows(sql(where)))
 
     def fragments(self) -> int:
         """Return the number of small pieces that the table lies in; every query opens each."""
-        with _storage():
+        with self._faults():
             return int(self._table.stats()["fragment_stats"]["num_small_fragments"])
 
     def select(
@@ -217,7 +214,7 @@ class Table:
         limit: int | None = None,
     ) -> list[Row]:
         """Return rows; `order` says by which columns, and of each whether ascending."""
-        with _storage():
+        with self._faults():
             query = self._table.search().select(list(columns))
             if where is not None:
                 query = query.where(where)
@@ -231,20 +228,20 @@ class Table:
 
     def values(self, where: Expr | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
         """Return columns of the rows found, as they lie: for walks over everything."""
-        with _storage():
+        with self._faults():
             query = self._table.search().select(list(columns))
             query = query if where is None else query.where(where)
             return (query if limit is None else query.limit(limit)).to_arrow()
 
     def strings(self, column: str) -> npt.NDArray[np.str_]:
         """Return a column of text of all rows."""
-        with _storage():
+        with self._faults():
             found = self._table.search().select([column]).to_arrow()
         return np.asarray(found[column].to_numpy(), dtype=np.str_)
 
     def vector(self, where: Where) -> Vector | None:
         """Return the vector of the first row found."""
-        with _storage():
+        with self._faults():
             found = self._table.search().select(["vector"]).where(where).limit(1).to_arrow()
         if not found.num_rows:
             return None
@@ -253,26 +250,41 @@ class Table:
     def add(self, *rows: Row) -> None:
         """Append rows, in one commit."""
         self._storage.check_writer()
-        with _storage():
+        with self._faults():
             whole = [row | {"record": packed(row)} for row in rows] if "record" in self._schema.names else [*rows]
             self._table.add(pa.Table.from_pylist(whole, schema=self._schema))
+
+    def add_new(self, row: Row, key: str) -> bool:
+        """Append a row unless one has its `key`, in one commit; tell whether it was appended.
+
+        Where the writer's lock may be lost unnoticed, another process may have written one since it was looked for;
+        else the lock has decided already.
+        """
+        if self._storage.exclusive:
+            self.add(row)
+            return True
+        self._storage.check_writer()
+        with self._faults():
+            # By an index on the key, commits that cross do not see each other.
+            merge = self._table.merge_insert(key).when_not_matched_insert_all().use_index(False)
+            return bool(merge.execute(pa.Table.from_pylist([row], schema=self._schema)).num_inserted_rows)
 
     def update(self, where: Expr, values: Row) -> None:
         """Set columns of the rows found to the same values, in one commit."""
         self._storage.check_writer()
-        with _storage():
+        with self._faults():
             self._table.update(where=where, values=values)
 
     def update_sql(self, where: Expr, expressions: Mapping[str, str]) -> None:
         """Set columns of the rows found to expressions, in one commit. Never with a caller's text in them."""
         self._storage.check_writer()
-        with _storage():
+        with self._faults():
             self._table.update(where=where, values_sql=dict(expressions))
 
     def delete(self, where: Expr) -> None:
         """Delete the rows found, in one commit."""
         self._storage.check_writer()
-        with _storage():
+        with self._faults():
             self._table.delete(where)
 
     def nearest(self, vector: Vector, where: Where | None, k: int, *, probes: int) -> list[Near]:
@@ -281,7 +293,7 @@ class Table:
         `probes` is how many partitions of the index are visited, 0: every row is compared. Where the filter leaves
         fewer than k rows of them, fewer come back.
         """
-        with _storage():
+        with self._faults():
             # LanceDB warns on stderr at every query that does not select the distance.
             found = self._near(vector, where, probes).select(["_distance"]).with_row_id(True).limit(k)
             columns = found.to_arrow().to_pydict()
@@ -291,7 +303,7 @@ class Table:
         self, vector: Vector, where: Where | None, k: int, columns: Sequence[str], *, probes: int
     ) -> list[tuple[Row, float]]:
         """Return columns of the k nearest rows, and their cosine distances; see `nearest`."""
-        with _storage():
+        with self._faults():
             query = self._near(vector, where, probes).select([*columns, "_distance"])
             rows = query.limit(k).to_arrow().to_pylist()
         return [(row, row.pop("_distance")) for row in rows]
@@ -315,7 +327,7 @@ class Table:
 
     def vectors(self, where: Where, columns: Sequence[str], limit: int) -> tuple[list[int], list[Row], Vectors]:
         """Return ids, columns and vectors (float32 [rows, width]) of the rows found, at most `limit`."""
-        with _storage():
+        with self._faults():
             query = self._table.search().where(where).select([*columns, "vector"]).with_row_id(True)
             found = query.limit(limit).to_arrow()
         flat = np.asarray(found["vector"].combine_chunks().flatten(), np.float32)
@@ -325,13 +337,13 @@ class Table:
 
     def indexed_rows(self) -> int:
         """Return how many rows the vector index covers. That it exists says nothing: it may cover none."""
-        with _storage():
+        with self._faults():
             statistics = self._table.index_stats(_INDEX)
         return int(statistics.num_indexed_rows) if statistics else 0
 
     def unindexed_columns(self) -> list[str]:
         """Return the columns that filters want an index on and that have none yet."""
-        with _storage():
+        with self._faults():
             known = {column for index in self._table.list_indices() for column in index.columns}
         return [column for column in SCALAR_INDICES if column in self._schema.names and column not in known]
 
@@ -339,9 +351,14 @@ class Table:
         """Make the index that filters on a column are answered by. RuntimeError on a commit conflict."""
         self._table.create_index(column, config=SCALAR_INDICES[column]())
 
+    def broken_indices(self) -> list[str]:
+        """Read every index and return the names of those that cannot be read."""
+        with self._faults():
+            return broken_indices(self._table)
+
     def prewarm(self) -> None:
         """Read the vector index into memory, so that the first search need not."""
-        with _storage():
+        with self._faults():
             if any("vector" in index.columns for index in self._table.list_indices()):
                 self._table.prewarm_index(_INDEX)
 
@@ -376,14 +393,3 @@ def _whole(row: Row) -> Row:
     """Return a row with what its record holds, if it was read."""
     record = row.pop("record", None)
     return row if record is None else row | unpacked(record)
-
-
-def digest_is(sha256: str) -> Expr:
-    """Return the row of `baselines` with this digest."""
-    return col("sha256") == lit(sha256)
-
-
-def sql_time(moment: datetime) -> str:
-    """Return a moment as an expression for `update_sql`."""
-    micros = (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
-    return f"cast({micros} as timestamp)"

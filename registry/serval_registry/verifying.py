@@ -6,38 +6,27 @@ still exists elsewhere, in a backup or in a file that somebody has kept.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from serval_registry.artifacts import digest
 from serval_registry.errors import DataLoss, InvalidArgument
 from serval_registry.filters import alive, all_of, staged
 from serval_registry.lance import col, lit
+from serval_registry.lifecycle import audit
 from serval_registry.lifecycle.entries import MOVES
+from serval_registry.mending import mend
 from serval_registry.model import Ref, Stage
 from serval_registry.registry import Registry
-from serval_registry.spaces.keyed import EVERY
-from serval_registry.spaces.spaces import DESCRIPTION
+from serval_registry.storage import storage_of
+from serval_registry.table_check import Fault, Step, check_tables
 from serval_registry.tables import Row
 
 # Called with how many things were looked at, and how many there are.
 Progress = Callable[[int, int], None]
 
-# Of the length of a vector in single precision.
-_ROUNDING = 1e-3
-
 _COLUMNS = ["name", "version", "stage", "deleted", "artifact_sha256", "sample_sha256", "baseline_sha256"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is not as it has to be: of which version, and what; `sha256` where content is concerned."""
-
-    ref: str
-    what: str
-    sha256: str = ""
 
 
 @dataclass(slots=True)
@@ -60,28 +49,44 @@ class Repair:
 
 
 def verify(registry: Registry, progress: Progress = lambda _done, _total: None) -> Report:
-    """Read everything that versions refer to, compare it with its checksum, and check the rows with each other."""
-    rows = registry.database.versions.values(None, _COLUMNS).to_pylist()
+    """Read everything and compare it: contents with their checksums, rows with each other, the audit log as a chain."""
+    journal, database = registry.journal, registry.database
+    rows = database.versions.values(None, _COLUMNS).to_pylist()
     living = [row for row in rows if not row["deleted"]]
+    owners = _owners(living)
+    with suppress(DataLoss):  # what cannot be read is told with its table
+        for row in database.inputs.values(col("probes_source") != lit(""), ["probes_sha256", "probes_of"]).to_pylist():
+            owners.setdefault(row["probes_sha256"], ("probes", row["probes_of"]))
+    step = _Steps(progress, len(owners) + journal.horizon() + sum(table.count() for table in database.tables))
     report = Report(versions=len(living))
     report.faults += _twice(rows)
     report.faults += _two_in_production(living)
-    owners = _owners(living)
-    for row in registry.database.inputs.values(
-        col("probes_source") != lit(""), ["probes_sha256", "probes_of"]
-    ).to_pylist():
-        owners.setdefault(row["probes_sha256"], ("probes", row["probes_of"]))
-    report.faults += _broken_vectors(registry)
-    for done, (sha256, (kind, owner)) in enumerate(owners.items(), 1):
+    report.faults += check_tables(registry, step)
+    report.faults += _check_journal(registry, step)
+    for sha256, (kind, owner) in owners.items():
         try:
             report.bytes += _read(registry, sha256, kind, owner)
             report.contents += 1
         except DataLoss as loss:
             # A baseline is computed from a sample, not put back: `SetBaseline`.
             report.faults.append(Fault(owner, str(loss), "" if kind == "baseline" else sha256))
-        progress(done, len(owners))
+        step(1)
     report.unreferenced = sum(stored.sha256 not in owners for stored in registry.storage.artifacts.stored())
     return report
+
+
+class _Steps:
+    """How much of a check is done; what others write meanwhile is no part of it."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def __call__(self, count: int) -> None:
+        """Take how much more was looked at."""
+        self._done = min(self._done + count, self._total)
+        self._progress(self._done, self._total)
 
 
 def repair(registry: Registry, sources: Iterable[Path] = (), progress: Progress = lambda _done, _total: None) -> Repair:
@@ -95,6 +100,18 @@ def repair(registry: Registry, sources: Iterable[Path] = (), progress: Progress 
             registry.storage.artifacts.put(content)
             mended.append(f"SHA-256 {sha256}: put back")
     return Repair(mended, verify(registry, progress).faults if mended else before.faults)
+
+
+def mend_tables(data: Path | str) -> list[str]:
+    """Mend what keeps a registry from being opened, and say what was done; DataLoss where that cannot be."""
+    storage = storage_of(data)
+    try:
+        with storage.writers.held():
+            words = mend(storage, anyway=True)
+        storage.flush()
+    finally:
+        storage.close()
+    return words
 
 
 def _owners(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
@@ -115,15 +132,13 @@ def _read(registry: Registry, sha256: str, kind: str, owner: str) -> int:
     return len(registry.baseline(ref.name, ref.version or 0) or b"")
 
 
-def _broken_vectors(registry: Registry) -> Iterator[Fault]:
-    """Find vectors in spaces that no search can be right about: all of them were stored with length 1."""
-    for name in (space.name for space in registry.spaces.list() if space.name != DESCRIPTION):
-        table = registry.spaces.keyed(name).table
-        _, rows, vectors = table.vectors(EVERY, ["name", "version"], table.count())
-        off = np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1.0)
-        for place in np.flatnonzero(~(off < _ROUNDING)).tolist():
-            ref = Ref(rows[place]["name"], version=rows[place]["version"])
-            yield Fault(str(ref), f"its vector in space {name} does not have length 1")
+def _check_journal(registry: Registry, step: Step) -> Iterator[Fault]:
+    try:
+        proof = audit.verify(registry.journal, registry.database.versions, {}, step)
+    except DataLoss as error:
+        yield Fault("audit log", str(error))
+    else:
+        yield from (Fault("audit log", fault) for fault in proof.faults)
 
 
 def _twice(rows: Iterable[Row]) -> Iterator[Fault]:

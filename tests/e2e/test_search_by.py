@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serval_client import AsyncClient, Client
+from serval_client import AsyncClient, Client, Space
 from serval_client.errors import FailedPrecondition, InvalidArgument, NotFound
 from serval_e2e import SERVAL, TIMEOUT, Server, Stubs, connect
 from serval_protos.v1 import registry_pb2
@@ -80,6 +80,25 @@ def test_spaces_are_listed_filled_and_searched(found: tuple[Client, str]) -> Non
         client.search(like="cancer", space="young")
 
 
+def test_a_space_is_deleted_by_either_client_and_told_in_the_log(found: tuple[Client, str]) -> None:
+    client, address = found
+    for vector in ([1.0, 2.0], [1.0, 2.0, 3.0]):
+        client.set_embedding("wine@1", "brief", vector)
+        assert client.delete_space("brief") == Space("brief", len(vector), 1)
+    with pytest.raises(NotFound, match="space: 'brief'; there are description, own"):
+        client.search(vector=[1, 0], space="brief")
+
+    async def again() -> Space:
+        async with AsyncClient(address, actor="alice") as other:
+            await other.set_embedding("wine@1", "brief", [3.0, 4.0])
+            return await other.delete_space("brief")
+
+    assert asyncio.run(again()) == Space("brief", 2, 1)
+    assert "brief" not in {space.name for space in client.spaces()}
+    entry = next(client.audit(actor="alice"))
+    assert (entry.action, json.loads(entry.details)["space"]) == ("delete_space", "brief")
+
+
 def test_parts_are_weighed_and_told(found: tuple[Client, str], trained: dict[str, object]) -> None:
     client, address = found
     asked = {"text": "forest", "behaves_like": "cancer", "sample": trained["cancer"].train}
@@ -120,6 +139,9 @@ def test_the_command_searches_the_same_ways(
     (tmp_path / "vector.json").write_text("[1, 9]")
     assert "lies in own" in serval("embed", "diabetes@1", "own", str(tmp_path / "vector.json"))[0]
     assert "description" in serval("spaces")[0]
+    serval("embed", "diabetes@1", "brief", str(tmp_path / "vector.json"))
+    assert serval("spaces", "--delete", "brief")[0] == "deleted brief, with 1 vectors of 2 numbers\n"
+    assert "wanted 1 to 64 lower-case letters" in serval("spaces", "--delete", "description")[1]
     assert "wine@1" in serval("search", "--like", "cancer", "--space", "own", "--by", "behaviour")[0]
     assert "--weight: 'words' is no part" in serval("search", "x", "--weight", "words=2")[1]
 

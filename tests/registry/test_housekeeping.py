@@ -14,6 +14,7 @@ from serval_registry.housekeeping import FRAGMENTS_MAX, WRITES_BETWEEN
 from serval_registry.model import Draft, Signature, Version
 from serval_registry.registry import Registry
 from serval_registry.schemas import VERSIONS
+from serval_registry.spaces import upkeep
 from serval_registry.tables import INDEX_ROWS_MIN
 
 Add = Callable[..., Version]
@@ -92,6 +93,20 @@ def test_the_index_is_built_by_itself(tmp_path: Path, signature: Signature) -> N
         for _ in range(WRITES_BETWEEN):
             registry.register(Draft(name="n"), signature, b"a", baseline=None, sample=None)
         assert eventually(lambda: registry._versions.indexed_rows() >= rows)
+
+
+def test_baselines_are_found_by_an_index_once_they_are_many(
+    registry: Registry, signature: Signature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "COLUMN_INDEX_ROWS", 2)
+    for content in (b"x", b"y"):
+        registry.register(Draft(name="m"), signature, b"a", baseline=(content, 1), sample=None)
+    baselines = registry.database.baselines
+    assert baselines.unindexed_columns() == ["created", "sha256"]
+    registry.build_index()
+    assert baselines.unindexed_columns() == []
+    registry.set_baseline("m", 1, b"z", 1)  # which the index does not cover yet
+    assert [registry.baseline("m", number) for number in (1, 2)] == [b"z", b"y"]
 
 
 def test_closing_twice_does_no_harm(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from serval_registry import migrations
 from serval_registry.lifecycle.entries import ANONYMOUS
-from serval_registry.migrations import SCHEMA, STEPS, stored_schema
+from serval_registry.migrations import PRIMARY_KEY, SCHEMA, STEPS, stored_schema
 from serval_registry.model import Draft, Lineage, Ref, Signature, Stage
 from serval_registry.registry import Registry
-from serval_registry.schemas import BASELINES, VERSIONS
+from serval_registry.schemas import BASELINES, JOURNAL, VERSIONS
 from serval_registry.verifying import verify
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -106,3 +106,18 @@ def test_a_column_that_is_never_null_gets_a_value_in_older_rows(old: Path, monke
     assert table.schema.field("colour").metadata == colour.metadata
     assert set(table.to_arrow()["colour"].to_pylist()) == {"none"}
     table.add(pa.Table.from_pylist([table.to_arrow().to_pylist()[0] | {"colour": "x"}], schema=table.schema))
+
+
+def test_a_journal_that_does_not_say_what_its_key_is_learns_it(tmp_path: Path) -> None:
+    fields = [field.with_metadata({b"meaning": b"kept"}) for field in JOURNAL]
+    table = lancedb.connect(tmp_path / "tables").create_table("journal", schema=pa.schema(fields, JOURNAL.metadata))
+    assert PRIMARY_KEY not in table.schema.field("number").metadata
+    with Registry.open(tmp_path):
+        pass
+    table.checkout_latest()
+    assert table.schema.field("number").metadata == {b"meaning": b"kept", PRIMARY_KEY: b"true"}
+    commits = table.version
+    with Registry.open(tmp_path):
+        pass
+    table.checkout_latest()
+    assert table.version == commits

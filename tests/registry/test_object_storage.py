@@ -1,8 +1,10 @@
 """A registry in a bucket, over a real socket."""
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,8 +12,10 @@ from obstore import exceptions
 from obstore.store import S3Store
 from serval_bucket import BUCKET, bucket
 from serval_registry.errors import DataLoss, InvalidArgument, Unavailable
+from serval_registry.faults import Outage
 from serval_registry.filters import named
 from serval_registry.leases import Lease, LeaseLock, reaching
+from serval_registry.lifecycle.entries import ANONYMOUS, Action, Entry
 from serval_registry.model import Draft, Ref, Signature, Stage
 from serval_registry.object_storage import BucketArtifacts
 from serval_registry.registry import Registry
@@ -83,6 +87,36 @@ def test_a_number_is_claimed_once_and_for_good(url: str, signature: Signature) -
         assert registry.register(Draft(name="m"), signature, b"a", baseline=None, sample=None).version == 3
 
 
+@pytest.mark.slow
+def test_of_two_that_write_one_number_of_the_journal_one_does(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a holder of the lease was stopped for long between its look at the lease and its write."""
+    said = (ANONYMOUS, Action.GATES, Ref("m"), {})
+    with Registry.open(url) as one, Registry.open(url) as other:
+        stale = other.journal._newest()
+        first = one.journal.append(*said)
+        with monkeypatch.context() as behind:
+            behind.setattr(other.journal, "_newest", lambda: stale)
+            with pytest.raises(Unavailable, match=f"another writer has written entry {first.number}; nothing was done"):
+                other.journal.append(*said)
+        together = threading.Barrier(2)
+
+        def write(registry: Registry) -> Entry | None:
+            newest = registry.journal._newest()
+            together.wait(10)
+            monkeypatch.setattr(registry.journal, "_newest", lambda: newest)
+            try:
+                return registry.journal.append(*said)
+            except Unavailable:
+                return None
+
+        with ThreadPoolExecutor(2) as threads:
+            written = list(threads.map(write, (one, other)))
+        assert [entry.number for entry in written if entry is not None] == [first.number + 1]
+    with Registry.open(url) as registry:
+        assert registry.verify_journal().faults == ()
+        assert registry.journal.horizon() == first.number + 1
+
+
 def test_a_lease_is_one_processs_until_it_lets_go(store: S3Store) -> None:
     one, other = Lease(store, "lock"), Lease(store, "lock")
     assert one.acquire(time.monotonic())
@@ -126,7 +160,10 @@ def test_a_dead_holders_lease_goes_to_one_who_asks_now_and_then_and_never_waits(
 
 
 def test_what_the_store_said_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(Unavailable, match="GenericError; the server's log has the rest"), reaching():
+    with (
+        pytest.raises(Unavailable, match="GenericError; the server's log has the rest"),
+        reaching(Outage("the object store")),
+    ):
         raise exceptions.GenericError("S3 said 503 to PUT lock")
     (record,) = caplog.records
     assert record.exc_info is not None

@@ -1,5 +1,6 @@
 """The loss of power, in its worst forms: of what was not flushed, names vanish or files are empty."""
 
+import argparse
 import os
 import random
 import shutil
@@ -7,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from serval_registry.cli import REGISTRY
 from serval_registry.durability import Durability
 from serval_registry.errors import DataLoss
+from serval_registry.lifecycle.entries import ANONYMOUS
 from serval_registry.model import Draft, Ref, Signature, Stage, Version
-from serval_registry.recovery import _data_files
 from serval_registry.registry import Registry
+from serval_registry.torn import _data_files
+from serval_registry.verifying import verify
 
 
 class Disk:
@@ -91,14 +95,18 @@ def check(registry: Registry) -> None:
 def test_what_was_acknowledged_survives_the_loss_of_all_that_was_not_flushed(
     lost: str, tmp_path: Path, disk: Disk, signature: Signature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Registry.open(tmp_path / "data") as registry:
+    with Registry.open(tmp_path / "data") as registry, Registry.open(tmp_path / "data") as other:
         fill(registry, signature)
-        # Two writes that nobody is told of: the power goes before they are flushed.
-        monkeypatch.setattr(registry.storage, "flush", lambda: None)
-        registry.register(Draft(name="m"), signature, b"m6", baseline=(b"b6", 1), sample=b"s")
+        # Writes of two writers that nobody is told of: the power goes before they are flushed.
+        for writer in (registry, other):
+            monkeypatch.setattr(writer.storage, "flush", lambda: None)
+        registry.register(Draft(name="m"), signature, b"m6", baseline=None, sample=b"s")
+        other.set_stage("m", 5, Stage.STAGING)
         registry.delete("m", 3)
+        other.edits.set_tags(Ref("m", version=5), {"team": "growth"}, [], ANONYMOUS)
         disk.cut(tmp_path / "after", lost, random.Random(lost))
     with Registry.open(tmp_path / "after") as after:
+        assert verify(after).faults == []
         versions = {version.version for version in after.versions("m")}
         assert {1, 2, 5} <= versions <= {1, 2, 3, 5, 6}
         if 3 in versions and 6 not in versions:
@@ -106,6 +114,7 @@ def test_what_was_acknowledged_survives_the_loss_of_all_that_was_not_flushed(
         number = after.register(Draft(name="m"), signature, b"next", baseline=None, sample=None).version
         assert number in (6, 7)
         assert after.artifact(after.resolve(Ref("m", version=number))) == b"next"
+        assert verify(after).faults == []
 
 
 def test_without_flushing_the_same_loss_loses_what_was_acknowledged(
@@ -147,6 +156,94 @@ def test_a_damage_that_no_power_cut_explains_is_told_and_nothing_is_moved(tmp_pa
     with pytest.raises(DataLoss, match="table versions cannot be read, and no power cut explains it"):
         Registry.open(tmp_path)
     assert sorted(os.listdir(versions / "_versions")) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "left"),
+    [
+        ("reports", ["_transactions/0-a.txn", "_versions"]),
+        ("space-notes", ["_transactions/0-a.txn"]),
+        pytest.param("reports", ["_transactions/0-a.txn"], marks=pytest.mark.slow),
+        pytest.param("space-notes", ["_versions"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_table_in_making_is_in_nobodys_way(left: list[str], table: str, tmp_path: Path, signature: Signature) -> None:
+    with Registry.open(tmp_path) as registry:
+        whole = registry.register(Draft(name="m"), signature, b"m", baseline=None, sample=None)
+    making = tmp_path / f"tables/{table}.lance"
+    shutil.rmtree(making, ignore_errors=True)
+    for name in left:
+        path = making / (name if "/" in name else "_versions/18446744073709551614.manifest")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    for boot in ("this", "another") if left == ["_transactions/0-a.txn"] else ("another",):
+        if boot == "another":
+            (tmp_path / "boot").write_text(boot)
+        with Registry.open(tmp_path) as registry:
+            assert registry.resolve(Ref("m")) == whole
+            assert [space.name for space in registry.spaces.list()] == ["description"]
+    with Registry.open(tmp_path) as registry:
+        registry.embeddings.put("m", 1, "notes", [3.0, 4.0])
+        assert registry.spaces.own("notes", whole).tolist() == pytest.approx([0.6, 0.8])
+
+
+@pytest.mark.slow
+def test_a_space_whose_first_row_the_power_cut_has_torn_is_moved_aside(tmp_path: Path, signature: Signature) -> None:
+    with Registry.open(tmp_path) as registry:
+        registry.register(Draft(name="m"), signature, b"m", baseline=None, sample=None)
+        registry.embeddings.put("m", 1, "notes", [3.0, 4.0])
+    shutil.rmtree(tmp_path / "tables/space-notes.lance/_versions")
+    (tmp_path / "boot").write_text("another")
+    with Registry.open(tmp_path) as registry:
+        assert [space.name for space in registry.spaces.list()] == ["description"]
+    (aside,) = (tmp_path / "torn").iterdir()
+    assert list((aside / "data").iterdir())
+
+
+def test_a_table_of_which_rows_were_told_is_never_taken_for_one_in_making(tmp_path: Path, signature: Signature) -> None:
+    with Registry.open(tmp_path) as registry:
+        fill(registry, signature)
+    shutil.rmtree(tmp_path / "tables/versions.lance/_versions")
+    with pytest.raises(
+        DataLoss, match=r"table versions is damaged \(versions.lance/_versions\); `serval registry repair"
+    ):
+        Registry.open(tmp_path)
+    (tmp_path / "boot").write_text("another")
+    with pytest.raises(
+        DataLoss, match=r"no power cut explains it \(versions.lance/_versions\); `serval registry restore"
+    ):
+        Registry.open(tmp_path)
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, signature: Signature) -> Path:
+    """Return a registry that has indices, of which every file is empty."""
+    with Registry.open(tmp_path) as registry:
+        fill(registry, signature)
+        for column in ("name", "revision", "stage", "tag_list"):
+            registry.database.versions.index_column(column)
+    for path in (tmp_path / "tables/versions.lance/_indices").rglob("*.*"):
+        path.write_bytes(b"")
+    return tmp_path
+
+
+def test_an_index_that_a_power_cut_has_torn_is_dropped_at_opening(indexed: Path) -> None:
+    (indexed / "boot").write_text("another")
+    with Registry.open(indexed) as registry:
+        check(registry)
+        assert "revision" in registry.database.versions.unindexed_columns()
+
+
+@pytest.mark.slow
+def test_a_torn_index_of_a_running_machine_is_damage_that_repair_mends(
+    indexed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DataLoss, match=r"table versions is damaged \(versions.lance/_indices/.*serval registry repair"):
+        Registry.open(indexed)
+    assert REGISTRY.run(argparse.Namespace(action="repair", data=str(indexed), sources=[], json=False)) == 0
+    assert capsys.readouterr().out.count("could not be read and was dropped") == 4
+    with Registry.open(indexed) as registry:
+        check(registry)
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -156,7 +155,7 @@ def test_promotion_archives_the_version_before_in_one_commit(registry: Registry,
     assert [v.stage for v in registry.versions("m")] == [Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE]
     assert registry.resolve(Ref("other")).stage is Stage.PRODUCTION
     now = registry.resolve(Ref("m", version=2))
-    assert now == replace(before, stage=Stage.ARCHIVED, updated=change.version.updated)
+    assert now == before._replace(stage=Stage.ARCHIVED, updated=change.version.updated)
     assert now.updated > before.updated
 
 

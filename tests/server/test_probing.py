@@ -1,5 +1,6 @@
 """Models run on probes, and found by how they decide and by what they were trained on: real models in a registry."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from serval_registry import baseline as baselines
 from serval_registry import onnx_check
+from serval_registry.behaviour import observing
+from serval_registry.behaviour.backlog import Backlog
 from serval_registry.behaviour.observations import Observations, Status
 from serval_registry.behaviour.observing import Run
 from serval_registry.durability import Durability
@@ -24,6 +27,7 @@ from serval_registry.spaces.living import stamp
 from serval_registry.verifying import verify
 from serval_server.codec.arrow import write_table
 from serval_server.codec.features import features_of
+from serval_server.engine import probing
 from serval_server.engine.probing import Prober
 
 WIDTH = 3
@@ -267,22 +271,22 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", ["keep_probes", "write", "note"])
+@pytest.mark.parametrize(("owner", "at"), [(Observations, "keep_probes"), (Observations, "write"), (Backlog, "note")])
 @pytest.mark.usefixtures("prober")
 def test_what_was_cut_short_is_done_later(
-    registry: Registry, add: Add, tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, add: Add, tmp_path: Path, owner: type, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add("early", turned(0.1))
     look(registry)
     add("base", turned(0), ROWS)
-    done = getattr(Observations, at)
+    done = getattr(owner, at)
 
     def killed(*args: object) -> None:
         done(*args)
         raise _Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Observations, at, killed)
+        patch.setattr(owner, at, killed)
         with pytest.raises(_Killed):
             look(registry)
     with Registry.open(tmp_path / "data") as again:
@@ -427,3 +431,20 @@ def test_a_runtime_that_is_away_leaves_a_version_for_later(registry: Registry, a
     look(registry)
     assert like(registry, "base").coverage[0].compared == 0
     prober.stop()
+
+
+def test_the_end_of_a_prober_waits_for_no_rest(registry: Registry, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "REST", 1e6)
+    monkeypatch.setattr(observing, "BATCH", 1)
+    first, second = add("base", turned(0), ROWS), add("other", turned(0.1))
+    prober = Prober(registry)
+    prober.start()
+    observations = registry.asking._behaviours.observations
+    deadline = time.monotonic() + 20
+    while stamp(first) not in observations.known([stamp(first)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    begin = time.monotonic()
+    prober.stop()
+    assert time.monotonic() - begin < 5
+    assert observations.known([stamp(second)]) == {}

@@ -487,6 +487,18 @@ class ListSpacesReply(_message.Message):
     spaces: _containers.RepeatedCompositeFieldContainer[Space]
     def __init__(self, spaces: _Optional[_Iterable[_Union[Space, _Mapping]]] = ...) -> None: ...
 
+class DeleteSpaceRequest(_message.Message):
+    __slots__ = ("space",)
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    space: str
+    def __init__(self, space: _Optional[str] = ...) -> None: ...
+
+class DeleteSpaceReply(_message.Message):
+    __slots__ = ("space",)
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    space: Space
+    def __init__(self, space: _Optional[_Union[Space, _Mapping]] = ...) -> None: ...
+
 class Space(_message.Message):
     __slots__ = ("name", "dimension", "count")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -64,6 +64,11 @@ class RegistryServiceStub:
                 request_serializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.SerializeToString,
                 response_deserializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.FromString,
                 _registered_method=True)
+        self.DeleteSpace = channel.unary_unary(
+                '/serval.v1.RegistryService/DeleteSpace',
+                request_serializer=serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceRequest.SerializeToString,
+                response_deserializer=serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceReply.FromString,
+                _registered_method=True)
         self.SetStage = channel.unary_unary(
                 '/serval.v1.RegistryService/SetStage',
                 request_serializer=serval__protos_dot_v1_dot_registry__pb2.SetStageRequest.SerializeToString,
@@ -129,6 +134,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteSpace(self, request, context):
+        """Deletes a space of the caller's with every vector in it. Its name may be given again, with any dimension.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetStage(self, request, context):
         """Moves a version. Promotion to production archives the version that was there, in the same commit.
         """
@@ -182,6 +194,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListSpaces,
                     request_deserializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.FromString,
                     response_serializer=serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.SerializeToString,
+            ),
+            'DeleteSpace': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSpace,
+                    request_deserializer=serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceRequest.FromString,
+                    response_serializer=serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceReply.SerializeToString,
             ),
             'SetStage': grpc.unary_unary_rpc_method_handler(
                     servicer.SetStage,
@@ -361,6 +378,33 @@ class RegistryService:
             '/serval.v1.RegistryService/ListSpaces',
             serval__protos_dot_v1_dot_registry__pb2.ListSpacesRequest.SerializeToString,
             serval__protos_dot_v1_dot_registry__pb2.ListSpacesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSpace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/serval.v1.RegistryService/DeleteSpace',
+            serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceRequest.SerializeToString,
+            serval__protos_dot_v1_dot_registry__pb2.DeleteSpaceReply.FromString,
             options,
             channel_credentials,
             insecure,

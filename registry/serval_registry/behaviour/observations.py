@@ -1,25 +1,27 @@
 """What is stored of behaviours: of every set of features its probes, of every version what it answers on them.
 
 The rows of `behaviours` are written after the version is acknowledged, and nothing is promised by them but that they
-come: which versions have been looked at is told by a revision, that of the newest row of `versions` up to which all
-have been, noted once what was written for them is on disk. What a crash has left undone is above it. A version that is
-looked at twice has the same answers, so a second row of it does no harm.
+come: which versions have been looked at is told by a place in `backlog`, noted once what was written for them is on
+disk. A version that is looked at twice has the same answers, so a second row of it does no harm.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import reduce
+from operator import and_, or_
 from typing import NamedTuple
 
 import numpy as np
 
 from serval_registry.behaviour import probes
 from serval_registry.behaviour.answers import Answers, packed, unpacked
+from serval_registry.behaviour.backlog import Backlog
 from serval_registry.behaviour.gathered import Gathered
 from serval_registry.behaviour.projection import NOWHERE, projected
 from serval_registry.errors import DataLoss
-from serval_registry.filters import Where, all_of
+from serval_registry.filters import Where, after, all_of
 from serval_registry.lance import Expr, col, lit
 from serval_registry.model import Feature, Table, Version
 from serval_registry.recent import Recent
@@ -27,10 +29,12 @@ from serval_registry.spaces.living import Stamp, stamp, stamp_of, stamped
 from serval_registry.storage import Storage
 from serval_registry.tables import Database, Row
 
-LOOKED = "behaviour.json"
 _ANSWERS = ["kind", "labels", "decisions", "values"]
 _STAMP = ["name", "version", "created"]
+_ORDER = {"name": True, "version": True}
 _PROBES_KEPT = 32
+_LACKING_KEPT = 1024
+_TOGETHER = 500
 
 
 class Status(StrEnum):
@@ -38,8 +42,13 @@ class Status(StrEnum):
 
     OBSERVED = "observed"
     NO_PROBES = "no_probes"
+    DAMAGED = "damaged"  # what it is run from, or on, could not be read
     FAILED = "failed"
     NO_COLUMNS = "no_columns"
+
+
+# What may change: such versions are run again.
+WAITING = (Status.NO_PROBES, Status.DAMAGED)
 
 
 class Probes(NamedTuple):
@@ -64,9 +73,11 @@ class Observations:
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self.table = database.behaviours
+        self.backlog = Backlog(database.versions, storage)
         self._inputs = database.inputs
         self._storage = storage
         self._probes: Recent[str, Probes] = Recent(_PROBES_KEPT)
+        self._lacking: Recent[str, int] = Recent(_LACKING_KEPT)  # the commit of `inputs` at which there were none
 
     # Probes
 
@@ -76,8 +87,12 @@ class Observations:
         known = self._probes.known(schema)
         if known is not None:
             return known
+        commit = self._inputs.commit()
+        if self._lacking.known(schema) == commit:
+            return None
         rows = self._inputs.select(col("schema") == lit(schema), ["probes_sha256", "probes_source"], limit=1)
         if not rows or rows[0]["probes_sha256"] is None:
+            self._lacking.put(schema, commit)
             return None
         owner = f"probes of {features[0].name!r} and {len(features) - 1} more features"
         content = self._storage.artifacts.get(rows[0]["probes_sha256"], owner)
@@ -112,35 +127,42 @@ class Observations:
     # Answers
 
     def write(self, observations: Sequence[Observation]) -> None:
-        """Store what was observed, on disk once this returns; in place of rows without probes."""
+        """Store what was observed, on disk once this returns; in place of rows of versions that were waiting."""
         rows = [_row(each) for each in observations]
+        now = {each.owner: each.status for each in observations}
+        old = all_of(stamped([*now]), _is(*WAITING))
         with self.table.settled(), self._storage.writers.held():
+            found = self.table.select(old, [*_STAMP, "status"])
+            gone = [row for row in found if now.get(stamp_of(row), row["status"]) != row["status"]]
             self.table.add(*rows)
-            again = [each.owner for each in observations if each.status is not Status.NO_PROBES]
-            old = all_of(stamped(again), col("status") == lit(str(Status.NO_PROBES))) if again else None
-            waiting = {stamp_of(row) for row in self.table.select(old, _STAMP)} if old is not None else set()
-            for name, version, created in waiting & set(again):
-                mine = (col("name") == lit(name)) & (col("version") == lit(version)) & (col("created") == lit(created))
-                self.table.delete(mine & (col("status") == lit(str(Status.NO_PROBES))))
+            if gone:
+                self.table.delete(reduce(or_, map(_exactly, gone)))
 
     def known(self, owners: Sequence[Stamp]) -> dict[Stamp, Status]:
         """Return what is known of each of these versions; nothing of those that have not been looked at."""
         rows = self.table.select(stamped(owners), [*_STAMP, "status"]) if owners else []
         found: dict[Stamp, Status] = {}
-        for row in sorted(rows, key=lambda row: bool(row["status"] != Status.NO_PROBES)):
+        for row in sorted(rows, key=lambda row: row["status"] not in WAITING):
             found[stamp_of(row)] = Status(row["status"])
         return {owner: found[owner] for owner in owners if owner in found}
 
-    def waiting(self, schema: str, limit: int) -> list[Stamp]:
-        """Return versions that were looked at when their features had no probes."""
-        where = self.with_schema(schema, Status.NO_PROBES)
-        return [stamp_of(row) for row in self.table.select(where, _STAMP, limit=limit)]
+    def waiting(self, schema: str, since: Stamp | None, limit: int) -> list[Stamp]:
+        """Return versions with these features that wait, in the order of name and version, after one of them."""
+        where = all_of(col("schema") == lit(schema), _is(*WAITING), None if since is None else after(*since[:2]))
+        return [stamp_of(row) for row in self.table.select(where, _STAMP, order=_ORDER, limit=limit)]
 
-    def forgotten(self) -> list[str]:
+    def forgotten(self) -> set[str]:
         """Return sets of features that have probes, and versions that were looked at before and not since."""
-        rows = self.table.values(col("status") == lit(str(Status.NO_PROBES)), ["schema"])["schema"].unique().to_pylist()
-        drawn = self._inputs.values(col("probes_source") != lit(""), ["schema"])["schema"].to_pylist() if rows else []
-        return sorted({*rows} & {*drawn})
+        drawn = self._inputs.values(col("probes_source") != lit(""), ["schema"])["schema"].to_pylist()
+        found: set[str] = set()
+        for start in range(0, len(drawn), _TOGETHER):
+            where = _is(Status.NO_PROBES) & col("schema").isin(drawn[start : start + _TOGETHER])
+            found.update(self.table.values(where, ["schema"])["schema"].unique().to_pylist())
+        return found
+
+    def damaged(self) -> set[str]:
+        """Return the sets of features of versions for which something could not be read."""
+        return {*self.table.values(_is(Status.DAMAGED), ["schema"])["schema"].unique().to_pylist()}
 
     def of(self, versions: Sequence[Version]) -> dict[Stamp, Answers]:
         """Return the answers of these versions, with their probabilities; nothing for those that have none."""
@@ -164,27 +186,14 @@ class Observations:
         return self.table.count_where(self.with_schema(schema, status))
 
     def reason(self, version: Version) -> str:
-        """Return why a version has failed."""
+        """Return why a version has failed, or could not be run."""
         rows = self.table.select(stamped([stamp(version)]), [*_STAMP, "reason"])
-        return next((row["reason"] for row in rows if stamp_of(row) == stamp(version)), "")
+        return next((row["reason"] for row in rows if stamp_of(row) == stamp(version) and row["reason"]), "")
 
     @staticmethod
     def with_schema(schema: str, status: Status) -> Expr:
         """Return the condition on rows with these features and of a status."""
-        return (col("schema") == lit(schema)) & (col("status") == lit(str(status)))
-
-    # How far it is
-
-    def looked(self) -> int:
-        """Return the revision up to which every version has been looked at."""
-        try:
-            return int(json.loads(self._storage.read(LOOKED) or b"{}")["revision"])
-        except (ValueError, KeyError, TypeError):
-            return 0
-
-    def note(self, revision: int) -> None:
-        """Note that."""
-        self._storage.write(LOOKED, json.dumps({"revision": revision}).encode())
+        return (col("schema") == lit(schema)) & _is(status)
 
     def schemas(self, where: Where | None, limit: int) -> list[Row]:
         """Return sets of features, the newest first."""
@@ -192,7 +201,16 @@ class Observations:
         return self._inputs.select(where, columns, order={"created": False}, limit=limit)
 
 
-OBSERVED = col("status") == lit(str(Status.OBSERVED))
+def _is(*statuses: Status) -> Expr:
+    return col("status").isin([str(status) for status in statuses])
+
+
+OBSERVED = _is(Status.OBSERVED)
+
+
+def _exactly(row: Row) -> Expr:
+    """Return the condition on rows of this version and status."""
+    return reduce(and_, (col(name) == lit(row[name]) for name in (*_STAMP, "status")))
 
 
 def _inputs_row(version: Version) -> Row:

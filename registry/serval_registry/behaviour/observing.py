@@ -6,32 +6,30 @@ by feature name and gives the outputs in the order of the signature.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from serval_registry import baseline as baselines
 from serval_registry.behaviour import answers, probes
+from serval_registry.behaviour.again import Again
 from serval_registry.behaviour.answers import Answers
-from serval_registry.behaviour.observations import Observation, Observations, Probes, Status
-from serval_registry.errors import InvalidArgument, ServalError, Unavailable
-from serval_registry.filters import all_of
-from serval_registry.lance import col, lit
+from serval_registry.behaviour.observations import WAITING, Observation, Observations, Probes, Status
+from serval_registry.errors import DataLoss, InvalidArgument, ServalError, Unavailable
 from serval_registry.model import Array, DataType, Table, Version
 from serval_registry.predicates import Conditions
 from serval_registry.spaces.living import Living, Stamp, stamp
-from serval_registry.tables import RowList
-from serval_registry.tables import Table as Rows
-from serval_registry.versions import from_row
 
 logger = logging.getLogger("serval.registry")
 
 Run = Callable[[Table], Sequence[Array]]
 Load = Callable[[Version], Run]
 
-# Versions run between two writes.
+# Versions run between two writes, at most, and for how long; another one is begun with in that time.
 BATCH = 64
+SECONDS = 1.0
 
 REASON_MAX = 300
 
@@ -43,19 +41,18 @@ class Observer:
 
     def __init__(
         self,
-        versions: Rows,
         observations: Observations,
         living: Living,
         sample: Callable[[Version], bytes | None],
         baseline: Callable[[str, int], bytes | None],
     ) -> None:
-        self._versions = versions
         self._observations = observations
+        self._backlog = observations.backlog
+        self._again = Again(observations)
         self._living = living
         self._sample = sample
         self._baseline = baseline
         self._load: Load | None = None
-        self._resumed = False  # whether what a crash has left has been looked for
         self._stopping = False
         self._turn = threading.Lock()
 
@@ -63,106 +60,96 @@ class Observer:
         """Say how versions are run; without, none is."""
         self._load = load
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look even where no version has changed."""
+        return self._again.due
+
     def pending(self, limit: int) -> list[Version]:
         """Return versions that have not been looked at, oldest first."""
-        fresh, _ = self._fresh(self._observations.looked(), limit)
-        known = self._observations.known([stamp(version) for version in fresh])
-        return [version for version in fresh if stamp(version) not in known]
+        steps = self._backlog.peek(self._backlog.looked(), limit)
+        owners = [step.owner for step in steps if step.owner is not None]
+        known = self._observations.known(owners)
+        fresh = [owner for owner in owners if owner not in known]
+        return [version for version in self._living.among(fresh, Conditions()) if version is not None]
 
     def look(self) -> int:
-        """Look at the next BATCH of changed versions, run those that are new, and return how many rows were looked at.
+        """Look at the next BATCH of versions that wait, or else have changed; return how many were looked at.
 
-        0 where nothing is left to do, or nothing runs versions.
+        It ends sooner where that takes long, or once it is told to stop. 0 where nothing is left to do, or nothing runs
+        versions.
         """
         if self._load is None:
             return 0
         with self._turn:
-            if not self._resumed:
-                for schema in self._observations.forgotten():
-                    self._observe_waiting(schema)
-                self._resumed = True
-            looked = self._observations.looked()
-            versions, revision = self._fresh(looked, BATCH)
-            known = self._observations.known([stamp(version) for version in versions])
-            self._observe(
-                [each for each in versions if known.get(stamp(each), Status.NO_PROBES) is Status.NO_PROBES], known
-            )
-            if revision > looked:
-                self._observations.note(revision)
-            return len(versions) or int(revision > looked)
+            waiting = self._again.take(BATCH)
+            if waiting:
+                done = self._run(waiting)
+                self._again.done(done)
+                return done
+            steps = self._backlog.take(BATCH)
+            done = self._run([step.owner for step in steps])
+            if done:
+                self._backlog.note(steps[done - 1].place)
+            return done
 
     def stop(self) -> None:
-        """Have whoever works through a backlog end with the versions it is at."""
+        """Have whoever works through a backlog end with the version it is at."""
         self._stopping = True
 
     def look_at(self, version: Version) -> None:
         """Run one version now, whether it is its turn or not."""
         if self._load is not None:
             with self._turn:
-                known = self._observations.known([stamp(version)])
-                if known.get(stamp(version), Status.NO_PROBES) is Status.NO_PROBES:
-                    self._observe([version], known)
+                self._run([stamp(version)])
 
-    def _fresh(self, looked: int, limit: int) -> tuple[list[Version], int]:
-        """Return versions whose rows have changed since a revision, oldest first, and the revision they reach to."""
-        columns = [*self._versions.columns]
-        changed = col("revision") > lit(looked)
-        # A window over revisions, as to sort a million rows for the first of them takes longer than to look at these.
-        newest = self._versions.select(changed, ["revision"], order={"revision": False}, limit=1)
-        if not newest:
-            return [], looked
-        last, until = newest[0]["revision"], looked
-        rows: RowList = []
-        while not rows and until < last:
-            until = min(last, until + max(limit, 2 * (until - looked)))
-            rows = self._versions.select(all_of(changed, col("revision") <= lit(until)), columns)
-        rows.sort(key=lambda row: int(row["revision"]))
-        if len(rows) > limit:
-            until = rows[limit - 1]["revision"]
-        return [from_row(row) for row in rows if row["revision"] <= until and not row["deleted"]], until
-
-    def _observe(self, versions: Sequence[Version], known: Mapping[Stamp, Status]) -> None:
-        self._observations.know(versions)
-        fresh = [version for version in versions if version.features]
-        drawn = {probes.schema_of(version.features) for version in fresh if self._has_drawn(version)}
-        made = [self._observed(version) for version in versions]
+    def _run(self, owners: Sequence[Stamp | None]) -> int:
+        """Run those of some versions that are there and new, or waiting; return how many were come to."""
+        known = self._observations.known([owner for owner in owners if owner is not None])
+        due = [owner for owner in owners if owner is not None and known.get(owner, Status.NO_PROBES) in WAITING]
+        versions = [version for version in self._living.among(due, Conditions()) if version is not None]
+        made = self._made(versions)
         news = [each for each in made if known.get(each.owner) is not each.status]
         if news:
             self._observations.write(news)
-        for schema in sorted(drawn):
-            self._observe_waiting(schema)
+        return len(owners) if len(made) == len(versions) else owners.index(stamp(versions[len(made)]))
 
-    def _observe_waiting(self, schema: str) -> None:
-        for waiting in self._waiting(schema):
-            if self._stopping:
-                return  # what waits still is found by the next who begins
-            self._observations.write([self._observed(version) for version in waiting])
+    def _made(self, versions: Sequence[Version]) -> list[Observation]:
+        """Return what comes of running versions; of the first of them, where that takes long."""
+        self._observations.know(versions)
+        # All are drawn from before any is run: the first may have none, and the last a sample.
+        unread = {stamp(version): reason for version in versions if (reason := self._drawn_from(version))}
+        until = time.monotonic() + SECONDS
+        made: list[Observation] = []
+        for version in versions:
+            made.append(self._observed(version, unread.get(stamp(version), "")))
+            if self._stopping or time.monotonic() > until:
+                break  # the others' turn comes, or is another's
+        return made
 
-    def _waiting(self, schema: str) -> Iterator[list[Version]]:
-        """Yield versions that were looked at before there were probes for their features, until none is left."""
-        while True:
-            stamps = self._observations.waiting(schema, BATCH)
-            living = [version for version in self._living.among(stamps, Conditions()) if version is not None]
-            if not living:
-                return
-            yield living
-
-    def _has_drawn(self, version: Version) -> bool:
-        """Draw the probes of a version's features where there are none yet, and tell whether it has."""
+    def _drawn_from(self, version: Version) -> str:
+        """Draw the probes of a version's features where there are none; return why they could not be, else nothing."""
+        if not version.features or self._has_probes(version):
+            return ""
         try:
-            if self._observations.probes(version.features) is not None:
-                return False
             found = self._draw(version)
+            if found is not None:
+                self._observations.keep_probes(version, *found)
+                self._again.add(probes.schema_of(version.features))
         except Unavailable:
             raise
-        except ServalError as error:
+        except (ServalError, OSError) as error:
             # Raised, it would keep every later version waiting: what is looked at is looked at together.
             logger.warning("no probes were drawn from %s: %s", version.ref, error)
-            return False
-        if found is None:
-            return False
-        self._observations.keep_probes(version, *found)
-        return True
+            return _brief(error)
+        return ""
+
+    def _has_probes(self, version: Version) -> bool:
+        """Tell whether there are probes for a version's features, whole or not: they are never drawn twice."""
+        try:
+            return self._observations.probes(version.features) is not None
+        except (DataLoss, OSError):
+            return True
 
     def _draw(self, version: Version) -> Probes | None:
         schema = probes.schema_of(version.features)
@@ -178,21 +165,27 @@ class Observer:
         whole = {feature.name for feature in version.features if types.get(feature.input) in _WHOLE}
         return Probes(probes.from_baseline(baselines.from_bytes(content), schema, whole), "baseline")
 
-    def _observed(self, version: Version) -> Observation:
-        """Return what comes of running a version; a fault of its own is told, and one of the moment is raised."""
+    def _observed(self, version: Version, unread: str) -> Observation:
+        """Return what comes of running a version; a fault of its own is told, and one of the moment is raised.
+
+        unread: why probes could not be drawn from it, which matters where nothing else gives any.
+        """
         if not version.features:
             return Observation(stamp(version), "", Status.NO_COLUMNS)
         schema = probes.schema_of(version.features)
         try:
             found = self._observations.probes(version.features)
             if found is None:
-                return Observation(stamp(version), schema, Status.NO_PROBES)
+                return Observation(stamp(version), schema, Status.DAMAGED if unread else Status.NO_PROBES, unread)
             return Observation(stamp(version), schema, Status.OBSERVED, answers=self._answers(version, found.rows))
         except Unavailable:
             raise
+        except (DataLoss, OSError) as error:
+            logger.warning("%s was not run on probes: %s", version.ref, error)
+            return Observation(stamp(version), schema, Status.DAMAGED, _brief(error))
         except ServalError as error:
             logger.info("%s was not run on probes: %s", version.ref, error)
-            return Observation(stamp(version), schema, Status.FAILED, " ".join(str(error).split())[:REASON_MAX])
+            return Observation(stamp(version), schema, Status.FAILED, _brief(error))
 
     def _answers(self, version: Version, rows: Table) -> Answers:
         if self._load is None:
@@ -209,6 +202,10 @@ class Observer:
         if not found.answered.any():
             raise InvalidArgument(f"no probe of {count} has an answer of finite numbers")
         return found
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:REASON_MAX]
 
 
 def _one_by_one(run: Run, rows: Table, count: int, error: ServalError) -> tuple[Sequence[Array], npt.NDArray[np.bool_]]:

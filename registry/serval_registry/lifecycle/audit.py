@@ -1,12 +1,12 @@
 """The audit log: the journal as it is asked and as it is proved."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from serval_registry import filters
-from serval_registry.errors import InvalidArgument
+from serval_registry.errors import DataLoss, InvalidArgument
 from serval_registry.lance import Expr, col, lit
 from serval_registry.lifecycle import entries
 from serval_registry.lifecycle.entries import MOVES, NOTHING_BEFORE, Action, Entry
@@ -63,15 +63,17 @@ def page(journal: Journal, question: Question, *, before: int, size: int) -> tup
     return found[:size], found[size - 1].number if len(found) > size else 0
 
 
-def verify(journal: Journal, versions: Table, known: Mapping[int, str]) -> Proof:
+def verify(
+    journal: Journal, versions: Table, known: Mapping[int, str], step: Callable[[int], None] = lambda _count: None
+) -> Proof:
     """Prove the whole chain, and that the stages of all versions are what it tells.
 
     known: digests of entries by number that were noted elsewhere; without one, a log that was rewritten from some entry
-    to its end looks whole.
+    to its end looks whole. step: called with how many more entries were read.
     """
-    chain, told = _Chain(known), _Told()
+    chain, told = _Chain(known), _Told(_voided(journal))
     horizon = journal.horizon()
-    for row in _rows(journal, horizon):
+    for row in _rows(journal, horizon, step):
         entry = chain.follow(row)
         if entry is not None:
             told.add(entry)
@@ -127,24 +129,20 @@ class _Chain:
 class _Told:
     """What the entries tell of the versions: their stages, and up to which revision."""
 
-    def __init__(self) -> None:
+    def __init__(self, voided: Collection[int]) -> None:
+        self._voided = voided
         self.stages: dict[tuple[str, int], str] = {}
         self.revision = 0
         self.begin = 0  # what is not newer was there before the log
         self._registered: set[tuple[str, int]] = set()
         self._edited: set[tuple[str, int]] = set()  # names, and revisions that some of their versions have
-        self._before: dict[tuple[str, int], str] = {}
-        self._last = 0
 
     def add(self, entry: Entry) -> None:
-        """Take the next entry; a `void` undoes the one before it."""
-        if entry.action is Action.VOID and entry.details["of"] == self._last:
-            self.stages.update(self._before)
+        """Take the next entry; one that was voided tells of nothing."""
+        if entry.number in self._voided:
+            return
         if entry.action in MOVES:
-            moved = {(entry.name, version): (before, after) for version, before, after in entry.details["moves"]}
-            self._before = {key: before for key, (before, _) in moved.items()}
-            self._last = entry.number
-            self.stages.update((key, after) for key, (_, after) in moved.items())
+            self.stages.update(((entry.name, version), after) for version, _, after in entry.details["moves"])
         elif entry.action is Action.REGISTER:
             self._registered.add((entry.name, entry.version))
         elif entry.revision:
@@ -163,6 +161,13 @@ class _Told:
         return (name, version) not in self._registered and (name, revision) in self._edited
 
 
+def _voided(journal: Journal) -> Collection[int]:
+    try:
+        return journal.voided()
+    except DataLoss:  # which the chain tells in full
+        return ()
+
+
 def _conditions(question: Question) -> Iterator[Expr]:
     if question.actor:
         yield col("actor") == lit(question.actor)
@@ -178,9 +183,11 @@ def _conditions(question: Question) -> Iterator[Expr]:
         yield col("time") < lit(question.until)
 
 
-def _rows(journal: Journal, horizon: int) -> Iterator[Row]:
+def _rows(journal: Journal, horizon: int, step: Callable[[int], None]) -> Iterator[Row]:
     for first in range(1, horizon + 1, _BATCH):
-        yield from journal.rows(first, min(first + _BATCH - 1, horizon))
+        rows = journal.rows(first, min(first + _BATCH - 1, horizon))
+        yield from rows
+        step(len(rows))
 
 
 def _strangers(versions: Table, told: _Told) -> list[str]:

@@ -1,4 +1,4 @@
-"""Vectors that versions are given after they were registered."""
+"""Vectors that versions are given after they were registered, and the end of the spaces that they lie in."""
 
 from serval_registry.artifacts import digest
 from serval_registry.lifecycle.desk import Desk
@@ -21,10 +21,23 @@ class Embeddings:
         InvalidArgument for a name or a vector that cannot be, NotFound for an unknown version.
         """
         embedding = self._spaces.checked({space: vector}, "vector")[space]
-        # The entry follows the commit it tells of: an embedding is not in the row of its version.
+        # The entry follows, once it is on disk, the commit it tells of: an embedding is not in the row of its version.
         with self._desk.writing():
             found = self._desk.find(Ref(name, version=version))
-            self._spaces.put(space, embedding, stamp(found))
+            self._spaces.put_first({space: embedding}, stamp(found))
             said = {"space": space, "sha256": digest(embedding.tobytes())}
             self._desk.journal.append(actor, Action.EMBEDDING, found.ref, said)
         return self._spaces.look(space)
+
+    def delete(self, space: str, actor: Actor = ANONYMOUS) -> Space:
+        """Delete a space with all that lies in it, and return what it was; its name may be given again.
+
+        InvalidArgument for a space that is serval's own, NotFound for one that is not there.
+        """
+        with self._desk.writing():
+            found = self._spaces.look(space)
+            self._spaces.clear()
+            table = self._spaces.keyed(space).table.name
+            said = {"space": space, "table": table, "dimension": found.dimension, "count": found.count}
+            self._desk.journal.append(actor, Action.DELETE_SPACE, Ref(""), said)
+        return found

@@ -62,6 +62,7 @@ class Action(StrEnum):
     DELETE = "delete"
     BASELINE = "baseline"
     EMBEDDING = "embedding"
+    DELETE_SPACE = "delete_space"
     ALIAS = "alias"
     TAGS = "tags"
     LINEAGE = "lineage"

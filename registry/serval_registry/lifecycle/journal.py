@@ -7,9 +7,11 @@ stays one commit of the table `versions`, and that is the commit point. So after
     an entry, no rows with its revision     the change was not made: the next writer appends a `void`
     an entry and its rows                   it happened
 
-Only the newest entry can be in doubt, as every writer settles it before it writes, under the writers' lock. Readers see
-entries up to the newest that is settled. After a power cut the rows may be on disk and the entry not (neither was
-acknowledged): opening the registry finds rows newer than the newest announced revision and appends `recovered`.
+Of processes that are killed only the newest entry can be in doubt, as every writer settles it before it writes, under
+the writers' lock. Readers see entries up to the newest that is settled. After a power cut as many may be in doubt as
+were written since the last flush, by any writer: of the journal more may be on disk than of the rows, or less, and none
+of it was acknowledged. Opening the registry appends a `void` for each entry that announced a revision above that of the
+newest rows, and `recovered` for rows above the newest revision that was announced.
 
 What stands for itself (requests, approvals, gates) is one entry, and its commit here is the commit point.
 """
@@ -19,7 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from serval_registry.errors import DataLoss
+from serval_registry.errors import DataLoss, Unavailable
 from serval_registry.filters import Where, all_of
 from serval_registry.lance import col, lit
 from serval_registry.lifecycle import entries
@@ -36,6 +38,13 @@ class _Head(NamedTuple):
     sha256: str
     revision: int
     settled: bool
+
+
+class _Dropped(NamedTuple):
+    """The tables that entries up to a number have dropped."""
+
+    until: int
+    tables: frozenset[str]
 
 
 class Change:
@@ -60,13 +69,14 @@ class Journal:
         self._versions = versions
         self._head = _Head(-1, 0, NOTHING_BEFORE, 0, True)
         self._offset = 0
+        self._dropped = _Dropped(0, frozenset())
 
     def open(self) -> None:
         """Begin the journal where there is none, and settle what a crash has left. The lock is held."""
         head = self._newest()
         if not head.number:
             self.append(REGISTRY, Action.BEGIN, Ref(""), {"revision": self.highest_revision()})
-        self.heal()
+        self._void_lost()
         announced = self._highest_announced()
         for row in self._versions.select(col("revision") > lit(announced), ["name", "version", "revision", "stage"]):
             ref = Ref(row["name"], version=row["version"])
@@ -101,7 +111,10 @@ class Journal:
         revision: int = 0,
         moment: datetime | None = None,
     ) -> Entry:
-        """Append an entry. The lock is held, and what came before is settled."""
+        """Append an entry. The lock is held, and what came before is settled.
+
+        Unavailable, with nothing written, where another process has the lock by now and has written this number.
+        """
         head = self._newest()
         entry = Entry(
             number=head.number + 1,
@@ -114,7 +127,8 @@ class Journal:
             details=details,
             previous=head.sha256,
         )
-        self._table.add(_row(entry))
+        if not self._table.add_new(_row(entry), "number"):
+            raise Unavailable(f"journal: another writer has written entry {entry.number}; nothing was done")
         self._head = _Head(self._table.commit(), entry.number, entry.sha256, revision, revision == 0)
         return entry
 
@@ -124,9 +138,21 @@ class Journal:
         if head.settled:
             return
         if not self._is_made(head.revision):
-            lost = self._read(col("number") == lit(head.number))[0]
-            self.append(REGISTRY, Action.VOID, Ref(lost.name, lost.version or None), {"of": lost.number})
+            self._void(self._read(col("number") == lit(head.number))[0])
         self._head = self._head._replace(settled=True)
+
+    def voided(self) -> set[int]:
+        """Return the numbers of the entries that announced what was not made."""
+        return {entry.details["of"] for entry in self._read(col("action") == lit(str(Action.VOID)))}
+
+    def dropped(self) -> frozenset[str]:
+        """Return the tables of the spaces that were deleted; each name is given once."""
+        head, known = self._newest(), self._dropped
+        if head.number > known.until:
+            new = (col("action") == lit(str(Action.DELETE_SPACE))) & (col("number") > lit(known.until))
+            tables = {str(entry.details["table"]) for entry in self._read(new)}
+            self._dropped = known = _Dropped(head.number, known.tables | tables)
+        return known.tables
 
     def settled(self) -> AbstractContextManager[None]:
         """Flush to disk what is written within, before going on."""
@@ -196,14 +222,24 @@ class Journal:
         # Or newer: after a power cut the entry of a later change of the same rows may be what is lost.
         return bool(self._versions.select(col("revision") >= lit(revision), ["revision"], limit=1))
 
+    def _void_lost(self) -> None:
+        announced = self._read(col("revision") > lit(self.highest_revision()))
+        voided = self.voided() if announced else set()
+        for lost in announced:
+            if lost.number not in voided:
+                self._void(lost)
+
+    def _void(self, lost: Entry) -> None:
+        self.append(REGISTRY, Action.VOID, Ref(lost.name, version=lost.version or None), {"of": lost.number})
+
     def _highest_announced(self) -> int:
-        apart = self._read(col("action").isin([str(Action.BEGIN), str(Action.RECOVERED), str(Action.VOID)]))
-        voided = {entry.details["of"] for entry in apart if entry.action is Action.VOID}
+        begun = self._read(col("action").isin([str(Action.BEGIN), str(Action.RECOVERED)]))
+        voided = self.voided()
         told = self._table.select(
             col("revision") > lit(0), ["number", "revision"], order={"revision": False}, limit=len(voided) + 1
         )
         known = [int(row["revision"]) for row in told if row["number"] not in voided]
-        return max([0, *known, *(int(entry.details["revision"]) for entry in apart if entry.action is not Action.VOID)])
+        return max([0, *known, *(int(entry.details["revision"]) for entry in begun)])
 
 
 def _row(entry: Entry) -> Row:

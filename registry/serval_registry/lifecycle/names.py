@@ -8,7 +8,7 @@ from serval_registry.errors import AlreadyExists, InvalidArgument
 from serval_registry.lance import col, lit
 from serval_registry.lifecycle.semver import Bump, SemanticVersion
 from serval_registry.model import Draft
-from serval_registry.tables import Row, Table, sql_time
+from serval_registry.tables import Row, Table
 
 
 def choose_label(table: Table, draft: Draft) -> str:
@@ -58,7 +58,7 @@ def move_alias(
     expressions = {
         "aliases": f"split_part('{other}|{one}', '|', {which})",
         "revision": f"{revision:d}",
-        "updated": sql_time(moment),
+        "updated": filters.sql_time(moment),
     }
     table.update_sql(where, expressions)
 

@@ -16,7 +16,8 @@ from serval_registry.predicates import Conditions
 from serval_registry.tables import Row
 
 _LAST = 2**62
-_CHUNK = 4096
+# Rows are read ahead a page at first, as most walks end there, and then ever more of them.
+_CHUNK, _CHUNK_MAX = 128, 4096
 
 
 def key_of(version: Version) -> Key:
@@ -68,18 +69,15 @@ def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> It
 
 
 def _numbers(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
-    stop = base.rows if end is None else base.place_of(end)
-    for start in range(base.place_of(begin), stop, _CHUNK):
-        numbers = base.by_key[start : min(start + _CHUNK, stop)]
+    for at in _chunks(base, begin, end):
+        numbers = base.by_key[at]
         yield from numbers[allowed[numbers] != 0].tolist()
 
 
 def _newest(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
     """Yield the last number of each name that passes."""
-    stop = base.rows if end is None else base.place_of(end)
     held = None  # the last one of a chunk: the next chunk may go on with its name
-    for start in range(base.place_of(begin), stop, _CHUNK):
-        at = slice(start, min(start + _CHUNK, stop))
+    for at in _chunks(base, begin, end):
         numbers: Numbers = base.by_key[at]
         passes = allowed[numbers] != 0
         numbers, names = numbers[passes], base.names[at][passes]
@@ -92,3 +90,11 @@ def _newest(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[
         held = int(numbers[-1]), int(names[-1])
     if held is not None:
         yield held[0]
+
+
+def _chunks(base: Base, begin: Key, end: Key | None) -> Iterator[slice]:
+    start, size = base.place_of(begin), _CHUNK
+    stop = base.rows if end is None else base.place_of(end)
+    while start < stop:
+        yield slice(start, min(start + size, stop))
+        start, size = start + size, min(2 * size, _CHUNK_MAX)

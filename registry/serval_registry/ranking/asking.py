@@ -148,7 +148,7 @@ def assembled(
     """Return what sees to it that versions are run, and what searches."""
     observations = Observations(database, storage)
     keyed = Keyed(database.behaviours, living, storage.read, index_threshold)
-    observer = Observer(database.versions, observations, living, reading.sample, reading.baseline)
+    observer = Observer(observations, living, reading.sample, reading.baseline)
     behaviours = Behaviours(observations, observer, living, keyed)
     baselines = Baselines(database.baselines, database.versions, observations, living)
     return observer, Asking(searcher, database.versions, spaces, behaviours, baselines, reading)

@@ -68,6 +68,7 @@ class Behaviours:
             None: "has not been run on its probes yet",
             Status.NO_COLUMNS: "takes inputs that are not columns, and so has no probes",
             Status.NO_PROBES: "has no probes: no version with its features has a baseline; SetBaseline gives it one",
+            Status.DAMAGED: f"could not be run on its probes: {self.observations.reason(version)}",
             Status.FAILED: f"fails on its probes: {self.observations.reason(version)}",
         }
         raise FailedPrecondition(f"behaviour: {version.ref} {why.get(status, 'was deleted')}")
@@ -146,7 +147,7 @@ class Behaving:
             part=NAME,
             compared=compared,
             pending=len(self._waiting()),
-            failed=observations.count(self._schema, Status.FAILED),
+            failed=sum(observations.count(self._schema, status) for status in (Status.FAILED, Status.DAMAGED)),
             incomparable=incomparable,
             cut=cut,
             probes=0 if drawn is None else len(next(iter(drawn.rows.values()))),

@@ -254,7 +254,7 @@ class Sampled:
         """Return versions with a baseline that were not looked at yet, newest first."""
         where = all_of(
             alive(),
-            col("revision") > lit(self._known.observations.looked()),
+            self._known.observations.backlog.above(),
             col("baseline_rows") > lit(0),
             conditions.where(),
         )

@@ -4,6 +4,8 @@ A space is a table. The commit of a version's row in it is the commit point of `
 registration are committed, and flushed, before the version's own row: who sees the version sees them, and what a crash
 has left of a version that never came carries a time of registration that no version has. A deleted version's vectors
 are not found any more, for its row says so; the rows themselves go with the deletion, or else at the next sweep.
+
+A space is deleted by an entry of the journal that names its table; the table goes at the next sweep.
 """
 
 import re
@@ -16,8 +18,10 @@ import numpy.typing as npt
 from serval_registry import filters, schemas
 from serval_registry.embedding import DIMENSION, Vector, check_vector
 from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound
+from serval_registry.lifecycle.journal import Journal
 from serval_registry.model import Version
 from serval_registry.quantising import as_width, width_of
+from serval_registry.spaces import upkeep
 from serval_registry.spaces.keyed import Keyed
 from serval_registry.spaces.living import Living, Stamp
 from serval_registry.storage import Storage
@@ -46,8 +50,11 @@ class Space:
 class Spaces:
     """The spaces of one registry; called from any thread."""
 
-    def __init__(self, database: Database, living: Living, storage: Storage, index_threshold: int) -> None:
+    def __init__(
+        self, database: Database, journal: Journal, living: Living, storage: Storage, index_threshold: int
+    ) -> None:
         self._database = database
+        self._journal = journal
         self._living = living
         self._storage = storage
         self._threshold = index_threshold
@@ -56,7 +63,7 @@ class Spaces:
     def list(self) -> list[Space]:
         """Return the space of descriptions, in which every version has a vector, then those of callers by name."""
         described = Space(DESCRIPTION, DIMENSION, self._database.versions.count_where(filters.alive()))
-        tables = self._database.others(SPACE)
+        tables = self._tables()
         return [described] + [Space(name, _dimension(table), table.count()) for name, table in tables.items()]
 
     def look(self, name: str) -> Space:
@@ -67,12 +74,13 @@ class Spaces:
     def keyed(self, name: str) -> Keyed:
         """Return what is searched in a space; NotFound says which there are."""
         check_name(name, "space")
-        if name not in self._open:
-            tables = self._database.others(SPACE)
+        found = self._open.get(name)
+        if found is None or found.table.name in self._journal.dropped():
+            tables = self._tables()
             if name not in tables:
                 raise NotFound(f"space: {name!r}; there are {', '.join([DESCRIPTION, *tables])}")
-            self._open[name] = Keyed(tables[name], self._living, self._storage.read, self._threshold)
-        return self._open[name]
+            found = self._open[name] = Keyed(tables[name], self._living, self._storage.read, self._threshold)
+        return found
 
     def query(self, name: str, values: Numbers, field: str = "vector") -> Vector:
         """Return a caller's vector as the space holds its own; InvalidArgument as `check_vector`."""
@@ -94,7 +102,7 @@ class Spaces:
         """Return vectors by space, of length 1 and of its dimension; InvalidArgument names what is wrong."""
         if not embeddings:
             return {}
-        tables = self._database.others(SPACE)
+        tables = self._tables()
         fresh = [name for name in embeddings if name not in tables]
         if len(tables) + len(fresh) > SPACES_MAX:
             raise InvalidArgument(
@@ -107,9 +115,9 @@ class Spaces:
 
         InvalidArgument where another writer has made the space meanwhile, in another dimension.
         """
-        table = self._database.others(SPACE).get(name)
+        table = self._tables().get(name)
         if table is None:
-            table = self._database.make(SPACE + name, schemas.space(vector.size, width_of(vector.size)))
+            table = self._database.make(self._unused(name), schemas.space(vector.size, width_of(vector.size)))
         elif _dimension(table) != vector.size:
             raise InvalidArgument(
                 f"{name}: {vector.size} numbers; wanted [{_dimension(table)}], the dimension of the space"
@@ -134,9 +142,30 @@ class Spaces:
     def forget(self, name: str, version: int) -> None:
         """Delete what lies here of a version; the writer's lock is held."""
         mine = filters.exactly(name, version)
-        for table in self._database.others(SPACE).values():
+        for table in self._tables().values():
             if table.select(mine, ["version"], limit=1):
                 table.delete(mine)
+
+    def clear(self) -> None:
+        """Remove the tables of spaces that were deleted before, so that few lie about; the writer's lock is held."""
+        upkeep.drop_tables(self._storage, self._database, self._journal.dropped())
+
+    def _tables(self) -> dict[str, Table]:
+        """Return the tables of the spaces that are there, by the names of these."""
+        dropped = self._journal.dropped()
+        tables = self._database.others(SPACE).values()
+        return {space_of(table.name): table for table in tables if table.name not in dropped}
+
+    def _unused(self, name: str) -> str:
+        """Return the name of a table that a new space has never had: whoever has kept an old one asks in vain."""
+        dropped = self._journal.dropped()
+        names = (f"{SPACE}{name}.{number}" if number else SPACE + name for number in range(len(dropped) + 1))
+        return next(each for each in names if each not in dropped)
+
+
+def space_of(table: str) -> str:
+    """Return the name of the space that lies in a table."""
+    return table.removeprefix(SPACE).partition(".")[0]
 
 
 def check_name(name: str, field: str) -> None:

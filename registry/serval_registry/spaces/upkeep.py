@@ -1,6 +1,6 @@
 """Looking after tables of stamps: their indices, and the rows of versions that are no more, or never came."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import pyarrow as pa
@@ -34,6 +34,15 @@ def column_jobs(table: Table) -> Iterator[Job]:
     if table.count() >= COLUMN_INDEX_ROWS:
         for column in table.unindexed_columns():
             yield lambda column=column: table.index_column(column)  # type: ignore[misc]
+
+
+def drop_tables(storage: Storage, database: Database, tables: Collection[str]) -> None:
+    """Remove those of these tables that are still there, once it is on disk that they may go. The lock is held."""
+    left = [name for name in database.names() if name in tables]
+    if left:
+        storage.flush()
+    for name in left:
+        storage.drop(name)
 
 
 def forget_lost(storage: Storage, database: Database, referring: Expr, before: datetime) -> int:

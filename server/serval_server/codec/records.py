@@ -103,7 +103,9 @@ def fill_version(message: registry_pb2.ModelVersion, version: Version) -> None:
     _set_time(message.updated, version.updated)
     for field in _MAPS:
         if given := getattr(version, field):
-            getattr(message, field).update(given)
+            entries = getattr(message, field)
+            for key, value in given.items():  # a map's own `update` takes three times as long
+                entries[key] = value
     for field in ("classes", "aliases"):
         if given := getattr(version, field):
             getattr(message, field).extend(given)

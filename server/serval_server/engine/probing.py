@@ -1,7 +1,9 @@
 """Running every version on the probes of its features, in the background, once it is registered.
 
 Of all processes one does it at a time. A registration wakes it; what others register, and what a crash has left undone,
-is seen within LOOK_SECONDS. Its thread asks the kernel for less of the processor than calls get.
+is seen within LOOK_SECONDS. Its thread asks the kernel for less of the processor than calls get; as what it has LanceDB
+do is done in threads of LanceDB's, and calls wait for the interpreter's lock, it also rests, REST times as long as it
+worked, whenever there is more to do.
 """
 
 import logging
@@ -25,6 +27,7 @@ LOOK_SECONDS = 1.0
 # Registrations come in rows: what has come meanwhile is run and written together.
 GATHER_SECONDS = 0.25
 NICENESS = 10
+REST = 3.0
 
 # After a failure of the storage.
 _PAUSE_SECONDS = 10.0
@@ -37,7 +40,7 @@ class Prober:
         self._registry = registry
         self._turn = registry.storage.turn("behaviour")
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._commit = -1
         self._thread = threading.Thread(target=self._run, name="serval-prober", daemon=True)
         registry.observer.attach(self._load)
@@ -52,7 +55,7 @@ class Prober:
 
     def stop(self) -> None:
         """End, after the model that is being run."""
-        self._stopping = True
+        self._stopping.set()
         self._registry.observer.stop()
         self._wake.set()
         if self._thread.is_alive():
@@ -72,25 +75,27 @@ class Prober:
 
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 self._look()
             except (ServalError, RuntimeError, ValueError, OSError):
                 LOG.exception("running models on their probes failed; it is tried again later")
                 self._commit = -1
                 self._wake.wait(_PAUSE_SECONDS)
-            if self._wake.wait(LOOK_SECONDS) and not self._stopping:
-                time.sleep(GATHER_SECONDS)
+            if self._wake.wait(LOOK_SECONDS):
+                self._stopping.wait(GATHER_SECONDS)
             self._wake.clear()
 
     def _look(self) -> None:
-        commit = self._registry.database.versions.commit()
-        if commit == self._commit or not self._turn.acquire(time.monotonic()):
+        commit, observer = self._registry.database.versions.commit(), self._registry.observer
+        if (commit == self._commit and not observer.due) or not self._turn.acquire(time.monotonic()):
             return
         try:
-            while not self._stopping and self._registry.observer.look():
-                pass
+            begin = time.monotonic()
+            while not self._stopping.is_set() and observer.look():
+                self._stopping.wait(REST * (time.monotonic() - begin))
+                begin = time.monotonic()
         finally:
             self._turn.release()
-        if not self._stopping:
+        if not self._stopping.is_set():
             self._commit = commit

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from serval_registry.errors import NotFound, ServalError, Unavailable
+from serval_registry.faults import Outage
 from serval_registry.model import Ref, Stage, Version, check_name
 from serval_registry.registry import Registry
 
@@ -118,11 +119,14 @@ class Router:
         return model
 
     def _poll(self) -> None:
+        outage = Outage("following the registry's changes")
         while not self._stopped.wait(POLL_SECONDS):
             try:
                 self._follow()
-            except Exception:
-                LOG.exception("cannot follow the registry's changes; trying again")
+            except Exception as error:
+                outage.failed(error)
+            else:
+                outage.answered()
 
     def _follow(self) -> None:
         changes = self._registry.changes(self._cursor)

@@ -168,6 +168,14 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         return registry_pb2.ListSpacesReply(spaces=[search.space_message(space) for space in spaces])
 
     @unary
+    def DeleteSpace(
+        self, request: registry_pb2.DeleteSpaceRequest, context: grpc.ServicerContext
+    ) -> registry_pb2.DeleteSpaceReply:
+        """Delete one of the others."""
+        space = self._registry.embeddings.delete(request.space, actor_of(context))
+        return registry_pb2.DeleteSpaceReply(space=search.space_message(space))
+
+    @unary
     def SetStage(
         self, request: registry_pb2.SetStageRequest, context: grpc.ServicerContext
     ) -> registry_pb2.SetStageReply:

@@ -97,7 +97,8 @@ def test_a_damaged_sample_or_baseline_gives_no_probes_and_the_next_version_does(
     observed.database.baselines.update(col("sha256") != lit(""), {"content": b"x"})
     damage_sample(observed, fourth)  # its content is that of the first: one file
     look(observed)
-    assert known(observed, first, second, third, fourth) == [Status.NO_PROBES] * 4
+    unread = [Status.DAMAGED, Status.DAMAGED, Status.NO_PROBES, Status.DAMAGED]
+    assert known(observed, first, second, third, fourth) == unread
     assert observed.observer.pending(10) == []
     whole = {name: column + 1 for name, column in COLUMNS.items()}
     made = baselines.compute(whole, FEATURES)
@@ -107,7 +108,7 @@ def test_a_damaged_sample_or_baseline_gives_no_probes_and_the_next_version_does(
     assert names(like(observed, "first")) == {"second", "third", "fourth"}
 
 
-def test_damaged_probes_fail_those_that_are_run_on_them_and_no_search(
+def test_damaged_probes_keep_those_from_being_run_that_want_them_and_no_search(
     observed: Registry, put: Put, tmp_path: Path
 ) -> None:
     put("base", sample=True), put("other")
@@ -120,8 +121,8 @@ def test_damaged_probes_fail_those_that_are_run_on_them_and_no_search(
         result = like(again, "base")
         assert (names(result), result.coverage[0].failed, result.coverage[0].pending) == ({"other"}, 1, 0)
         look(again)
-        assert known(again, late) == [Status.FAILED]
-        with pytest.raises(FailedPrecondition, match="late@1 fails on its probes: probes of 'a' and 3 more features"):
+        assert known(again, late) == [Status.DAMAGED]
+        with pytest.raises(FailedPrecondition, match="late@1 could not be run on its probes: probes of 'a' and 3 more"):
             like(again, "late")
 
 

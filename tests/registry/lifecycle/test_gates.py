@@ -14,7 +14,7 @@ def version(add):
 
 
 def changed(version, **tensors):
-    return dataclasses.replace(version, signature=dataclasses.replace(version.signature, **tensors))
+    return version._replace(signature=dataclasses.replace(version.signature, **tensors))
 
 
 def test_what_serves_every_caller_is_compatible(version):
@@ -34,7 +34,7 @@ def test_what_a_caller_would_trip_over_is_named(version):
     assert told(inputs=(dataclasses.replace(spec, shape=(-1, 5)),)) == ["input X has shape [-1, 5], had [-1, 4]"]
     assert told(inputs=(dataclasses.replace(spec, name="Y"),)) == ["input X is gone", "input Y is new"]
     assert told(outputs=version.signature.outputs[:1]) == ["output probabilities is gone"]
-    reordered = dataclasses.replace(version, features=version.features[::-1])
+    reordered = version._replace(features=version.features[::-1])
     assert differences(reordered, version) == ["features are in another order"]
-    fewer = dataclasses.replace(version, features=version.features[1:], classes=("yes", "no"))
+    fewer = version._replace(features=version.features[1:], classes=("yes", "no"))
     assert differences(fewer, version) == ["features lost: a", "classes are yes, no, were no, yes"]

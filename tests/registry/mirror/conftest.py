@@ -58,9 +58,12 @@ def vectors() -> Matrix:
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory, vectors: Matrix) -> Path:
-    """A registry of 30 names with 20 versions each, without a mirror; not to be changed."""
+    """A registry of 30 names with 20 versions each, and of a deleted one, without a mirror; not to be changed."""
     folder = tmp_path_factory.mktemp("filled") / "data"
     registry_rows.fill(folder, vectors, lambda _: None)
+    with Registry.open(folder) as registry:
+        register(registry, "template", vectors[5])
+        registry.delete("template", 1)
     return folder
 
 

@@ -10,10 +10,12 @@ from serval_client.cli import connection, output
 from serval_client.cli.command import OK, Command
 from serval_client.errors import InvalidArgument
 from serval_client.searching.calls import Numbers
+from serval_client.searching.records import Space
 
 SPACES_EXAMPLES = """\
   serval spaces
   serval spaces --json
+  serval spaces --delete notes                 with every vector in it
 """
 
 EMBED_EXAMPLES = """\
@@ -24,19 +26,30 @@ EMBED_EXAMPLES = """\
 
 def configure_spaces(parser: ArgumentParser) -> None:
     """Add the arguments of `spaces`."""
+    parser.add_argument("--delete", metavar="SPACE", help="delete this one with every vector in it")
     output.add_json(parser)
     connection.add_arguments(parser)
 
 
 def run_spaces(args: Namespace) -> int:
-    """List the spaces."""
+    """List the spaces, or delete one."""
     with connection.connect(args) as client:
+        if args.delete is not None:
+            return _told_deleted(args, client.delete_space(args.delete))
         spaces = client.spaces()
     if args.json:
         output.print_json(spaces)
     else:
         rows = ((space.name, space.dimension, space.count) for space in spaces)
         print(output.table(("SPACE", "DIMENSION", "VERSIONS"), rows))
+    return OK
+
+
+def _told_deleted(args: Namespace, space: Space) -> int:
+    if args.json:
+        output.print_json(space)
+    else:
+        print(f"deleted {space.name}, with {space.count} vectors of {space.dimension} numbers")
     return OK
 
 
@@ -69,5 +82,7 @@ def _read(path: Path) -> Numbers:
         raise InvalidArgument(f"{path.name}: is no list of numbers: {error}") from error
 
 
-SPACES = Command("spaces", "list the spaces that vectors lie in", configure_spaces, run_spaces, SPACES_EXAMPLES)
+SPACES = Command(
+    "spaces", "list the spaces that vectors lie in, or delete one", configure_spaces, run_spaces, SPACES_EXAMPLES
+)
 EMBED = Command("embed", "give a version a vector in a space of your own", configure_embed, run_embed, EMBED_EXAMPLES)

@@ -52,3 +52,7 @@ class AsyncSearchMethods:
     async def spaces(self) -> list[Space]:
         """Return the spaces that vectors lie in: "description", which the server fills, then those of callers."""
         return await self._send(calls.spaces(), None)
+
+    async def delete_space(self, space: str) -> Space:
+        """Delete a space of your own; see `Client.delete_space`."""
+        return await self._send(calls.delete_space(space), None)

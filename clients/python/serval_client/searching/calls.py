@@ -91,3 +91,9 @@ def spaces() -> Call[list[records.Space]]:
 def vector_message(values: Numbers | None) -> registry_pb2.Vector:
     """Return numbers as a message."""
     return registry_pb2.Vector(values=np.asarray(values, np.float32).reshape(-1).tolist())
+
+
+def delete_space(space: str) -> Call[records.Space]:
+    """Return the DeleteSpace call."""
+    request = registry_pb2.DeleteSpaceRequest(space=space)
+    return Call(SERVICE + "DeleteSpace", request, lambda reply: records.space(reply.space))

@@ -59,3 +59,7 @@ class SearchMethods:
     def spaces(self) -> list[Space]:
         """Return the spaces that vectors lie in: "description", which the server fills, then those of callers."""
         return self._send(calls.spaces(), None)
+
+    def delete_space(self, space: str) -> Space:
+        """Delete a space of your own with every vector in it; return what it was. Its name may be given again."""
+        return self._send(calls.delete_space(space), None)
