@@ -6,9 +6,9 @@ The engine itself knows no socket: this stands between it and the system. Only p
 thought (a new connection, TLS, an end, an output that does not go) is left in a table for the caller.
 
 Who checks what. `take` reads into the arena only where READ_OCTETS fit behind what a connection carried over, and a row
-of `reads` is left. A file descriptor is looked up in `numbers` after it was held against its size; connections are
-numbered by the caller, below the rows of the engine and of `fds`. `_start` looks at the first `count` rows of `ready`,
-which epoll has filled.
+of `reads` is left; a connection with backlog, which carries more, is not read. A file descriptor is looked up in
+`numbers` after it was held against its size; connections are numbered by the caller, below the rows of the engine and
+of `fds`. `_start` looks at the first `count` rows of `ready`, which epoll has filled.
 """
 
 import platform
@@ -160,15 +160,6 @@ def _read(s: State, k: Sockets, c: int) -> bool:
 
 
 @inlined
-def _is_read(k: Sockets, c: int, before: int) -> bool:
-    """Tell whether what a connection carried over is among the first `before` rows of this turn already."""
-    found = False
-    for i in range(before):
-        found |= k.reads[i, 0] == c
-    return found
-
-
-@inlined
 def _start(k: Sockets, count: int) -> int:
     """Return which of the ready sockets to begin with: the first that the last turn had no room for.
 
@@ -197,7 +188,6 @@ def _take(s: State, k: Sockets, epoll: int, until: int, awake: int, goes_on: boo
         taken.reads = taken.at = 0
         left = min(until, signed(s.turn[0].next_deadline)) - _now(k)
         sleep = max(0, -(-left // _MILLISECOND))
-    before = signed(taken.reads)
     count = _wait(k, epoll, sleep, awake)
     start = _start(k, count)
     taken.missed = 0
@@ -208,7 +198,9 @@ def _take(s: State, k: Sockets, epoll: int, until: int, awake: int, goes_on: boo
         rest = happened if c < 0 else happened & WRITABLE
         # Twice: what was carried over goes before what is read
         has_room = taken.reads < READY_MAX and arena - taken.at > 2 * limits.READ_OCTETS
-        if c >= 0 and happened & ~WRITABLE and not _is_read(k, c, before):
+        # What has whole frames left is handed over by the caller, in this turn or a later one, before more is read: so
+        # no connection carries more than a read and a frame.
+        if c >= 0 and happened & ~WRITABLE and not s.connections[c].backlog:
             if not has_room:
                 taken.missed = taken.missed or fd + 1
             elif not _read(s, k, c):

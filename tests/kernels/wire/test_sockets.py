@@ -37,3 +37,19 @@ def test_sockets_that_are_always_busy_are_read_in_turn(room_for):
             seen[tables.reads[:count, 0]] += 1
     assert seen.min() > 0
     assert seen.max() - seen.min() <= 1
+
+
+def test_what_has_whole_frames_left_is_not_read():
+    """They are handed over first: a connection that is read behind them would carry more with every turn."""
+    server = Engine(SMALL)
+    tables = sockets.new_sockets(SMALL.connections, 4096)
+    near, far = socket.socketpair()
+    with near, far, select.epoll() as epoll:
+        near.setblocking(False)
+        tables.numbers[near.fileno()], tables.fds[0] = 1, near.fileno()
+        epoll.register(near, select.EPOLLIN)
+        far.send(bytes(1000))
+        for backlog, reads in ((1, 0), (0, 1)):
+            server.connection()["backlog"] = backlog
+            sockets.take(server.handle, tables.handle, epoll.fileno(), 0, 0, True, SMALL.arena)
+            assert int(tables.taken["reads"][0]) == reads

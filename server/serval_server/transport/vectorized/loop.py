@@ -178,7 +178,8 @@ class Loop:
         else:
             if happened & WRITE:
                 turn.resume(self._handle, connection.number)
-            if happened & ~WRITE and connection.number not in seen:
+            number = connection.number
+            if happened & ~WRITE and number not in seen and not self._backlog[number]:
                 if self._has_room():
                     self._read_one(connection, take_more=True)
                 elif not self._taken["missed"]:
