@@ -15,7 +15,14 @@ def test_validators_are_made_at_the_first_call():
         api.list_table_tags(id=1)
 
 
+def test_messages_check_their_fields():
+    with pytest.raises(pydantic.ValidationError, match="valid dictionary"):
+        namespace.CreateNamespaceRequest(properties=1)
+    assert namespace.CreateNamespaceRequest(properties={"a": "b"}).properties == {"a": "b"}
+
+
 def test_pydantic_is_left_as_it_was():
     assert pydantic.validate_call.__module__.startswith("pydantic")
+    assert "defer_build" not in pydantic.BaseModel.model_config
     assert lance.connect
     assert namespace.TagApi
