@@ -90,7 +90,7 @@ def _data(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> in
     row.recv_due += size
     if row.recv_window < 0:
         return faults.stream_error(s, c, stream_id, number, FLOW_CONTROL_ERROR)
-    if size == 0 and not ends and faults.counted(s, c) != NO_ERROR:
+    if at == end and not ends and faults.counted(s, c) != NO_ERROR:
         return ENHANCE_YOUR_CALM
     if row.content_length >= 0:
         received = row.received + end - at
@@ -170,7 +170,8 @@ def _has_room(s: State, c: int) -> bool:
     for place in range(s.counts.size):
         if s.counts[place] == s.messages.shape[1]:
             return False
-    return s.connections[c].ordinary < limits.CONNECTION_ORDINARY  # type: ignore[no-any-return]
+    row = s.connections[c]
+    return bool(row.ordinary < limits.CONNECTION_ORDINARY and row.work < limits.CONNECTION_WORK)
 
 
 @merged
@@ -188,6 +189,7 @@ def _take_frames(s: State, c: int, at: int, end: int) -> int:
         if not _has_room(s, c):
             row.backlog = 1
             break
+        row.work += limits.FRAME_WORK + (length if kind in (HEADERS, CONTINUATION) else 0)
         at += FRAME_HEADER_SIZE
         error = _frame(s, c, kind, flags, stream_id, at, at + length)
         at += length
@@ -258,7 +260,7 @@ def take_turn(s: State, reads: Records, count: int, now: int) -> int:
             if at < end:
                 _carry(s, c, at, end)
             continue
-        row.ordinary = 0
+        row.ordinary = row.work = 0
         limits.refill(row, now)
         if row.phase == PREFACE:
             at = _take_preface(s, c, at, end)

@@ -64,7 +64,7 @@ CONNECTION: Final = np.dtype(
     # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add, of which
     # `whole` are messages
     + [(name, np.int64) for name in ("out_at", "out_block", "out_from", "out_to", "planned", "whole", "dirty", "flush")]
-    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "resets_next")]
+    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "work", "resets_next")]
     + [("recent", np.int64, (RECENT,))],
     align=True,
 )

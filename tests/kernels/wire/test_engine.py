@@ -898,3 +898,41 @@ def test_streams_that_are_reset_as_soon_as_they_begin_end_the_connection(waited,
     assert (peer.terminated == h2f.ENHANCE_YOUR_CALM) is closed
     assert closed or peer.terminated is None
     server.assert_nothing_left()
+
+
+BLOCK = h2f.literals(*h2f.fields_of(VECTORIZED), *((f"x-{i}", "v" * 100) for i in range(9)))
+
+
+@pytest.mark.parametrize(
+    ("part", "cost"),
+    [
+        (lambda _: h2f.data(1, b"x"), limits.FRAME_WORK),
+        (lambda i: h2f.headers(2 * i + 3, BLOCK, end=False), limits.FRAME_WORK + len(BLOCK)),
+    ],
+    ids=["frames", "field blocks"],
+)
+def test_a_turn_does_so_much_for_one_connection(part, cost):
+    """Others wait for what one peer makes us do: a read of the smallest frames would be milliseconds."""
+    server = Engine(SMALL._replace(max_message=1 << 24, max_streams=64))
+    peer = Peer(server)
+    peer.h2.send_headers(1, h2f.fields_of(VECTORIZED))
+    peer.h2.send_data(1, h2f.grpc_message(b"", length=1 << 24))
+    peer.exchange()
+    a_turn = -(-limits.CONNECTION_WORK // cost)
+    server.receive({0: b"".join(part(i) for i in range(a_turn + 10))})
+    row = server.connection()
+    assert (row["backlog"], row["carried"]) == (1, 10 * len(part(0)))
+    server.receive({0: b""})
+    assert (row["backlog"], row["carried"]) == (0, 0)
+    server.assert_nothing_left()
+
+
+def test_data_that_is_padding_alone_costs_the_peer_something():
+    server = fenced()
+    peer = Peer(server)
+    peer.h2.send_headers(1, h2f.fields_of(ORDINARY))
+    peer.exchange()
+    for _ in range(limits.CONTROLS // 1000 + 2):
+        server.feed(h2f.data(1, pad=0) * 1000)
+    assert server.connection()["phase"] == engine.CLOSING
+    server.assert_nothing_left()
