@@ -148,7 +148,7 @@ def _rows(start: int, vectors: Matrix, sha256: str, size: int) -> pa.Table:
     for draft, row in zip(drafts, numbers.tolist(), strict=True):
         moment = _moment(row)
         written = to_row(draft, SIGNATURE) | {
-            "version": row % PER_NAME + 1,
+            "version": key_of(row)[1],
             "revision": revision_of(row),
             "stage": str(_stage(row)),
             "created": moment,

@@ -91,8 +91,7 @@ def _profile(args: argparse.Namespace) -> tuple[Any, Collection[str]]:
     if args.file.suffix.lower() == STORED:
         if args.reference is not None or args.label:
             raise InvalidArgument(f"{args.file.name}: is a stored profile; --reference and --label need rows")
-        report = profile_changes.read_profile(args.file)
-        return report, json.loads(args.file.read_text(encoding="utf-8")).get("moments", ())
+        return profile_changes.read_stored(args.file)
     reference = None if args.reference is None else read_file(args.reference).columns
     sample = read_file(args.file)
     report = check_quality(sample.columns, label=args.label, reference=reference, foreign=sample.foreign)

@@ -101,22 +101,6 @@ def _grow(s: State, number: int, wanted: int) -> bool:
     return True
 
 
-@inlined
-def _hold(s: State, row: Any, length: int) -> bool:
-    """Count a message that Python is to hold until a handler takes it or its call ends; False where that is too much.
-
-    A connection may have as much as it leaves free, as in `shares`. `turn.consumed` and `streams.close_stream` take it
-    off again.
-    """
-    turn, connection, cost = s.turn[0], s.connections[row.connection], length + limits.HELD_OVERHEAD
-    if connection.held + length > limits.HELD_OCTETS - turn.held:
-        return False
-    row.held += cost
-    connection.held += cost
-    turn.held += cost
-    return True
-
-
 @borrowing
 def _deliver(s: State, number: int, at: int, ends: bool) -> int:
     """Take a whole message; return what is wrong with it, or NO_ANSWER."""
@@ -133,7 +117,7 @@ def _deliver(s: State, number: int, at: int, ends: bool) -> int:
         elif not row.message_block:
             row.message_at = at
     else:
-        if not _hold(s, row, length):
+        if not shares.hold(s, number, length):
             return answers.NO_MEMORY
         streams.tell(s, number, MESSAGE, at, length, signed(row.compressed))
         _let_go(s, row)
@@ -229,7 +213,7 @@ def _hand_over(s: State, number: int, at: int, length: int) -> int:
     Returns what is wrong with that, and the call is to be refused, or NO_ANSWER.
     """
     row = s.streams[number]
-    if not _hold(s, row, length):
+    if not shares.hold(s, number, length):
         return answers.NO_MEMORY
     row.kind = ORDINARY
     streams.tell(s, number, FELL_BACK, at, length, signed(row.compressed))

@@ -1,4 +1,4 @@
-"""A connection's share of the pool, so that a few peers cannot take all of it.
+"""A connection's share of the pool, and of what Python holds, so that a few peers cannot take all of it.
 
 A connection may have as much as it leaves free: n greedy ones get one part of n + 1 each, and as much stays for the
 next, however many there are. These are the dynamic thresholds of shared-memory switches, with a factor of one:
@@ -9,7 +9,7 @@ Who checks what. Blocks are given back through the connection that took them, wi
 """
 
 from serval_kernels.compile import borrowing
-from serval_kernels.wire import memory
+from serval_kernels.wire import limits, memory
 from serval_kernels.wire.state import State
 
 
@@ -40,3 +40,25 @@ def defer(s: State, c: int, at: int, size: int) -> None:
     s.deferred[turn.deferred, 0], s.deferred[turn.deferred, 1] = at, size
     turn.deferred += 1
     s.connections[c].taken -= memory.block_size(size)
+
+
+@borrowing
+def hold(s: State, number: int, length: int) -> bool:
+    """Count a message that Python holds until a handler takes it or its call ends; False where that is too much."""
+    turn, row = s.turn[0], s.streams[number]
+    connection, cost = s.connections[row.connection], length + limits.HELD_OVERHEAD
+    if connection.held + length > limits.HELD_OCTETS - turn.held:
+        return False
+    row.held += cost
+    connection.held += cost
+    turn.held += cost
+    return True
+
+
+@borrowing
+def release(s: State, number: int, cost: int) -> None:
+    """Take off again what Python does not hold any more for a call."""
+    row = s.streams[number]
+    row.held -= cost
+    s.connections[row.connection].held -= cost
+    s.turn[0].held -= cost

@@ -129,8 +129,7 @@ def close_stream(s: State, number: int) -> None:
         s.streams[row.following - 1].preceding = row.preceding
     connection.streams -= 1
     s.turn[0].open_streams -= 1
-    connection.held -= row.held
-    s.turn[0].held -= row.held
+    shares.release(s, number, signed(row.held))
     if row.message_block:  # of a message that is not whole: nobody has been told where it lies
         shares.give(s, c, signed(row.message_at), signed(row.message_block))
     drop_body(s, number)

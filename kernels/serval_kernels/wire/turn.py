@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import borrowing, kernel
-from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, streams, windows
+from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, shares, streams, windows
 from serval_kernels.wire.constants import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR
 from serval_kernels.wire.handle import Handle
 from serval_kernels.wire.octets import Octets, signed
@@ -104,9 +104,7 @@ def consumed(h: Handle, call: int, octets: int) -> None:
     stream = streams.number_of(s, call)
     if stream != streams.NONE:
         cost = min(octets + limits.HELD_OVERHEAD, signed(s.streams[stream].held))
-        s.streams[stream].held -= cost
-        s.connections[s.streams[stream].connection].held -= cost
-        s.turn[0].held -= cost
+        shares.release(s, stream, cost)
         windows.return_stream(s, stream)
 
 

@@ -4,7 +4,6 @@ What the decoder does not take, and what no lane can be made for, goes to the or
 same, and it loads what is not in memory, which the loop never waits for.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from serval_server.batching.lane import Codec, Job, Lane
 from serval_server.config import BatchRows
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router
+from serval_server.priority import stand_back
 from serval_server.transport.vectorized.vectors import Answers, Calls, Wake
 
 Records = npt.NDArray[Any]
@@ -63,11 +63,9 @@ class _Found(NamedTuple):
 
 def new_workers() -> ThreadPoolExecutor:
     """Return the threads that long runs are made on; they stand back behind the loop."""
-    return ThreadPoolExecutor(WORKERS, thread_name_prefix="serval-run", initializer=_stand_back)
-
-
-def _stand_back() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, _WORKER_NICENESS)  # 0: this thread
+    return ThreadPoolExecutor(
+        WORKERS, thread_name_prefix="serval-run", initializer=stand_back, initargs=(_WORKER_NICENESS,)
+    )
 
 
 class BatchedMethod:

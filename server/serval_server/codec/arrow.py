@@ -33,6 +33,7 @@ def read_table(data: bytes, field: str) -> Table:
     InvalidArgument for other types, booleans with nulls, and what is no whole stream.
     """
     table = _read(data, field)
+    _check_names(table, field)
     return {name: _of_model(table.column(name), name, field) for name in table.column_names}
 
 
@@ -67,7 +68,6 @@ def _read(data: bytes, field: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:FOREIGN_TEXT_MAX]
         raise InvalidArgument(f"{field}: {len(data)} bytes are not a whole Arrow IPC stream: {text}") from error
-    _check_names(table, field)
     return table
 
 

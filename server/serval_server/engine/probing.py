@@ -7,7 +7,6 @@ worked, whenever there is more to do.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from serval_registry.registry import Registry
 
 from serval_server.codec.columns import Columns
 from serval_server.engine.session import Session
+from serval_server.priority import stand_back
 
 LOG = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Prober:
         return run
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        stand_back(NICENESS)
         while not self._stopping.is_set():
             try:
                 self._look()

@@ -137,9 +137,11 @@ class Lives:
             if slot.level == 0:
                 for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
                     waiting.setdefault(key, []).append(slot)
-        self._tell_rest(waiting)
+        seen = {key: record for key in waiting if (record := self._record(key)) is not None}
+        self._tell_rest(key for key, record in seen.items() if record.untold)
         self._passed = {key: taken for key, taken in self._passed.items() if key in waiting}
-        due = [(slots[0].end, key, slots) for key, known in waiting.items() if (slots := self._due(key, known))]
+        found = ((key, self._due(key, known, seen.get(key))) for key, known in waiting.items())
+        due = [(slots[0].end, key, slots) for key, slots in found if slots]
         for _, key, slots in sorted(due, key=lambda item: item[:2]):
             if time.monotonic() - started > self._seconds:
                 return
@@ -159,12 +161,11 @@ class Lives:
             except NotFound:
                 self._path((name, number)).unlink(missing_ok=True)
 
-    def _tell_rest(self, waiting: Iterable[Key]) -> None:
+    def _tell_rest(self, left: Iterable[Key]) -> None:
         """Tell what was left: by this process, which failed to, or by another, which was killed."""
         if self._untold is None:
             self._untold = {key for key, record in self._records() if record.untold}
-        left = {key for key in waiting if (record := self._record(key)) is not None and record.untold}
-        for key in sorted(self._untold | left):
+        for key in sorted(self._untold | {*left}):
             self._tell(key)
 
     def _tell(self, key: Key) -> None:
@@ -192,9 +193,8 @@ class Lives:
                 life.record.untold = [name for name in life.record.untold if name not in names]
                 self._write(key, life)
 
-    def _due(self, key: Key, slots: list[Slot]) -> list[Slot]:
+    def _due(self, key: Key, slots: list[Slot], record: Record | None) -> list[Slot]:
         """Return the slots of a version that were not looked at, unless they are few enough to wait for more."""
-        record = self._record(key)
         taken = self._passed.get(key, {}) | (record.taken if record is not None else {})
         new = [slot for slot in slots if slot.end > taken.get(slot.writer, 0.0)]
         rows = sum(entry.rows for slot in new for entry in slot.entries if (entry.name, entry.version) == key)

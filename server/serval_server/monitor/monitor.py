@@ -7,7 +7,6 @@ longer. What is not written yet when a process is killed is lost: no more than t
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 import time
@@ -29,6 +28,7 @@ from serval_server.monitor.reports import Reports
 from serval_server.monitor.slots import Key, Slots
 from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen, Window
+from serval_server.priority import stand_back
 
 LOG = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Monitor:
     # The threads
 
     def _run(self) -> None:
-        _stand_back()
+        stand_back(_NICENESS)
         tick_at = time.monotonic() + self.interval
         follow_at = 0.0
         while not self._stopping:
@@ -166,7 +166,7 @@ class Monitor:
 
     def _look_after(self) -> None:
         """Test, merge and report what all processes have written, unless another is at it."""
-        _stand_back()
+        stand_back(_NICENESS)
         try:
             with self.slots.turn() as mine:
                 if mine:
@@ -221,7 +221,3 @@ class Monitor:
                 continue  # deleted; calls under way may still come
             if self._layouts.of(version).digest != observer.layout.digest:
                 self.watch(model)
-
-
-def _stand_back() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # 0: this thread

@@ -71,6 +71,11 @@ def changes(before: QualityReport, now: QualityReport) -> ProfileChanges:
 
 def read_profile(path: Path) -> QualityReport:
     """Return the profile that `serval profile --json` wrote; raises InvalidArgument for another file."""
+    return read_stored(path)[0]
+
+
+def read_stored(path: Path) -> tuple[QualityReport, tuple[str, ...]]:
+    """Return the profile that `serval profile --json` wrote, and which columns hold moments; see `read_profile`."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         columns = tuple(
@@ -85,7 +90,8 @@ def read_profile(path: Path) -> QualityReport:
             for column in found["columns"]
         )
         issues = tuple(Issue(**_known(Issue, issue)) for issue in found["issues"])
-        return QualityReport(**_known(QualityReport, found) | {"columns": columns, "issues": issues})
+        report = QualityReport(**_known(QualityReport, found) | {"columns": columns, "issues": issues})
+        return report, tuple(found.get("moments", ()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}"[:100]
         raise InvalidArgument(f"{path.name}: is no profile that serval profile --json wrote ({text})") from error

@@ -8,104 +8,21 @@ import serval_frames as h2f
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
     PingAckReceived,
-    ResponseReceived,
     SettingsAcknowledged,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
 )
 from h2.settings import SettingCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_engine import HEAD, OK, ORDINARY, OTHER, SMALL, VECTORIZED, Engine, parsed, request
-from serval_kernels.wire import answers, batch, limits, memory, turn
+from serval_kernels.wire import answers, limits, turn
 from serval_kernels.wire import state as engine
+from serval_peer import Peer, fenced, kinds, started
 
 MS = 1_000_000
 SECOND = limits.SECOND
 FAST = settings(max_examples=40, deadline=None)
-
-
-class Peer:
-    """An h2 client on a connection of an engine. h2 itself holds what comes against the windows that it gave."""
-
-    def __init__(self, server, number=0, *, window=65535, frame=16384, grants=True, cuts=()):
-        self.server, self.number, self.grants = server, number, grants
-        self.h2 = H2Connection(H2Configuration(header_encoding=None))
-        self.h2.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
-        self.h2.local_settings[SettingCodes.MAX_FRAME_SIZE] = frame
-        self.h2.local_settings.acknowledge()
-        self.h2.max_inbound_frame_size = frame
-        self.cuts = list(cuts)
-        self.events, self.read = [], 0
-        self.status, self.body = {}, {}  # by stream
-        self.ended, self.resets = set(), {}
-        self.terminated = None
-        server.connect(number)
-        self.h2.initiate_connection()
-        self.exchange()
-
-    def exchange(self, octets=b"", rounds=200):
-        """Send what there is, in pieces, and read what comes, until nobody says anything more, or so many times."""
-        for _ in range(rounds):
-            octets += self.h2.data_to_send()
-            places = [0, *sorted(int(cut * len(octets)) for cut in self.cuts), len(octets)]
-            for start, end in itertools.pairwise(places):
-                self.server.feed(octets[start:end], self.number)
-            written = bytes(self.server.written[self.number])[self.read :]
-            self.read += len(written)
-            if not written and not octets:
-                return self
-            octets = b""
-            self._take(self.h2.receive_data(written) if written else [])
-        return self
-
-    def _take(self, events):
-        for event in events:
-            match event:
-                case ResponseReceived() | TrailersReceived():
-                    self.status.setdefault(event.stream_id, {}).update(
-                        {bytes(name): bytes(value) for name, value in event.headers}
-                    )
-                case DataReceived():
-                    self.body[event.stream_id] = self.body.get(event.stream_id, b"") + event.data
-                    if self.grants and event.flow_controlled_length:
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                case StreamEnded():
-                    self.ended.add(event.stream_id)
-                case StreamReset():
-                    self.resets[event.stream_id] = int(event.error_code)
-                case ConnectionTerminated():
-                    self.terminated = int(event.error_code)
-        self.events += events
-
-    def call(self, stream_id, path, *messages, **more):
-        self.exchange(request(self.h2, stream_id, path, *messages, **more))
-        return self
-
-    def grpc_status(self, stream_id):
-        return int(self.status[stream_id][b"grpc-status"])
-
-    def messages(self, stream_id):
-        return h2f.Reply(body=self.body.get(stream_id, b"")).messages
-
-
-def started(server):
-    return [told.call for told in server.told if told.kind == engine.STARTED]
-
-
-def kinds(server, call=None):
-    return [told.kind for told in server.told if call in (None, told.call)]
-
-
-def fenced(**sizes):
-    server = Engine(SMALL._replace(**sizes))
-    server.fence()
-    return server
 
 
 def test_a_vectorized_call():
@@ -389,7 +306,6 @@ def test_a_deadline_of_a_row_that_another_call_has_now():
 
 
 def leave(server, *, final=False, number=0):
-    from serval_kernels.wire import turn
 
     turn.leave(server.handle, number, final)
     server.write()
@@ -783,156 +699,4 @@ def test_connections_whose_windows_open_together_tell_every_call():
         server.write()
     drained = [told.call for told in server.told if told.kind == engine.DRAINED]
     assert sorted(drained) == sorted(started(server))
-    server.assert_nothing_left()
-
-
-def fall_back(server, calls):
-    """Hand vectorized calls to ordinary handlers, each with a message of 1,000 octets."""
-    messages, order = batch.new_messages(len(calls)), np.arange(len(calls))
-    messages["length"] = 1000
-    turn.fall_back(server.handle, messages, np.array(calls, np.int64), order, 0, len(calls))
-    server.take_events()
-    server.write()
-
-
-def test_messages_that_fall_back_are_held_until_they_are_taken_or_their_calls_end():
-    server = fenced()
-    peer = Peer(server)
-    for stream_id in (1, 3, 5, 7):
-        peer.call(stream_id, VECTORIZED, bytes(1000))
-    calls = [arrived.call for arrived in server.arrived]
-    cost = 1000 + limits.HELD_OVERHEAD
-    others = limits.HELD_OCTETS - 6 * cost  # of other connections: this one may have half of the rest
-    held = server.state.turn["held"]
-    held += others
-    fall_back(server, calls)
-    assert kinds(server) == [engine.FELL_BACK] * 3
-    peer.exchange()
-    assert peer.grpc_status(7) == 8
-    assert held[0] == limits.HELD_OCTETS - 3 * cost
-    server.consumed(calls[0], 1000)
-    assert held[0] == others + 2 * cost
-    server.reply(calls[1])
-    assert held[0] == others + cost
-    peer.h2.reset_stream(5)
-    peer.exchange()
-    assert held[0] == others
-    server.consumed(calls[2], 1000)
-    server.reply(calls[0])
-    held -= others
-    server.assert_nothing_left()
-
-
-def test_a_compressed_message_of_a_vectorized_method_is_held_as_well():
-    server = fenced()
-    peer = Peer(server)
-    held = server.state.turn["held"]
-    for stream_id, others in ((1, 0), (3, limits.HELD_OCTETS - 999)):
-        held += others
-        peer.h2.send_headers(stream_id, h2f.fields_of(VECTORIZED, grpc_encoding="gzip"))
-        peer.h2.send_data(stream_id, h2f.grpc_message(bytes(1000), compressed=1), end_stream=True)
-        peer.exchange()
-        server.write()
-        held -= others
-    assert kinds(server) == [engine.FELL_BACK]
-    assert held[0] == 1000 + limits.HELD_OVERHEAD
-    assert peer.exchange().grpc_status(3) == 8
-    server.assert_nothing_left()
-
-
-def promise(peer, stream_id, length):
-    """Open a call and send one octet of its message."""
-    peer.h2.send_headers(stream_id, h2f.fields_of(VECTORIZED))
-    peer.h2.send_data(stream_id, h2f.grpc_message(b"x", length=length))
-
-
-def test_what_greedy_connections_promise_leaves_room_for_others():
-    """An octet of each of many long messages costs a page each, and no connection has more than it leaves free."""
-    sizes = SMALL._replace(connections=4, streams=2048, max_streams=1024, pool=1 << 22)
-    server = Engine(sizes)
-    for number in range(3):
-        greedy = Peer(server, number)
-        for stream_id in range(1, 1025, 2):
-            promise(greedy, stream_id, 60_000)
-            if stream_id % 64 == 1:
-                greedy.exchange()
-        greedy.exchange()
-        assert server.connection(number)["taken"] <= sizes.pool // (number + 2) + (1 << 16)
-    good = Peer(server, 3)
-    for stream_id in (1, 3, 5):
-        good.call(stream_id, VECTORIZED, bytes([stream_id]) * 60_000)
-    assert [a.message for a in server.arrived] == [bytes([stream_id]) * 60_000 for stream_id in (1, 3, 5)]
-    server.assert_nothing_left()
-
-
-def test_a_long_message_gets_room_as_it_comes():
-    server = Engine(SMALL._replace(pool=1 << 24, max_message=1 << 22))
-    peer = Peer(server)
-    before = int(server.connection()["taken"])
-    promise(peer, 1, limits.PROMISED_OCTETS // 2)
-    peer.exchange()
-    assert server.connection()["taken"] - before == limits.PROMISED_OCTETS // 2
-    before = int(server.connection()["taken"])
-    promise(peer, 3, limits.PROMISED_OCTETS)
-    peer.exchange()
-    assert server.connection()["taken"] - before == memory.UNIT
-    peer.h2.send_data(3, bytes(16_000))
-    peer.exchange()
-    assert server.connection()["taken"] - before == limits.MESSAGE_GROWTH * 16_384
-    server.assert_nothing_left()
-
-
-@pytest.mark.parametrize(("waited", "closed"), [(0, True), (limits.RESET_EARLY, False)])
-def test_streams_that_are_reset_as_soon_as_they_begin_end_the_connection(waited, closed):
-    """A client that gives up waiting resets as many streams as one that attacks, but not at once."""
-    server = fenced()
-    peer = Peer(server)
-    for stream_id in range(1, 2 * (limits.RESETS + 20), 2):
-        peer.h2.send_headers(stream_id, h2f.fields_of(ORDINARY))
-        peer.exchange()
-        server.now += waited
-        peer.h2.reset_stream(stream_id)
-        peer.exchange()
-        if peer.terminated is not None:
-            break
-    assert (peer.terminated == h2f.ENHANCE_YOUR_CALM) is closed
-    assert closed or peer.terminated is None
-    server.assert_nothing_left()
-
-
-BLOCK = h2f.literals(*h2f.fields_of(VECTORIZED), *((f"x-{i}", "v" * 100) for i in range(9)))
-
-
-@pytest.mark.parametrize(
-    ("part", "cost"),
-    [
-        (lambda _: h2f.data(1, b"x"), limits.FRAME_WORK),
-        (lambda i: h2f.headers(2 * i + 3, BLOCK, end=False), limits.FRAME_WORK + len(BLOCK)),
-    ],
-    ids=["frames", "field blocks"],
-)
-def test_a_turn_does_so_much_for_one_connection(part, cost):
-    """Others wait for what one peer makes us do: a read of the smallest frames would be milliseconds."""
-    server = Engine(SMALL._replace(max_message=1 << 24, max_streams=64))
-    peer = Peer(server)
-    peer.h2.send_headers(1, h2f.fields_of(VECTORIZED))
-    peer.h2.send_data(1, h2f.grpc_message(b"", length=1 << 24))
-    peer.exchange()
-    a_turn = -(-limits.CONNECTION_WORK // cost)
-    server.receive({0: b"".join(part(i) for i in range(a_turn + 10))})
-    row = server.connection()
-    assert (row["backlog"], row["carried"]) == (1, 10 * len(part(0)))
-    server.receive({0: b""})
-    assert (row["backlog"], row["carried"]) == (0, 0)
-    server.assert_nothing_left()
-
-
-def test_data_that_is_padding_alone_costs_the_peer_something():
-    server = fenced()
-    peer = Peer(server)
-    peer.h2.send_headers(1, h2f.fields_of(ORDINARY))
-    peer.exchange()
-    for _ in range(limits.CONTROLS // 1000 + 2):
-        server.feed(h2f.data(1, pad=0) * 1000)
-    assert server.connection()["phase"] == engine.CLOSING
     server.assert_nothing_left()

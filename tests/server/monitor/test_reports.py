@@ -79,6 +79,15 @@ def kept(registry, version):
     return [(list(report.raised), report.end.ToNanoseconds() / 1e9, report.rows) for report in found]
 
 
+def killed_before_it_told(registry, start):
+    """Return a version that drifts, and the process that has found it and kept no report."""
+    version, one = register(registry, sample=5000), start(before=Killed())
+    one.write(version, time.time() - 500, by=2.0)
+    with pytest.raises(Killed):
+        one.lives.look()
+    return version, one
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_alarm_of_a_killed_process_is_reported_once_by_the_next(registry, start, when):
     version, one = register(registry, sample=5000), start(**{when: Killed()})
@@ -109,20 +118,14 @@ def test_a_report_that_cannot_be_kept_is_tried_again_without_new_rows(registry, 
 
 
 def test_an_alarm_whose_slots_are_merged_is_told_by_the_next_process(registry, start):
-    version, one = register(registry, sample=5000), start(before=Killed())
-    one.write(version, time.time() - 500, by=2.0)
-    with pytest.raises(Killed):
-        one.lives.look()
+    version, one = killed_before_it_told(registry, start)
     one.slots.merge(time.time())
     start().lives.look()
     assert [names for names, _, _ in kept(registry, version)] == [["height"]]
 
 
 def test_a_life_that_was_ended_has_nothing_to_tell(registry, start):
-    version, one = register(registry, sample=5000), start(before=Killed())
-    one.write(version, time.time() - 500, by=2.0)
-    with pytest.raises(Killed):
-        one.lives.look()
+    version, _ = killed_before_it_told(registry, start)
     two = start()
     two.lives.begin_anew(version)
     two.lives.look()
