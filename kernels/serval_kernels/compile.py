@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 
-from serval_kernels import cache
+from serval_kernels import cache, loading
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -22,6 +22,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 _FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 cache.install()
+loading.install()
 
 
 def kernel(function: Function) -> Function:

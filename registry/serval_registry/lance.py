@@ -1,47 +1,82 @@
 """LanceDB as the registry knows it, imported without what it brings along and nobody here calls.
 
-LanceDB imports the client of a REST service. Its 375 methods each build a validator of their arguments when they are
-defined, and its messages one of their fields, which is a fifth of the time until a server is ready; here each is built
+That is half of the time that its import takes: the methods of a client of a REST service, and for each of its messages
+a validator of their fields; a comparison of each method of LanceDB with the one it overrides, where Python is older
+than 3.12; and pandas, where it is installed, as pyarrow looks for it when it is given its first list. Here each comes
 when it is first needed. `ruff` sees to it that LanceDB is imported here alone.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.abc import MetaPathFinder
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
 
+import pyarrow as pa
 import pydantic
 
-
-def _at_first_call(function: Callable[..., Any] | None = None, /, **options: Any) -> Callable[..., Any]:
-    """Stand for `pydantic.validate_call`: the same checks, made ready when they are first needed."""
-    if function is None:
-        return functools.partial(_at_first_call, **options)
-    checked = functools.cache(lambda: _validate_call(**options)(function))
-
-    @functools.wraps(function)
-    def call(*args: Any, **keywords: Any) -> Any:
-        return checked()(*args, **keywords)
-
-    return call
+_REST_CLIENT: Final = "lance_namespace_urllib3_client"
 
 
-_validate_call = pydantic.validate_call
+@contextmanager
+def _standing_in(name: str, module: Any) -> Iterator[None]:
+    """Have a module found instead of the one of its name, unless that is imported already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _without_its_own(name: str) -> ModuleType:
+    """Return a package whose modules are found and which itself is empty."""
+    found = importlib.util.find_spec(name)
+    package = ModuleType(name)
+    package.__path__ = [] if found is None else found.submodule_search_locations or []
+    return package
 
 
 @contextmanager
 def _validators_later() -> Iterator[None]:
     settings = pydantic.BaseModel.model_config
-    vars(pydantic)["validate_call"] = _at_first_call
     pydantic.BaseModel.model_config = pydantic.ConfigDict(**settings, defer_build=True)
     try:
         yield
     finally:
-        vars(pydantic)["validate_call"] = _validate_call
         pydantic.BaseModel.model_config = settings
 
 
-with _validators_later():
+class _NoPandas(MetaPathFinder):
+    """Finds no pandas, and leaves all else to others."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is looked for when it is needed", name=fullname)
+
+
+def _tell_pyarrow_of_no_pandas() -> None:
+    """Have pyarrow look for pandas and not find it. Where it is asked for a pandas object it looks once more."""
+    blind = _NoPandas()
+    sys.meta_path.insert(0, blind)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(blind)
+
+
+if "pandas" not in sys.modules:
+    _tell_pyarrow_of_no_pandas()
+with ExitStack() as lean:
+    lean.enter_context(_validators_later())
+    lean.enter_context(_standing_in(_REST_CLIENT, _without_its_own(_REST_CLIENT)))
+    if sys.version_info < (3, 12):  # LanceDB does the same from there on
+        unchecked = SimpleNamespace(EnforceOverrides=object, override=lambda method: method)
+        lean.enter_context(_standing_in("overrides", unchecked))
     from lancedb import col, connect, lit
     from lancedb.expr import Expr
     from lancedb.index import Bitmap, BTree, IvfPq, LabelList

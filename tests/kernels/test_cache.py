@@ -59,7 +59,7 @@ class Package:
         self.folder = folder / "serval_kernels"
         self.environment = environment
         self.folder.mkdir(parents=True)
-        for name in ("__init__.py", "cache.py", "compile.py"):
+        for name in ("__init__.py", "cache.py", "compile.py", "loading.py"):
             shutil.copy(Path(cache.PACKAGE, name), self.folder / name)
         for name, text in MODULES.items():
             self.write(name, text)

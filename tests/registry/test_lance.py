@@ -1,28 +1,55 @@
-"""What LanceDB brings along still checks its arguments, though later."""
+"""What LanceDB brings along comes later, and is then as it would have been."""
 
+import subprocess
 import sys
 
-import lance_namespace_urllib3_client as namespace
 import pydantic
 import pytest
-from serval_registry import lance
+
+LATE = ("pandas", "overrides", "lance_namespace_urllib3_client", "lance_namespace_urllib3_client.api")
 
 
-def test_validators_are_made_at_the_first_call():
-    api = sys.modules["lance_namespace_urllib3_client.api.tag_api"].TagApi()
-    assert api.list_table_tags.__func__.__module__ == "lance_namespace_urllib3_client.api.tag_api"
+def run(program):
+    """Run a program in a process of its own, after the import."""
+    lines = ["import sys", "import serval_registry.lance", program]
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=120
+    ).stdout.strip()
+
+
+def test_it_comes_with_nothing_that_nobody_calls():
+    assert run(f"print([name for name in {LATE} if name in sys.modules])") == "[]"
+
+
+def test_the_client_is_whole_for_who_imports_it():
+    import lance_namespace_urllib3_client as client
+    from serval_registry import lance
+
+    assert lance.connect
     with pytest.raises(pydantic.ValidationError, match="valid string"):
-        api.list_table_tags(id=1)
-
-
-def test_messages_check_their_fields():
+        client.TagApi().list_table_tags(id=1)
     with pytest.raises(pydantic.ValidationError, match="valid dictionary"):
-        namespace.CreateNamespaceRequest(properties=1)
-    assert namespace.CreateNamespaceRequest(properties={"a": "b"}).properties == {"a": "b"}
+        client.CreateNamespaceRequest(properties=1)
+    assert client.CreateNamespaceRequest(properties={"a": "b"}).properties == {"a": "b"}
+
+
+def test_pyarrow_finds_pandas_when_it_is_asked_for_a_frame():
+    assert run("import pyarrow as pa; print(pa.table({'a': [1]}).to_pandas().a.tolist())") == "[1]"
+
+
+def test_pyarrow_reads_the_frames_of_who_has_pandas():
+    assert (
+        run("import pyarrow as pa, pandas as pd; print(pa.table(pd.DataFrame({'a': [1]}))['a'].to_pylist())") == "[1]"
+    )
+    assert run("import pyarrow as pa, pandas as pd; print(pa.array(pd.Series([1, 2])).to_pylist())") == "[1, 2]"
+
+
+def test_overrides_are_compared_for_who_asks():
+    assert run("import overrides; print(overrides.EnforceOverrides.__module__ != 'builtins')") == "True"
 
 
 def test_pydantic_is_left_as_it_was():
-    assert pydantic.validate_call.__module__.startswith("pydantic")
-    assert "defer_build" not in pydantic.BaseModel.model_config
+    from serval_registry import lance
+
     assert lance.connect
-    assert namespace.TagApi
+    assert "defer_build" not in pydantic.BaseModel.model_config

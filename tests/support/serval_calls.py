@@ -17,6 +17,7 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, W
 from h2.exceptions import ProtocolError
 from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND
 from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
 from serval_server.transport.vectorized.outlet import Terms
@@ -55,7 +56,7 @@ class HandTurned:
         self.taken = []
         self.reset = []
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="test-call")
-        self.terms = Terms(self, self.executor, **limits)
+        self.terms = Terms(self, HandlerThreads(self.executor), **limits)
 
     def post(self, call):
         self.posted.put(call)
@@ -124,7 +125,7 @@ class H2Loop:
 
     def __init__(self, handlers, executor, **limits):
         self.handlers = handlers
-        self.terms = Terms(self, executor, **limits)
+        self.terms = Terms(self, HandlerThreads(executor), **limits)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.inbox = queue.SimpleQueue()

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -65,10 +65,15 @@ class Call:
         peer: Peer,
         terms: Terms,
         *,
+        connection: int = 0,
         deadline_ns: int | None = None,
         variables: contextvars.Context | None = None,
     ) -> None:
-        """`deadline_ns`: on time.monotonic_ns's clock; `variables`: the context variables of the handler."""
+        """Take a call that has begun.
+
+        `connection`: whose turn for a thread it takes; `deadline_ns`: on time.monotonic_ns's clock; `variables`: the
+        context variables of the handler.
+        """
         self.number = number
         self.path = path
         self.request = request
@@ -79,6 +84,7 @@ class Call:
         self.why = ""
         self._handler = handler
         self._terms = terms
+        self._connection = connection
         self._variables = variables
         self._behaviour, self._streams_in, self._streams_out = behaviour_of(handler)
         self._phase = _OPEN
@@ -175,11 +181,9 @@ class Call:
     def _take_thread(self) -> None:
         self._begun = True
         executor = getattr(self._behaviour, "experimental_thread_pool", None)
-        if not isinstance(executor, ThreadPoolExecutor):
-            executor = self._terms.executor
         variables = self._variables if self._variables is not None else contextvars.Context()
         try:
-            executor.submit(variables.run, self._work)
+            self._terms.threads.submit(self._connection, partial(variables.run, self._work), executor)
         except RuntimeError:  # it takes nothing more: nothing was done, and another server may do it
             self._break_off(grpc.StatusCode.UNAVAILABLE, "Server is shutting down")
 

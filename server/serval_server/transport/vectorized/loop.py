@@ -26,6 +26,7 @@ from serval_kernels.wire import fields, limits, receive, sockets, turn
 from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.connections import READ, WRITE, Connections
+from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.ordinary import OrdinaryCalls
 from serval_server.transport.vectorized.sockets import Connection
@@ -62,7 +63,7 @@ class Loop:
         self._methods = [vectorized[path] for path in paths if path in vectorized]
         self._connections = Connections(state, lambda: self._calls.take_events())
         self._calls = OrdinaryCalls(
-            state, handlers, paths, executor, self._connections.peer_of, self.wake, sizes.max_message
+            state, handlers, paths, HandlerThreads(executor), self._connections.peer_of, self.wake, sizes.max_message
         )
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections.epoll.register(self._wakeup, READ)

@@ -9,7 +9,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc
@@ -19,6 +18,7 @@ from serval_kernels.wire import streams, turn
 
 from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import METHOD_NOT_FOUND, Handlers
 from serval_server.transport.vectorized.metadata import InvalidMetadata, Request, read_request, trailers_only_block
 from serval_server.transport.vectorized.outlet import Send, Terms
@@ -44,7 +44,7 @@ class OrdinaryCalls:
         state: engine.State,
         handlers: Handlers,
         paths: list[str],
-        executor: ThreadPoolExecutor,
+        threads: HandlerThreads,
         peer_of: Callable[[int], Peer],
         wake: Callable[[], None],
         max_message: int,
@@ -55,7 +55,7 @@ class OrdinaryCalls:
         self._paths = paths
         self._peer_of = peer_of
         self._wake = wake
-        self._terms = Terms(self, executor, max_received_octets=max_message)
+        self._terms = Terms(self, threads, max_received_octets=max_message)
         self._calls: dict[int, Call] = {}
         self._blocked: set[int] = set()
         self._posted: deque[Call] = deque()
@@ -167,7 +167,17 @@ class OrdinaryCalls:
             return
         deadline = None if timeout < 0 else time.monotonic_ns() + timeout
         peer = self._peer_of(connection)
-        call = Call(number, path, handler, request, peer, self._terms, deadline_ns=deadline, variables=variables)
+        call = Call(
+            number,
+            path,
+            handler,
+            request,
+            peer,
+            self._terms,
+            connection=connection,
+            deadline_ns=deadline,
+            variables=variables,
+        )
         self._calls[number] = call
         call.start()
 
@@ -212,6 +222,7 @@ class OrdinaryCalls:
             request,
             self._peer_of(connection),
             self._terms,
+            connection=connection,
             deadline_ns=None if deadline == engine.NO_DEADLINE else deadline,
         )
         self._calls[number] = call

@@ -1,7 +1,8 @@
 """Between the loop and its ordinary calls: what a call gives to be written, and on what terms."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from serval_server.transport.vectorized.handler_threads import HandlerThreads
 
 if TYPE_CHECKING:
     from serval_server.transport.vectorized.call import Call
@@ -36,6 +37,6 @@ class Terms(NamedTuple):
     """What all calls of a server have in common. Messages are bounded as they are before compression."""
 
     outlet: Outlet
-    executor: ThreadPoolExecutor
+    threads: HandlerThreads
     max_received_octets: int = DEFAULT_MESSAGE_OCTETS
     max_message_octets: int = UNLIMITED  # to send

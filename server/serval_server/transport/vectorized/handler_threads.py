@@ -1,0 +1,84 @@
+"""Threads for ordinary handlers, shared by connections: each has a queue of its own, and they take turns.
+
+With one queue for all, who has a thousand calls waiting would have everyone else wait for them; and who has as many
+slow calls or open streams as there are threads would have everyone else wait for their end. So a connection gets one
+thread more while it has no more than it leaves free: alone half of them, the next one half of the rest (dynamic
+thresholds, A. K. Choudhury and E. L. Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeAlias
+
+Work: TypeAlias = Callable[[], object]
+
+
+class HandlerThreads:
+    """The threads of an executor, and of those that some handlers bring along. Any thread may use it."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._default = executor
+        self._shared: dict[ThreadPoolExecutor, _Shared] = {}
+
+    def submit(self, connection: int, work: Work, executor: object = None) -> None:
+        """Have `work` done after what the connection has waiting for the same threads.
+
+        Raises RuntimeError where the executor is shut down.
+        """
+        threads = executor if isinstance(executor, ThreadPoolExecutor) else self._default
+        shared = self._shared.get(threads) or self._shared.setdefault(threads, _Shared(threads))
+        shared.submit(connection, work)
+
+
+class _Shared:
+    """One executor's threads, and who has them."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+        self._free = executor._max_workers
+        self._running: Counter[int] = Counter()
+        self._waiting: dict[int, deque[Work]] = {}  # in the order of their turns; none is empty
+        self._lock = threading.Lock()
+
+    def submit(self, connection: int, work: Work) -> None:
+        with self._lock:
+            waiting = self._waiting.setdefault(connection, deque())
+            waiting.append(work)
+            try:
+                self._begin()
+            except RuntimeError:
+                waiting.pop()
+                if not waiting:
+                    del self._waiting[connection]
+                raise
+
+    def _begin(self) -> None:
+        """Give free threads to those whose turn it is. Called with the lock held."""
+        while (connection := self._next()) is not None:
+            self._executor.submit(self._run, connection, self._waiting[connection][0])
+            waiting = self._waiting.pop(connection)
+            waiting.popleft()
+            if waiting:
+                self._waiting[connection] = waiting
+            self._free -= 1
+            self._running[connection] += 1
+
+    def _next(self) -> int | None:
+        """Return the first connection that may have a thread. Those that may not have one already, so they are few."""
+        if not self._free:
+            return None
+        return next((number for number in self._waiting if self._running[number] <= self._free), None)
+
+    def _run(self, connection: int, work: Work) -> None:
+        try:
+            work()
+        finally:
+            with self._lock, suppress(RuntimeError):
+                self._free += 1
+                self._running[connection] -= 1
+                if not self._running[connection]:
+                    del self._running[connection]
+                self._begin()
