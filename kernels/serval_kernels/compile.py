@@ -1,8 +1,9 @@
 """The one home of compile flags.
 
 Rules. A kernel is serial: numba's parallel layers abort the process when two threads enter them at once, so threads
-are the caller's. It lets go of the GIL. Division by zero gives inf or NaN, as in numpy. fastmath stays off, as it
-takes NaN for impossible; a kernel that only sums may let the sum be reordered (`reduction`), and says why.
+are the caller's. It lets go of the GIL, but for one that is called too often for that (`entry`). Division by zero gives
+inf or NaN, as in numpy. fastmath stays off, as it takes NaN for impossible; a kernel that only sums may let the sum be
+reordered (`reduction`), and says why.
 
 What is compiled here is kept on disk; `cache` says where, and what makes it compile again. A function of another
 package is compiled in each process anew: its folder would not see the changes that it depends on.
@@ -28,6 +29,11 @@ loading.install()
 def kernel(function: Function) -> Function:
     """Compile for the argument types of each first call."""
     return cast("Function", numba.njit(**_flags(function))(function))
+
+
+def entry(function: Function) -> Function:
+    """Compile what Python calls for some microseconds: it keeps the GIL, as to get that back can take much longer."""
+    return cast("Function", numba.njit(**_flags(function, nogil=False))(function))
 
 
 def reduction(function: Function) -> Function:

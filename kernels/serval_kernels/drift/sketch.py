@@ -5,9 +5,10 @@ finite, missing (NaN) and infinite, and mean, M2, minimum and maximum of the fin
 edges[i-1] < x <= edges[i] as in `binning`; -inf and +inf fall into the outer bins, NaN into none. Counts, and so
 `merge` of counts, are exact; moments are associative up to rounding. Where no edges are known, `LOG_LINEAR` ones serve.
 
-A bin is found in two steps: an affine map of the value, or of its bits, to a cell of a grid says which edges lie below
-for sure, and as many halvings as the fullest cell needs look at the others. The map need only be monotone for that to
-be exact, which rounding leaves it; `new_plan` takes the one of both that needs fewer halvings.
+For these a bin is a value's exponent and the first bits of its fraction. Any other is found in two steps: an affine map
+of the value, or of its bits, to a cell of a grid says which edges lie below for sure, and as many halvings as the
+fullest cell needs look at the others. The map need only be monotone for that to be exact, which rounding leaves it;
+`new_plan` takes the one of both that needs fewer halvings.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,16 @@ Counts = npt.NDArray[np.int64]
 
 SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
 _OCTAVES: Final = 32  # to either side of 1
+_BINS_PER_SIGN: Final = 2 * _OCTAVES * SUB_BINS
+# Of a float64 (IEEE 754): its bits without the sign; what is left of them when all but exponent and sub-bin are shifted
+# out; and that of the smallest edge above zero.
+_MAGNITUDE: Final = (1 << 63) - 1
+_SHIFT: Final = 52 - (SUB_BINS.bit_length() - 1)
+_SMALLEST: Final = (1023 - _OCTAVES) * SUB_BINS
 _CELLS: Final = 1024
 _HUGE: Final = np.finfo(np.float64).max
 
+BY_VALUE, BY_BITS, BY_EXPONENT = range(3)
 FINITE, MISSING, INFINITE = range(3)
 MEAN, M2, MINIMUM, MAXIMUM = range(4)
 
@@ -49,7 +57,7 @@ class Plan(NamedTuple):
     edges: Edges  # [d, most edges, and then some]; +inf behind the last
     grid: npt.NDArray[np.uint16]  # [d, cells]: how many edges lie below the cell
     map: Edges  # [d, 2]: cell = (x - map[0]) * map[1]
-    steps: Counts  # [d, 2]: halvings, and whether x stands for its bits
+    steps: Counts  # [d, 2]: halvings, and what x stands for: BY_VALUE, BY_BITS, or no search at all: BY_EXPONENT
     sizes: Counts  # [d]: edges
 
 
@@ -86,8 +94,11 @@ def new_plan(edges: Sequence[Edges]) -> Plan:
 
 def _lay_grid(plan: Plan, column: int, edges: Edges) -> None:
     """Fill in the map, the grid and the number of halvings of a column."""
+    if np.array_equal(edges, LOG_LINEAR):
+        plan.steps[column] = 0, BY_EXPONENT
+        return
     best = 1 << 16
-    for by_bits in (0, 1):
+    for by_bits in (BY_VALUE, BY_BITS):
         places = np.array([_coordinate(edge, by_bits) for edge in edges]) if len(edges) else np.zeros(1)
         with np.errstate(over="ignore"):
             span = places[-1] - places[0]
@@ -185,6 +196,16 @@ def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
 
 
 @kernel
+def _log_linear_bin(value: float) -> Any:
+    """Return the bin of a finite value between LOG_LINEAR edges, of which each belongs to the bin below it."""
+    bits = np.float64(value).view(np.int64)
+    above = np.int64(value > 0.0)
+    place = (((bits & _MAGNITUDE) - above) >> _SHIFT) - (_SMALLEST - 1)
+    place = max(np.int64(0), min(place, np.int64(_BINS_PER_SIGN)))
+    return np.uint64(_BINS_PER_SIGN + place * (2 * above - 1))
+
+
+@kernel
 def _all_finite(values: Floats) -> bool:
     """Tell whether every value is finite. Without an exit it compiles to vector compares."""
     others = False
@@ -213,6 +234,9 @@ def _observe_finite(
         total += delta
         squares += delta * delta
         least, most = min(least, x), max(most, x)
+        if by_bits == BY_EXPONENT:
+            counts[_log_linear_bin(x)] += 1
+            continue
         base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), halvings
         while halving > two:
             halving -= one

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import borrowing, kernel
+from serval_kernels.compile import borrowing, entry
 from serval_kernels.wire import answers, batch, calls, connections, limits, memory, output, shares, streams, windows
 from serval_kernels.wire.constants import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR
 from serval_kernels.wire.handle import Handle
@@ -35,7 +35,7 @@ TIMES: Final = np.dtype(
 )
 
 
-@kernel
+@entry
 def begin_answers(h: Handle, messages: Records, ids: Calls, order: Calls, groups: Records, number: int) -> int:
     """Write the frames around the answers of a group and fill `reply_at`; return how many need `end_answers`.
 
@@ -60,7 +60,7 @@ def begin_answers(h: Handle, messages: Records, ids: Calls, order: Calls, groups
     return left
 
 
-@kernel
+@entry
 def end_answers(h: Handle, ids: Calls, order: Calls, groups: Records, number: int) -> None:
     """Send the answers of a group that `begin_answers` did not finish, now that their octets are there."""
     s = state_of(h)
@@ -71,7 +71,7 @@ def end_answers(h: Handle, ids: Calls, order: Calls, groups: Records, number: in
             calls.end_answer(s, stream)
 
 
-@kernel
+@entry
 def fall_back(h: Handle, messages: Records, ids: Calls, order: Calls, first: int, last: int) -> None:
     """Hand the calls order[first:last] to ordinary handlers."""
     s = state_of(h)
@@ -80,7 +80,7 @@ def fall_back(h: Handle, messages: Records, ids: Calls, order: Calls, first: int
         calls.fall_back(s, ids[order[i]], signed(message.at), signed(message.length))
 
 
-@kernel
+@entry
 def refuse(h: Handle, call: int, answer: int) -> None:
     """Answer a call with one of `answers`."""
     s = state_of(h)
@@ -89,7 +89,7 @@ def refuse(h: Handle, call: int, answer: int) -> None:
         calls.refuse(s, stream, answer)
 
 
-@kernel
+@entry
 def respond(h: Handle, call: int, source: Octets, head: int, body: int, tail: int, ends: bool) -> int:
     """Write what an ordinary handler gives; see `calls.respond`. -1 also where the call has ended."""
     s = state_of(h)
@@ -97,7 +97,7 @@ def respond(h: Handle, call: int, source: Octets, head: int, body: int, tail: in
     return -1 if stream == streams.NONE else calls.respond(s, stream, source, head, body, tail, ends)
 
 
-@kernel
+@entry
 def consumed(h: Handle, call: int, octets: int) -> None:
     """Note that a handler has taken a message of so many octets."""
     s = state_of(h)
@@ -108,7 +108,7 @@ def consumed(h: Handle, call: int, octets: int) -> None:
         windows.return_stream(s, stream)
 
 
-@kernel
+@entry
 def cancel(h: Handle, call: int) -> None:
     """Reset a call at the server's own wish."""
     s = state_of(h)
@@ -117,7 +117,7 @@ def cancel(h: Handle, call: int) -> None:
         windows.give_up(s, stream, CANCEL)
 
 
-@kernel
+@entry
 def mark_open(h: Handle, ids: Calls, marks: npt.NDArray[np.bool_]) -> int:
     """Fill `marks` with whether anybody waits for each call; return how many are waited for."""
     s = state_of(h)
@@ -128,7 +128,7 @@ def mark_open(h: Handle, ids: Calls, marks: npt.NDArray[np.bool_]) -> int:
     return count
 
 
-@kernel
+@entry
 def collect(h: Handle) -> int:
     """Fill `spans` with the output that waits, a row a connection: number, from, to; return how many rows.
 
@@ -151,7 +151,7 @@ def collect(h: Handle) -> int:
     return count
 
 
-@kernel
+@entry
 def sent(h: Handle, c: int) -> bool:
     """Give the block of a connection's output back, as it is sent; return whether bodies wait for the room."""
     s = state_of(h)
@@ -161,7 +161,7 @@ def sent(h: Handle, c: int) -> bool:
     return row.flush != 0  # type: ignore[no-any-return]
 
 
-@kernel
+@entry
 def unsent(h: Handle, c: int, at: int, to: int) -> None:
     """Note that of what was collected [at, to) is not sent. Nothing was written to this connection since."""
     s = state_of(h)
@@ -169,7 +169,7 @@ def unsent(h: Handle, c: int, at: int, to: int) -> None:
     row.out_from, row.out_to = at - row.out_at, to - row.out_at
 
 
-@kernel
+@entry
 def resume(h: Handle, c: int) -> None:
     """Go on with the bodies of a connection that has room again; and hand its output to `collect`."""
     s = state_of(h)
@@ -182,21 +182,21 @@ def resume(h: Handle, c: int) -> None:
         output.reserve(s, c, 0)
 
 
-@kernel
+@entry
 def open_connection(h: Handle, c: int, now: int) -> None:
     """See `connections.open_connection`."""
     s = state_of(h)
     connections.open_connection(s, c, now)
 
 
-@kernel
+@entry
 def close_connection(h: Handle, c: int) -> None:
     """See `connections.close_connection`."""
     s = state_of(h)
     connections.close_connection(s, c)
 
 
-@kernel
+@entry
 def leave(h: Handle, c: int, final: bool) -> None:
     """Close a connection in order: first let the peer know, then (`final`) take no more streams."""
     s = state_of(h)
@@ -206,7 +206,7 @@ def leave(h: Handle, c: int, final: bool) -> None:
             connections.be_gone(s, c)
 
 
-@kernel
+@entry
 def expire(h: Handle) -> None:
     """Answer the calls whose deadline is over. The streams are looked at only when the nearest deadline has come.
 
@@ -250,7 +250,7 @@ def _grow_old(s: State, c: int, row: Any, t: Any) -> None:
         connections.fail(s, c, NO_ERROR)
 
 
-@kernel
+@entry
 def look_after(h: Handle, times: Records) -> int:
     """Look at every connection's age; return how many are in use. What is to be closed is CLOSING afterwards."""
     s = state_of(h)

@@ -183,6 +183,7 @@ class Lane:
     def finish(self, job: Job) -> None:
         """Answer what a worker has run, and go on with what has come meanwhile."""
         self._working = False
+        self._answers.working -= 1
         self._conclude(job)
         self._start()
 
@@ -312,6 +313,7 @@ class Lane:
         else:
             self._workers.submit(self._work, chunk)
             self._working = True
+            self._answers.working += 1
 
     def _open_part(self, chunk: Chunk) -> Chunk:
         """Return a chunk without the calls that were cancelled or have run out of time."""

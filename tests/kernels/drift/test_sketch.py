@@ -142,6 +142,17 @@ def test_wrong_edges_are_refused():
             sketch.new_plan([np.array(edges)])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_linear_bins_at_their_edges(dtype):
+    edges = sketch.LOG_LINEAR
+    limits = np.finfo(dtype)
+    near = [edges, np.nextafter(edges.astype(dtype), dtype(-np.inf)), np.nextafter(edges.astype(dtype), dtype(np.inf))]
+    ends = np.array([0.0, -0.0, limits.smallest_subnormal, -limits.smallest_subnormal, limits.min, limits.max])
+    values = np.concatenate([*near, ends]).astype(dtype)
+    found = observed(values[:, None], sketch.new_plan([edges]))
+    assert (found.counts[0] == np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)).all()
+
+
 def test_log_linear_quantiles_lie_within_an_eighth():
     values = np.random.default_rng(0).lognormal(0, 3, (50_000, 1))
     plan = sketch.new_plan([sketch.LOG_LINEAR])

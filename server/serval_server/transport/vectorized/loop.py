@@ -84,8 +84,9 @@ class Loop:
         self._next_deadline = state.turn["next_deadline"]
         self._open_streams = state.turn["open_streams"]
         self._counts = state.counts
-        for place, method in enumerate(self._methods):
-            method.start(Answers(state, place), self.wake)
+        self._answers = [Answers(state, place) for place in range(len(self._methods))]
+        for answers, method in zip(self._answers, self._methods, strict=True):
+            method.start(answers, self.wake)
 
     # Any thread
 
@@ -155,7 +156,7 @@ class Loop:
         self._sleeping = True
         # Another thread may have posted before it could see that this one is about to sleep.
         until = 0 if self._woken else self._next_tick
-        awake = 0 if self._woken or len(self._calls) else AWAKE_NS
+        awake = 0 if self._woken or self._others_work() else AWAKE_NS
         others = sockets.take(self._handle, self._sockets.handle, self._epoll, until, awake, goes_on, self._arena)
         self._sleeping = False
         if others:
@@ -164,6 +165,10 @@ class Loop:
                 self._happened(fd, happened, seen)
             now, reads = self._facts[:2].tolist()
             self._taken["left"] = receive.receive(self._handle, self._sockets.reads, reads, now)
+
+    def _others_work(self) -> bool:
+        """Tell whether other threads may want the processor that waiting awake would take."""
+        return bool(len(self._calls) or any(answers.working for answers in self._answers))
 
     def _happened(self, fd: int, happened: int, seen: set[int]) -> None:
         """Act on what the compiled reading has left: no plain connection, or one that has ended or may be written."""

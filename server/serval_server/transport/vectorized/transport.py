@@ -1,6 +1,5 @@
 """The vectorized transport with serval's options: a `Server`, where it listens, and its batched methods."""
 
-import sys
 from typing import Final
 
 from serval_kernels.wire.state import Sizes
@@ -16,9 +15,6 @@ from serval_server.transport.vectorized.times import Times
 
 MODEL_INFER: Final = f"/{contract.OPEN_INFERENCE.full_name}/ModelInfer"
 PREDICT: Final = f"/{contract.PREDICTION.full_name}/Predict"
-
-# How long a handler's thread may keep the interpreter from the loop. Python's own 5 ms is a hundred turns.
-_SWITCH_SECONDS: Final = 0.0005
 
 
 class VectorizedTransport:
@@ -54,7 +50,6 @@ class VectorizedTransport:
 
     def start(self) -> None:
         """Begin to serve."""
-        sys.setswitchinterval(_SWITCH_SECONDS)
         self.server.start()
 
     def has_ended(self) -> bool:

@@ -20,6 +20,7 @@ class Answers:
         self.handle = state.handle
         self.place = place  # of the method's messages in the engine's
         self.messages_max = state.messages.shape[1]
+        self.working = 0  # threads that work for the handler, which counts them: the loop leaves them the processor
 
     def begin(self, messages: Records, calls: Calls, order: Calls, groups: Records, number: int) -> bool:
         """Write the frames around the answers of a group and fill its `reply_at`, places in `octets`.
