@@ -98,6 +98,7 @@ def test_tells_what_is_wrong_with_a_file(content, said, tmp_path, capsys):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tells_that_there_is_nothing_to_draw(files, tmp_path, capsys):
     output = tmp_path / "out.svg"
     assert charts.main(["--peers", str(files[0]), "--model", "rf", "--output", str(output)]) == 2

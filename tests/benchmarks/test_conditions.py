@@ -72,6 +72,7 @@ def test_a_client_that_used_its_core_up_is_named():
     assert said.startswith("many: the client took 97% of its core")
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_says_why(tmp_path):
     cores = frozenset(os.sched_getaffinity(0))
     said = pytest.raises(BenchmarkError, match=r"ended with code 2:(.|\n)*--threads")
@@ -86,6 +87,7 @@ def test_a_thread_is_pinned_for_a_while():
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.slow
 def test_the_slow_model_takes_as_long_as_asked_for_any_number_of_rows():
     model, took = slow_model.build(0.005)
     assert 0.002 < took < 0.012

@@ -46,6 +46,7 @@ def test_sum_minimum_maximum_and_mean_are_exact(values):
     assert histogram.mean() == sum(values) / len(values)
 
 
+@pytest.mark.slow
 @given(LISTS)
 def test_every_value_lies_in_a_filled_bucket(values):
     buckets = list(Histogram.of(values).filled())

@@ -67,6 +67,7 @@ def test_refuses_too_little_to_measure(options):
         kernels.main(options)
 
 
+@pytest.mark.slow
 def test_peers_that_are_not_installed_are_named(capsys):
     assert peers.missing({"scipy": "1"}) == ["evidently", "alibi-detect", "faiss-cpu"]
     assert kernels.main(["--rows", "1000", "--rounds", "1", "--only", "numpy.sort"]) == 0

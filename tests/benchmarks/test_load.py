@@ -43,6 +43,7 @@ def run(server, driver):
     return run
 
 
+@pytest.mark.slow
 def test_a_closed_loop_keeps_its_number_in_flight(server, run):
     inside, seen, lock = 0, [], threading.Lock()
 
@@ -67,6 +68,7 @@ def test_a_closed_loop_keeps_its_number_in_flight(server, run):
     assert tally.lateness.percentile(50) < 1_000_000
 
 
+@pytest.mark.slow
 def test_every_request_is_sent_in_turn(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.matrices.clear()
@@ -112,6 +114,7 @@ def test_warm_up_calls_do_not_count(server, run):
     assert 40 <= tally.replies <= 60
 
 
+@pytest.mark.slow
 def test_calls_beyond_the_outstanding_ones_are_not_sent_and_count_as_errors(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.before_reply = lambda _context: time.sleep(0.3)
@@ -122,6 +125,7 @@ def test_calls_beyond_the_outstanding_ones_are_not_sent_and_count_as_errors(serv
     assert first == "5 calls were waiting already"
 
 
+@pytest.mark.slow
 def test_failures_are_counted_by_status_with_the_first_message(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     turns = iter(range(1_000_000))
@@ -153,6 +157,7 @@ def test_a_reply_of_another_length_has_to_prove_itself(server, run):
     assert tally.replies == tally.latency.count == 0
 
 
+@pytest.mark.slow
 def test_calls_that_are_never_answered_count_after_the_drain(server, run, monkeypatch):
     monkeypatch.setattr(loads, "DRAIN_SECONDS", 0.2)
     made = prepare(server.address, "adder", "Predict", 1, None)

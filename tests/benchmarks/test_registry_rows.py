@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from serval_benchmarks import registry_rows
 from serval_registry.model import Draft, Ref, Stage
 from serval_registry.registry import Registry
 
 
+@pytest.mark.slow
 def test_a_registry_filled_in_bulk_is_sound_and_goes_on(tmp_path: Path) -> None:
     vectors, _ = registry_rows.clustered(45, 1)  # the last of three names has five of its twenty versions
     registry_rows.fill(tmp_path / "data", vectors, lambda _said: None)

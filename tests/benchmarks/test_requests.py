@@ -112,6 +112,7 @@ def test_fewer_rows_than_a_call_takes_are_repeated():
     assert list(prediction_pb2.PredictRequest.FromString(request).values) == [0.5, -0.5, 1.5, -1.5, 0.5, -0.5]
 
 
+@pytest.mark.slow
 def test_requests_are_limited_in_number_and_in_bytes():
     assert len(requests.build(NUMBERS, "Predict", "numbers", 1, numbers(1000), None)) == requests.REQUESTS_MAX
     large = requests.build(NUMBERS, "BatchPredict", "numbers", 1 << 20, numbers(8 << 20), None)

@@ -112,6 +112,7 @@ def test_a_cancelled_call_is_cancelled_for_asyncio_too(target):
     run(go())
 
 
+@pytest.mark.slow
 def test_nobody_there():
     async def go():
         async with AsyncClient("127.0.0.1:1") as client:

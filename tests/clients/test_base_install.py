@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 BLOCK = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -36,6 +38,7 @@ def test_the_sdk_imports():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_help_says_what_a_command_lacks():
     done = run("from serval_client.cli import main; main(['--help'])")
     assert done.returncode == 0, done.stderr
@@ -44,6 +47,7 @@ def test_help_says_what_a_command_lacks():
     assert serve
 
 
+@pytest.mark.slow
 def test_a_command_that_lacks_its_packages_says_what_to_install():
     done = run("from serval_client.cli import main; sys.exit(main(['serve']))")
     assert done.returncode == 1
@@ -51,6 +55,7 @@ def test_a_command_that_lacks_its_packages_says_what_to_install():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_few_named_rows_need_no_arrow_and_many_say_what_they_need():
     code = """
 from serval_client import calls, forms, errors
@@ -65,6 +70,7 @@ except errors.MissingExtra as error:
     assert "pip install 'serval-inference[train]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_csv_needs_nothing_more(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,x\n,y\n")
@@ -73,6 +79,7 @@ def test_a_csv_needs_nothing_more(tmp_path):
     assert "nan" in done.stdout
 
 
+@pytest.mark.slow
 def test_listing_models_loads_nothing_heavy():
     heavy = {"pandas", "pyarrow", "sklearn", "onnx", "onnxruntime", "lancedb", "numba", "serval_server"}
     code = "import sys; from serval_client.cli import main; main(['models', '--server', '127.0.0.1:1']);"

@@ -26,6 +26,7 @@ def secured(folder: Path, ask_client: bool) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], roots, ask_client)
 
 
+@pytest.mark.slow
 def test_tls_by_a_file_of_authorities(servicer, serve, certificates):
     _, port = serve(servicer, secured(certificates, False))
     arguments = {"tls": certificates / "server.pem", "server_name": "serval.test"}

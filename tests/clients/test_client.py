@@ -428,11 +428,13 @@ def test_a_deadline_is_kept(servicer, target):
             impatient.drift("area", [[1, 2]], timeout=20)
 
 
+@pytest.mark.slow
 def test_nobody_there():
     with Client("127.0.0.1:1") as client, pytest.raises(errors.Unavailable, match=r"no server answers at 127.0.0.1:1"):
         client.show("m")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("servicer", "registered")
 def test_a_message_over_the_limit_says_so(client):
     with pytest.raises(errors.ResourceExhausted):

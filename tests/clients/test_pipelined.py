@@ -25,6 +25,7 @@ def expected(rows):
     return np.stack([1 - share, share], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_every_row_is_a_call_of_its_own(client, servicer):
     told = []

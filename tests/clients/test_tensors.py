@@ -9,6 +9,7 @@ from serval_protos.v1 import common_pb2, prediction_pb2
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(
         ["?", "u1", "<u2", "<u4", "<u8", "i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8", ">f8", ">i4"]

@@ -23,6 +23,8 @@ from serval_protos.services import SERVICES
 from serval_protos.v1 import prediction_pb2
 from tritonclient.utils import InferenceServerException
 
+pytestmark = pytest.mark.slow
+
 
 def triton_input(module, rows: np.ndarray):
     tensor = module.InferInput("X", list(rows.shape), "FP32")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from serval_client import Client, DatasetUse, Gates, Lineage, Parent, Threshold, errors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clients(server):

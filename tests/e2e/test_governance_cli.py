@@ -5,6 +5,8 @@ import json
 import pytest
 from serval_client.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def serval(server, capsys, monkeypatch, tmp_path):

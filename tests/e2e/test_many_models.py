@@ -12,6 +12,8 @@ from serval_protos.v1 import prediction_pb2
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
+pytestmark = pytest.mark.slow
+
 COUNT = int(os.environ.get("SERVAL_MODELS", "40"))
 TIMEOUT = 60.0
 LIMIT_MB = 20 + 0.18 * COUNT  # 200 for a thousand

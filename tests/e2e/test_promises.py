@@ -16,6 +16,8 @@ from serval_e2e import Server
 from serval_registry.model import Stage
 from serval_registry.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 HEADERS = 1
 
 

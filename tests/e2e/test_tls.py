@@ -9,6 +9,8 @@ from serval_client import Client
 from serval_e2e import connect
 from serval_protos.inference import open_inference_pb2 as pb
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory) -> Path:

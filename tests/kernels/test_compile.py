@@ -28,6 +28,7 @@ def test_division_by_zero_is_as_in_numpy_and_a_nan_stays_one():
     assert total(np.array([1.0, math.inf])) == math.inf
 
 
+@pytest.mark.slow
 def test_a_kernel_lets_go_of_the_gil():
     @compiled.kernel
     def busy(turns):

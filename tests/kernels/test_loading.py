@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import numba, numpy as np
 from serval_kernels import loading
@@ -22,6 +24,7 @@ print(libraries[0].get_pointer_to_function("no such function"))
 """
 
 
+@pytest.mark.slow
 def test_a_caller_that_is_compiled_later_finds_what_it_calls():
     run()  # from here on it is kept
     assert run() == ["1 {True}", "True", "1 False", "0"]

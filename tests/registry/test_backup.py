@@ -54,6 +54,7 @@ def test_a_backup_taken_beside_writers_is_one_moment_and_whole(
             )
 
 
+@pytest.mark.slow
 def test_restoring_gives_back_what_was(registry: Registry, signature: Signature, tmp_path: Path) -> None:
     first = registry.register(Draft(name="m"), signature, b"one", baseline=(b"base", 1), sample=b"sample")
     registry.storage.write("unloaded/m", b"")

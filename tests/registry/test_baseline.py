@@ -103,6 +103,7 @@ def test_flags_may_be_missing():
     assert (result.categories, result.category_counts, result.missing) == (("true", "false"), (2, 1), 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(
     npst.arrays(npst.floating_dtypes(endianness="=", sizes=(32, 64)), st.integers(2, 40)),

@@ -92,6 +92,7 @@ def test_the_vector_is_the_same_in_every_process() -> None:
 TEXT = st.text(max_size=30)
 
 
+@pytest.mark.slow
 @given(
     name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True),
     description=TEXT,

@@ -95,6 +95,7 @@ def test_the_index_is_built_by_itself(tmp_path: Path, signature: Signature) -> N
         assert eventually(lambda: registry._versions.indexed_rows() >= rows)
 
 
+@pytest.mark.slow
 def test_baselines_are_found_by_an_index_once_they_are_many(
     registry: Registry, signature: Signature, monkeypatch: pytest.MonkeyPatch
 ) -> None:

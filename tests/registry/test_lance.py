@@ -17,10 +17,12 @@ def run(program):
     ).stdout.strip()
 
 
+@pytest.mark.slow
 def test_it_comes_with_nothing_that_nobody_calls():
     assert run(f"print([name for name in {LATE} if name in sys.modules])") == "[]"
 
 
+@pytest.mark.slow
 def test_the_client_is_whole_for_who_imports_it():
     import lance_namespace_urllib3_client as client
     from serval_registry import lance
@@ -33,10 +35,12 @@ def test_the_client_is_whole_for_who_imports_it():
     assert client.CreateNamespaceRequest(properties={"a": "b"}).properties == {"a": "b"}
 
 
+@pytest.mark.slow
 def test_pyarrow_finds_pandas_when_it_is_asked_for_a_frame():
     assert run("import pyarrow as pa; print(pa.table({'a': [1]}).to_pandas().a.tolist())") == "[1]"
 
 
+@pytest.mark.slow
 def test_pyarrow_reads_the_frames_of_who_has_pandas():
     assert (
         run("import pyarrow as pa, pandas as pd; print(pa.table(pd.DataFrame({'a': [1]}))['a'].to_pylist())") == "[1]"
@@ -44,6 +48,7 @@ def test_pyarrow_reads_the_frames_of_who_has_pandas():
     assert run("import pyarrow as pa, pandas as pd; print(pa.array(pd.Series([1, 2])).to_pylist())") == "[1, 2]"
 
 
+@pytest.mark.slow
 def test_overrides_are_compared_for_who_asks():
     assert run("import overrides; print(overrides.EnforceOverrides.__module__ != 'builtins')") == "True"
 

@@ -33,6 +33,7 @@ def test_every_step_has_its_number_and_the_fixture_is_of_the_first() -> None:
     assert sorted(STEPS) == list(range(2, SCHEMA + 1))
 
 
+@pytest.mark.slow
 def test_what_schema_1_held_is_there(old: Path, signature: Signature) -> None:
     assert schemas(old) == [1, 1]
     with Registry.open(old) as registry:
@@ -66,6 +67,7 @@ def test_what_schema_1_held_is_there(old: Path, signature: Signature) -> None:
     assert schemas(old) == [SCHEMA, SCHEMA]
 
 
+@pytest.mark.slow
 def test_a_migrated_table_has_the_columns_of_a_new_one(old: Path) -> None:
     Registry.open(old).close()
     connection = lancedb.connect(old / "tables")
@@ -77,6 +79,7 @@ def test_a_migrated_table_has_the_columns_of_a_new_one(old: Path) -> None:
         assert all(field.metadata[b"meaning"] for field in stored)
 
 
+@pytest.mark.slow
 def test_a_migration_that_was_cut_short_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Cut(Exception):
         pass

@@ -237,6 +237,7 @@ def test_every_element_type_has_its_name(datatype: DataType, number: int) -> Non
 WHOLE = model().SerializeToString()
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=300)
 @given(st.data())
 def test_damaged_bytes_never_raise_anything_else(data: st.DataObject) -> None:

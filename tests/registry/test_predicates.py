@@ -54,6 +54,7 @@ def filled(registry: Registry, add: Add) -> Registry:
     return registry
 
 
+@pytest.mark.slow
 def test_a_filter_keeps_the_same_in_the_table_and_in_memory(filled: Registry) -> None:
     versions, _ = filled.list()
     for text, wanted in FILTERS.items():

@@ -117,6 +117,7 @@ def test_what_was_acknowledged_survives_the_loss_of_all_that_was_not_flushed(
         assert verify(after).faults == []
 
 
+@pytest.mark.slow
 def test_without_flushing_the_same_loss_loses_what_was_acknowledged(
     tmp_path: Path, disk: Disk, signature: Signature
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_torn_newest_commit_is_moved_aside(
     assert [path.name for path in (tmp_path / "torn").iterdir()] == [f"versions-{newest.name}"]
 
 
+@pytest.mark.slow
 def test_a_damage_that_no_power_cut_explains_is_told_and_nothing_is_moved(tmp_path: Path, signature: Signature) -> None:
     with Registry.open(tmp_path) as registry:
         fill(registry, signature)
@@ -200,6 +202,7 @@ def test_a_space_whose_first_row_the_power_cut_has_torn_is_moved_aside(tmp_path:
     assert list((aside / "data").iterdir())
 
 
+@pytest.mark.slow
 def test_a_table_of_which_rows_were_told_is_never_taken_for_one_in_making(tmp_path: Path, signature: Signature) -> None:
     with Registry.open(tmp_path) as registry:
         fill(registry, signature)

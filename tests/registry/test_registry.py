@@ -96,6 +96,7 @@ def test_resolving_prefers_production_then_the_newest(registry: Registry, add: A
     assert registry.resolve(Ref("m")).version == 3
 
 
+@pytest.mark.slow
 def test_not_found_says_what_was_asked_and_what_exists(registry: Registry, add: Add) -> None:
     for _ in range(6):
         add("m")
@@ -142,6 +143,7 @@ def test_a_version_in_production_cannot_be_deleted(registry: Registry, add: Add)
     assert registry.resolve(Ref("m")).version == 1
 
 
+@pytest.mark.slow
 def test_promotion_archives_the_version_before_in_one_commit(registry: Registry, add: Add) -> None:
     for name in ("m", "m", "m", "other"):
         add(name)

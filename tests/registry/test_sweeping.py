@@ -15,6 +15,7 @@ Add = Callable[..., Version]
 LATER = timedelta(days=1)
 
 
+@pytest.mark.slow
 def test_only_what_nothing_refers_to_goes(registry: Registry, signature: Signature) -> None:
     def add(artifact: bytes, baseline: bytes, sample: bytes) -> Version:
         return registry.register(Draft(name="m"), signature, artifact, baseline=(baseline, 1), sample=sample)

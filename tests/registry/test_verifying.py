@@ -14,6 +14,8 @@ from serval_registry.model import Draft, Ref, Signature, Stage, Version
 from serval_registry.registry import Registry
 from serval_registry.verifying import repair, verify
 
+pytestmark = pytest.mark.slow
+
 Add = Callable[..., Version]
 
 # A value for each type that a column has.

@@ -122,6 +122,7 @@ def test_the_rules_of_others_over_rows_and_over_a_window(registry, monitor, tool
         assert by_counts.score == pytest.approx(by_rows.score, **close), feature.name
 
 
+@pytest.mark.slow
 def test_the_rules_of_others_need_rows_and_a_name(registry, monitor):
     version = register(registry)
     servicer = DriftServicer(registry, monitor)

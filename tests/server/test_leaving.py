@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PATIENCE = 60.0
 PROGRAM = """
 import sys, threading
@@ -21,6 +23,7 @@ app.run(Options(**where, grace_seconds=0.1, monitor=False), on_ready=lambda _: p
 """
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_the_background_for_ever(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:

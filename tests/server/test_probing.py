@@ -30,6 +30,8 @@ from serval_server.codec.features import features_of
 from serval_server.engine import probing
 from serval_server.engine.probing import Prober
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 3
 ALL = Conditions()
 Add = Callable[..., Version]

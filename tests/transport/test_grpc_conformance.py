@@ -551,6 +551,7 @@ def test_a_client_that_shuts_its_side_down_is_answered_or_closed(target, client,
     target.answers()
 
 
+@pytest.mark.slow
 def test_calls_above_the_limit_of_streams_are_refused_and_the_others_answered(target, client, right):
     limit = client.settings.get(h2.MAX_CONCURRENT_STREAMS, 2**31)
     if limit > 10_000:

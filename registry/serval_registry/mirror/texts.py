@@ -59,21 +59,23 @@ def decoded(text: str, *, whole: bool = True) -> Row:
     fields = text.split(SEPARATOR, _RECORD)
     name, version, revision, stage, deleted, tags, aliases, lineage, created, updated, baseline, rows, record = fields
     row: Row = unpacked(record) if whole else {}
-    row |= {
-        "name": name,
-        "version": int(version),
-        "revision": int(revision),
-        "stage": stage,
-        "deleted": deleted == "true",
-        "tags": tags,
-        "aliases": aliases,
-        "lineage": lineage,
-        "created": _EPOCH + timedelta(microseconds=int(created)),
-        "updated": _EPOCH + timedelta(microseconds=int(updated)),
-        "baseline_sha256": baseline or None,
-        "baseline_rows": int(rows),
-    }
+    row["name"] = name
+    row["version"] = int(version)
+    row["revision"] = int(revision)
+    row["stage"] = stage
+    row["deleted"] = deleted == "true"
+    row["tags"] = tags
+    row["aliases"] = aliases
+    row["lineage"] = lineage
+    row["created"] = _moment(created)
+    row["updated"] = row["created"] if updated == created else _moment(updated)
+    row["baseline_sha256"] = baseline or None
+    row["baseline_rows"] = int(rows)
     return row
+
+
+def _moment(microseconds: str) -> datetime:
+    return _EPOCH + timedelta(0, 0, int(microseconds))  # by its name, the argument takes half as long again
 
 
 def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

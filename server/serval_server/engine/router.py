@@ -80,11 +80,14 @@ class Router:
 
     def warm(self, refs: Iterable[Ref]) -> None:
         """Load models before anybody asks; one that fails is logged and left for its first call."""
-        for ref in refs:
-            try:
-                self.route_text(str(ref))
-            except ServalError as error:
-                LOG.warning("cannot load %s at start: %s", ref, error)
+        for _ in self._loaders.map(self._warm_one, refs):
+            pass  # it raises what nobody has expected
+
+    def _warm_one(self, ref: Ref) -> None:
+        try:
+            self.route_text(str(ref))
+        except ServalError as error:
+            LOG.warning("cannot load %s at start: %s", ref, error)
 
     def refresh(self, name: str) -> None:
         """Take over what has changed for `name`. What cannot be loaded loses its route until its next call."""

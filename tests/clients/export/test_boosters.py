@@ -43,6 +43,7 @@ def test_regressors_agree(model):
     assert exported.parity.relative
 
 
+@pytest.mark.slow
 def test_a_frame_keeps_its_names_and_text_labels_come_out():
     frame = datasets.load_breast_cancer(as_frame=True).data
     target = CANCER.target_names[CANCER.target]

@@ -109,6 +109,7 @@ def test_the_shapes_of_the_outputs_are_declared():
     ]
 
 
+@pytest.mark.slow
 def test_mixed_columns_have_an_input_each_and_unseen_and_missing_values_agree():
     table, target = people()
     model = mixed(LogisticRegression(max_iter=1000)).fit(table[:400], target[:400])
@@ -158,6 +159,7 @@ def test_a_numeric_frame_is_packed_into_one_input_though_columns_are_chosen_by_n
     assert exported.sample.shape == (569, 30)
 
 
+@pytest.mark.slow
 def test_a_scaler_before_trees_computes_in_float64():
     digits = datasets.load_digits()
     model = make_pipeline(StandardScaler(), RandomForestClassifier(30, random_state=0)).fit(digits.data, digits.target)
@@ -344,6 +346,7 @@ def test_wrong_arguments_are_named(model, sample, message):
         export(model, sample)
 
 
+@pytest.mark.slow
 def test_a_slow_conversion_tells_of_its_progress(tmp_path, monkeypatch):
     (tmp_path / "slower_estimator.py").write_text(SLOW_MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))

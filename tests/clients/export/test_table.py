@@ -15,6 +15,7 @@ BORDERLINE = {"LocalOutlierFactor", "OneClassSVM", "StandardScaler + OneClassSVM
 QUICK = {"Lasso", "KMeans", "GaussianMixture", "PCA", "GaussianNB", "NearestCentroid"}
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_each_case():
     lines = [measure(case) for case in cases() if case.kind in QUICK]
     text = page(lines, "the command")

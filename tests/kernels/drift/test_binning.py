@@ -22,6 +22,7 @@ def naive_counts(x, edges):
     return counts
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES, EDGES)
 def test_counts_every_value_but_nan_in_the_bin_it_lies_in(x, edges):

@@ -11,6 +11,7 @@ COMPILES = settings(deadline=None)
 TABLES = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size=2, max_size=20)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(TABLES.filter(lambda rows: all(min(row) >= 5000 // 4 for row in rows)) | TABLES)
 def test_equals_scipy_on_the_pooled_table(rows):

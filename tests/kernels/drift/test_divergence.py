@@ -22,6 +22,7 @@ HISTOGRAMS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), m
 )
 
 
+@pytest.mark.slow
 @COMPILES
 @given(HISTOGRAMS)
 def test_values_equal_scipy_and_the_formula(counts):

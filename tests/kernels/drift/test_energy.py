@@ -27,6 +27,7 @@ def naive_cramer(x, y):
     return len(x) * len(y) / len(both) ** 2 * sum(gaps)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES, SAMPLES)
 def test_equal_their_definitions(x, y):

@@ -32,12 +32,14 @@ def assert_right(result, x):
     assert result.m2 == pytest.approx(m2, rel=1e-9, abs=max(1e-13 * scale * scale, 1e-320))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES)
 def test_equals_exact_arithmetic(x):
     assert_right(moments(x), x)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES, SAMPLES)
 def test_parts_add_up_to_the_whole(x, y):

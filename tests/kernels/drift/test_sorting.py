@@ -10,6 +10,7 @@ COMPILES = settings(deadline=None)
 SAMPLES = npst.arrays(npst.floating_dtypes(endianness="=", sizes=(32, 64)), npst.array_shapes(max_dims=1))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(SAMPLES)
 def test_sorts_as_numpy_does(x):

@@ -65,6 +65,7 @@ def test_large_samples_equal_their_sorted_walk(name, dtype):
     assert (found.psi, found.js) == (psi(prepared.bins, bins), js_distance(prepared.bins, bins))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(PAIRS)
 def test_small_samples_equal_their_sorted_walk(pair):

@@ -196,6 +196,7 @@ def test_messages_of_any_size_in_pieces_of_any_size(calls, piece, frame, window,
     assert pair.is_clean()
 
 
+@pytest.mark.slow
 def test_many_calls_go_round_in_few_rows():
     """Streams that never end while hundreds of others do: the look-up by stream must not lose either."""
     pair = Pair([b"x"] * 8)
@@ -597,6 +598,7 @@ def test_a_window_that_is_exceeded():
     assert pair.done[0][1] == states.MALFORMED  # five octets, then a second message
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 40))
 def test_noise_neither_raises_nor_leaves_the_arrays(noise, piece):

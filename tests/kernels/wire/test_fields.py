@@ -99,6 +99,7 @@ def test_timeouts(text, nanoseconds):
 PATHS = st.lists(st.binary(max_size=30).map(lambda tail: b"/" + tail.strip(b" \t\r\n\0")), unique=True, max_size=30)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(PATHS, PATHS)
 def test_paths_are_found_plain_and_coded_and_no_others(registered, asked):

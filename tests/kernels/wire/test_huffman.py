@@ -52,6 +52,7 @@ def test_what_is_accepted_is_what_another_implementation_accepts(coded):
     assert decoded(coded) == decoded_by_peer(coded)
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.binary(min_size=1, max_size=40), st.data())
 def test_damaged_codes_too(text, data):

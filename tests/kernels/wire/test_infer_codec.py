@@ -102,6 +102,7 @@ def messages(draw):
     return b"".join(draw(st.permutations(tops)))
 
 
+@pytest.mark.slow
 @COMPILES
 @given(messages())
 def test_takes_exactly_what_protobuf_reads_as_one_plain_tensor(data):

@@ -181,6 +181,7 @@ OUTPUTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @COMPILES
 @given(st.lists(st.tuples(st.integers(1, 4), TEXTS), min_size=1, max_size=4), OUTPUTS, st.data())
 def test_replies_are_those_of_protobuf(requests, outputs, data):

@@ -105,6 +105,7 @@ def test_a_long_message_gets_room_as_it_comes():
     server.assert_nothing_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("waited", "closed"), [(0, True), (limits.RESET_EARLY, False)])
 def test_streams_that_are_reset_as_soon_as_they_begin_end_the_connection(waited, closed):
     """A client that gives up waiting resets as many streams as one that attacks, but not at once."""

@@ -41,6 +41,7 @@ def _classifier(draw: st.DrawFn) -> Answers:
     return classes(labels, chosen, scores)
 
 
+@pytest.mark.slow
 @given(a=_classifier(), b=_classifier())
 def test_classes_agree_as_the_rows_say(a: Answers, b: Answers) -> None:
     both = [row for row in range(PROBES) if a.answered[row] and b.answered[row]]
@@ -67,6 +68,7 @@ def test_classes_agree_as_the_rows_say(a: Answers, b: Answers) -> None:
 numbers = st.lists(st.one_of(st.floats(-1e6, 1e6, width=32), st.just(math.nan)), min_size=PROBES, max_size=PROBES)
 
 
+@pytest.mark.slow
 @given(a=numbers, b=numbers)
 def test_values_agree_as_b_with_a(a: list[float], b: list[float]) -> None:
     found, back = agreement(values(a), values(b)), agreement(values(b), values(a))

@@ -60,6 +60,7 @@ def statuses(registry: Registry, versions: Sequence[Version]) -> list[Status]:
     return [found[stamp(version)] for version in versions]
 
 
+@pytest.mark.slow
 def test_versions_that_share_a_revision_are_run_in_parts_and_gone_on_with_after_a_restart(
     registry: Registry, signature: Signature, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_part_ends_after_a_while(
     assert runs.names == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["probes", "artifact", "baseline"])
 def test_what_could_not_be_read_is_run_once_it_is_healed(
     registry: Registry, signature: Signature, runs: Runs, damaged: str, tmp_path: Path

@@ -90,6 +90,7 @@ def damage_sample(registry: Registry, version: Version) -> None:
 Put = Callable[..., Version]
 
 
+@pytest.mark.slow
 def test_a_damaged_sample_or_baseline_gives_no_probes_and_the_next_version_does(observed: Registry, put: Put) -> None:
     first, second = put("first", sample=True), put("second", baseline=True)
     third, fourth = put("third"), put("fourth", sample=True)
@@ -108,6 +109,7 @@ def test_a_damaged_sample_or_baseline_gives_no_probes_and_the_next_version_does(
     assert names(like(observed, "first")) == {"second", "third", "fourth"}
 
 
+@pytest.mark.slow
 def test_damaged_probes_keep_those_from_being_run_that_want_them_and_no_search(
     observed: Registry, put: Put, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_change_killed_at_a_step_is_whole_or_void(tmp_path, signature, when, s
         assert registry.verify_journal().faults == ()
 
 
+@pytest.mark.slow
 def test_rows_of_which_no_entry_tells_are_recovered_and_revisions_go_on_growing(tmp_path, signature):
     """As a power cut leaves it: the rows of three changes are on disk, the entries of them are not."""
     with Registry.open(tmp_path) as registry:
@@ -61,6 +62,7 @@ def test_rows_of_which_no_entry_tells_are_recovered_and_revisions_go_on_growing(
         assert registry.verify_journal().faults == ()
 
 
+@pytest.mark.slow
 def test_every_change_of_several_writers_whose_rows_a_power_cut_has_taken_is_void(tmp_path, signature):
     """As a power cut leaves it: the entries of three changes by two writers are on disk, the rows of one of them."""
     with Registry.open(tmp_path) as one, Registry.open(tmp_path) as other:
@@ -89,6 +91,7 @@ def test_every_change_of_several_writers_whose_rows_a_power_cut_has_taken_is_voi
         assert len(registry.journal.select()) == whole + 8
 
 
+@pytest.mark.slow
 def test_a_mending_that_was_cut_short_goes_on(tmp_path, signature, monkeypatch):
     with Registry.open(tmp_path) as registry:
         registry.register(Draft(name="wine"), signature, b"onnx", baseline=None, sample=None)

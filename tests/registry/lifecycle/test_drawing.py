@@ -75,6 +75,7 @@ def test_a_circle_in_the_tables_is_drawn_and_ends() -> None:
     assert drawing.svg(circle).count("<path") == 3
 
 
+@pytest.mark.slow
 def test_no_version_becomes_its_own_ancestor(registry: Registry, add: Add) -> None:
     for number in range(1, 6):
         parents = tuple(Parent(f"m@{parent}", "from") for parent in range(max(1, number - 2), number))

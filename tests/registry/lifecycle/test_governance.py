@@ -10,6 +10,7 @@ ALICE, BOB, CAROL = (Actor.claimed(name) for name in ("alice", "bob", "carol"))
 PARITY = Parity(rows=100, max_difference=1e-7, mean_difference=1e-8, label_mismatch=0.0, tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_from_request_to_rollback(registry, add):
     """The whole way: a policy, a request, gates, an approval, a promotion, history, and back."""
     governance = registry.governance
@@ -49,6 +50,7 @@ def test_from_request_to_rollback(registry, add):
         governance.rollback("wine", CAROL)
 
 
+@pytest.mark.slow
 def test_an_approval_is_used_up_by_the_promotion(registry, add):
     add(), add()
     registry.governance.set_policy("wine", Policy(approvals=2), ALICE)
@@ -65,6 +67,7 @@ def test_an_approval_is_used_up_by_the_promotion(registry, add):
         registry.set_stage("wine", 1, Stage.PRODUCTION, ALICE)
 
 
+@pytest.mark.slow
 def test_checklists_refusals_and_withdrawals(registry, add):
     governance = registry.governance
     add()

@@ -1,12 +1,15 @@
 """A mirror's masks say of every row what the filter says of the version in it."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_registry.mirror.filtering import passing
 from serval_registry.model import Stage
 from serval_registry.predicates import Conditions
 from serval_registry.registry import Registry
+
+pytestmark = pytest.mark.slow
 
 NUMBERS = st.sampled_from(["0.5", "0.75", "1", "3", "3.5", "20", "5000", "-1"])
 COMPARED = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])

@@ -14,6 +14,8 @@ from serval_registry.mirror import building, files, mirror
 from serval_registry.model import Draft, Ref, Stage
 from serval_registry.registry import Registry
 
+pytestmark = pytest.mark.slow
+
 NAME = "model-0000002"
 
 

@@ -9,6 +9,8 @@ from serval_registry.ranking.asking import Like
 from serval_registry.registry import Registry
 from serval_registry.search import SearchPath
 
+pytestmark = pytest.mark.slow
+
 REFS = (
     "model-0000003",
     "model-0000003@20",

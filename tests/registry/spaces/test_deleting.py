@@ -32,6 +32,7 @@ def tables(registry: Registry) -> set[str]:
     return {path.stem for path in Path(registry.storage.tables).iterdir() if path.stem.startswith("space-")}
 
 
+@pytest.mark.slow
 def test_its_vectors_are_gone_for_every_process_and_its_name_is_free(
     registry: Registry, add: Add, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_its_table_goes_with_the_next_deletion_or_sweep(registry: Registry, add:
     assert spaces(registry) == {}
 
 
+@pytest.mark.slow
 def test_what_a_power_cut_has_taken_of_a_deletion_leaves_the_space(tmp_path: Path, signature: Signature) -> None:
     with Registry.open(tmp_path) as registry:
         registry.register(Draft(name="m", embeddings={"own": [3.0, 4.0]}), signature, b"m", baseline=None, sample=None)

@@ -26,6 +26,8 @@ from serval_registry.tables import Table
 from serval_registry.verifying import verify
 from serval_storm import SIGNATURE, fork_server
 
+pytestmark = pytest.mark.slow
+
 PROCESS = Durability.PROCESS
 
 Add = Callable[..., Version]

@@ -116,6 +116,7 @@ def test_an_output_has_a_row_for_each_row(tmp_path: Path, artifact: bytes, indep
     assert rows_are_independent(model, given) == independent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("short_run_ns", "bound_rows"),
     [(0, 0), (1_000_000_000, 0), (1_000_000_000, 256)],

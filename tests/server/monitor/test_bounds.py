@@ -137,6 +137,7 @@ def test_spread_is_the_mean_of_squares_over_all_that_a_bin_may_hold(pairs):
     assert bounds.spread_shift(f, g) == pytest.approx(abs(now @ scores / now.sum() - 1 / 3), abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(100, 30), (200, 200), (1000, 100)])
 @pytest.mark.parametrize("bins", [4, 64])
 def test_equal_samples_spread_no_more_often_than_said(n, m, bins):

@@ -276,6 +276,7 @@ def test_importances_weigh_what_drifted():
     assert weighed.drifted == plain.drifted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.0, 0.04])
 @pytest.mark.parametrize("rows", [100_000, 1_000_000])
 def test_the_most_frequent_of_a_sample_are_not_said_to_have_become_rarer(tolerance, rows):

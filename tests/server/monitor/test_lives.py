@@ -66,6 +66,7 @@ def start(registry, tmp_path):
         one.close()
 
 
+@pytest.mark.slow
 def test_alarms_come_with_the_change_and_stay_over_restarts(registry, start):
     version = register(registry, sample=5000)
     one, two = start(), start()
@@ -198,6 +199,7 @@ def test_few_rows_wait_and_versions_without_a_baseline_are_passed_over(registry,
     assert process.lives.of(version, layout).looks == 1
 
 
+@pytest.mark.slow
 def test_lives_of_deleted_versions_are_removed(registry, start, tmp_path):
     kept, gone, process = register(registry, "kept"), register(registry, "gone"), start()
     for version in (kept, gone):
@@ -221,6 +223,7 @@ def test_a_file_that_a_power_cut_has_emptied_begins_the_life_anew(registry, star
     assert two.lives.of(version, two.layouts.of(version)).rows == 400
 
 
+@pytest.mark.slow
 def test_what_is_kept_goes_on_as_if_nothing_had_been(registry):
     layout = Layouts(registry).of(register(registry, sample=3000))
     whole, stopped = (Life.begin(layout, "people", 1, 0.0) for _ in range(2))

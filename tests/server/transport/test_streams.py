@@ -16,6 +16,7 @@ THREADS = 2
 PATIENCE = 20.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", list(Transport))
 def test_idle_streams_of_reflection_leave_calls_their_threads(tmp_path: Path, transport: Transport) -> None:
     over = threading.Event()

@@ -100,12 +100,14 @@ class TestRequest:
 
 
 class TestRoundTrip:
+    @pytest.mark.slow
     @given(metadata)
     def test_initial(self, pairs):
         fields = fields_of(initial_block(pairs))
         assert fields[:2] == HEAD
         assert [tuple(one) for one in read_request(fields).metadata] == pairs
 
+    @pytest.mark.slow
     @given(st.integers(0, 16), st.text(max_size=200), metadata)
     @example(5, " both ends ", [])
     @example(5, " ", [])
@@ -160,6 +162,7 @@ INVALID = [
 
 
 class TestInvalid:
+    @pytest.mark.slow
     @pytest.mark.parametrize("pair", INVALID)
     def test_initial(self, pair):
         with pytest.raises(InvalidMetadata, match="Invalid metadata") as failure:
@@ -171,6 +174,7 @@ class TestInvalid:
         with pytest.raises(TypeError, match="metadata: "):
             initial_block([pair])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("given_", [5, [("a", 3)], ["abc"], [("a-bin", "x")], *[[pair] for pair in INVALID]])
     def test_trailers(self, given_):
         assert status_of(trailers_block(5, "details", given_)) == (13, "Invalid metadata")

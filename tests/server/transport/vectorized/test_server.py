@@ -340,6 +340,7 @@ def test_a_stream_that_is_left_in_the_middle(shared, models):
     assert live(shared.stub())
 
 
+@pytest.mark.slow
 def test_many_calls_at_once(stub):
     octets = [os.urandom(i % 3000) for i in range(600)]
     futures = [stub.ModelInfer.future(raw(each), timeout=PATIENCE) for each in octets]
@@ -347,6 +348,7 @@ def test_many_calls_at_once(stub):
         assert future.result().raw_output_contents[0] == each[::-1]
 
 
+@pytest.mark.slow
 def test_many_streams_at_once():
     with running(threads=64) as server:
         models = registry_grpc.RegistryServiceStub(server.channel())
@@ -484,6 +486,7 @@ def until_goaway(client, seconds):
     return time.monotonic() - begun
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_idle_is_told_to_go():
     with running(times=Times(max_connection_idle=0.2)) as server, h2f.FrameClient(server.where) as client:
         assert until_goaway(client, 5) < 2
@@ -491,6 +494,7 @@ def test_a_connection_that_is_idle_is_told_to_go():
         client.until(lambda: client.receive() is None, "the end")
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_old_is_told_to_go_and_its_call_ends_well():
     with running(times=Times(max_connection_age=0.2, max_connection_age_grace=10)) as server:
         stub = server.stub()
@@ -638,6 +642,7 @@ def secure(certificates, *, mutual=False, **more):
         yield server
 
 
+@pytest.mark.slow
 def test_tls(certificates):
     with secure(certificates) as server:
         stub = server.stub(credentials=credentials(certificates))
