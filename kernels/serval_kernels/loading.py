@@ -1,21 +1,36 @@
-"""Kept kernels are loaded without what only a compiler needs of them.
+"""Kept kernels are loaded without what only a compiler needs.
 
 With the machine code of a function numba keeps its bitcode, for what is compiled later to inline, and parses that as
 well whenever it loads the function, which is more than half of the time that this takes. Here it is parsed when
-something that calls the function is compiled.
+something that calls the function is compiled. And with its first function numba imports scipy.linalg, to learn whether
+it could multiply matrices, which no kernel does: here it learns whether scipy is there, and imports it for who does.
 """
 
+import importlib
+import importlib.util
 from typing import Any, Self
 
 import llvmlite.binding as llvm
 from numba.core import codegen
+from numba.np import linalg
 
 _Library: Any = codegen.JITCodeLibrary  # which has no types
 
 
 def install() -> None:
-    """Have numba make such libraries from now on; what it has made stays."""
+    """Have numba load functions so from now on; what it has loaded stays."""
     codegen.JITCPUCodegen._library_class = LateLibrary
+    looks: Any = linalg.ensure_blas
+    linalg.ensure_blas = _ensure_scipy
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = looks
+
+
+def _ensure_scipy() -> None:
+    if importlib.util.find_spec("scipy") is None:
+        raise ImportError("scipy is required for linear algebra")
 
 
 class LateLibrary(_Library):  # type: ignore[misc]

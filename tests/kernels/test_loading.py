@@ -23,6 +23,21 @@ print(caller(values), all(library._bitcode is not None for library in libraries)
 print(libraries[0].get_pointer_to_function("no such function"))
 """
 
+MATRICES = """
+import sys
+import numba, numpy as np
+import serval_kernels.missing
+
+print("scipy.linalg" in sys.modules)
+
+@numba.njit
+def product(matrix):
+    return np.dot(matrix, matrix)
+
+print(product(np.eye(2)).sum())
+print("scipy.linalg" in sys.modules)
+"""
+
 
 @pytest.mark.slow
 def test_a_caller_that_is_compiled_later_finds_what_it_calls():
@@ -30,6 +45,11 @@ def test_a_caller_that_is_compiled_later_finds_what_it_calls():
     assert run() == ["1 {True}", "True", "1 False", "0"]
 
 
-def run():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=300)
+@pytest.mark.slow
+def test_scipy_is_imported_for_who_multiplies_matrices():
+    assert run(MATRICES) == ["False", "2.0", "True"]
+
+
+def run(program=PROGRAM):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     return done.stdout.splitlines()
