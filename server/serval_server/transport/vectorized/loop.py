@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -37,6 +38,12 @@ LOG = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5  # how often ages are looked at
 AWAKE_NS: Final = 100_000  # after calls; a processor that sleeps and wakes loses about as much
+
+# After how long a thread that waits for the interpreter has it taken from the one that has it, for the whole process.
+# Short while the loop may wait for a handler, Python's own while handlers wait for the loop: its turns end by
+# themselves, and one that is broken off goes on when all who waited have had theirs.
+SWITCH_READING_SECONDS: Final = 0.0005
+SWITCH_TURNING_SECONDS: Final = 0.005
 
 
 class Loop:
@@ -124,7 +131,9 @@ class Loop:
             os.close(self._wakeup)
 
     def _turn(self) -> None:
+        sys.setswitchinterval(SWITCH_READING_SECONDS)
         self._read()
+        sys.setswitchinterval(SWITCH_TURNING_SECONDS)
         now, reads, left = self._facts[:3].tolist()
         if left:
             self._attend(reads)

@@ -5,11 +5,9 @@ Besides, `add_vectorized_method` takes handlers that are given all messages of a
 
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 import grpc
 from serval_kernels.wire import state as engine
@@ -19,9 +17,6 @@ from serval_server.transport.vectorized.loop import Loop
 from serval_server.transport.vectorized.sockets import BACKLOG, bind
 from serval_server.transport.vectorized.times import Times
 from serval_server.transport.vectorized.vectors import VectorHandler
-
-# How long a handler's thread may keep the interpreter from the loop. Python's own 5 ms is a hundred turns.
-SWITCH_SECONDS: Final = 0.0005
 
 
 class Server:
@@ -72,11 +67,10 @@ class Server:
         return self._add_port(address, context)
 
     def start(self) -> None:
-        """Serve, in a thread of its own. Handlers that are added later are not found.
+        """Serve, in a thread of its own, which sets the process's switch interval.
 
-        From here on all threads of the process hand the interpreter over every SWITCH_SECONDS.
+        Handlers that are added later are not found.
         """
-        sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = Loop(self._handlers, self._vectorized, self._executor, times=self._times, sizes=self._sizes)
         for listener, context in self._listeners:
             listener.listen(BACKLOG)
