@@ -65,7 +65,7 @@ def test_the_exact_search_equals_numpy(registry: Registry, signature: Signature)
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Matrix]]:
     signature = Signature(inputs=(), outputs=(), opsets={})
     vectors = clustered(2000, seed=3)
-    with Registry.open(tmp_path_factory.mktemp("large"), index_threshold=1000) as registry:
+    with Registry.open(tmp_path_factory.mktemp("large"), index_threshold=1000, mirror_rows=2**62) as registry:
         fill(registry, signature, vectors)
         assert registry.build_index() == 2001
         yield registry, vectors
