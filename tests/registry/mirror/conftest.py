@@ -64,6 +64,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory, vectors: Matrix) -> Path:
     with Registry.open(folder) as registry:
         register(registry, "template", vectors[5])
         registry.delete("template", 1)
+    (folder / "mirror.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "mirror", ignore_errors=True)
     return folder
 
 
