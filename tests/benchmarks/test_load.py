@@ -111,7 +111,7 @@ def test_warm_up_calls_do_not_count(server, run):
     tally = run(Open(rate=100, outstanding=100), seconds=0.5, warmup=0.5, made=made)
     assert len(server.matrices) == 100
     assert tally.latency.count == 50
-    assert 40 <= tally.replies <= 60
+    assert 25 <= tally.replies <= 75  # of 100 that are sent: some of either half are answered in the other
 
 
 @pytest.mark.slow

@@ -36,13 +36,16 @@ class Shared:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what takes long to the default transport."""
-    again = {
-        item for item in items if "e2e" in item.nodeid and "grpcio" in item.name and item.get_closest_marker("slow")
-    }
+    """Leave what takes long to the default transport, unless it says that it wants both."""
+    again = {item for item in items if "e2e" in item.nodeid and "grpcio" in item.name and _wants_one(item)}
     if again:
         config.hook.pytest_deselected(items=list(again))
         items[:] = [item for item in items if item not in again]
+
+
+def _wants_one(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("slow")
+    return marker is not None and "both" not in marker.args
 
 
 @pytest.fixture(scope="session", params=["vectorized", "grpcio"])

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from serval_protos.inference import open_inference_pb2 as pb
 from serval_protos.v1 import common_pb2, drift_pb2, prediction_pb2, registry_pb2
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND

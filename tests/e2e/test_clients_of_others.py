@@ -23,7 +23,7 @@ from serval_protos.services import SERVICES
 from serval_protos.v1 import prediction_pb2
 from tritonclient.utils import InferenceServerException
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 
 def triton_input(module, rows: np.ndarray):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from serval_e2e import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from serval_client import Client, DatasetUse, Gates, Lineage, Parent, Threshold, errors
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import pytest
 from serval_client.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 
 @pytest.fixture

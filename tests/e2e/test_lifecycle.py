@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serval_e2e import Stubs, connect, register_many, registration, tensor_rows
 from serval_protos.v1 import common_pb2, prediction_pb2, registry_pb2
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 TIMEOUT = 60.0
 

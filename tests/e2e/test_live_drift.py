@@ -15,7 +15,7 @@ from serval_protos.v1 import common_pb2, drift_pb2, prediction_pb2
 from serval_server.monitor.slots import Slots
 from sklearn.datasets import load_breast_cancer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 NAMES = [str(name) for name in load_breast_cancer().feature_names]
 

@@ -12,7 +12,7 @@ from serval_protos.v1 import prediction_pb2
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 COUNT = int(os.environ.get("SERVAL_MODELS", "40"))
 TIMEOUT = 60.0

@@ -16,7 +16,7 @@ from serval_e2e import Server
 from serval_registry.model import Stage
 from serval_registry.registry import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 HEADERS = 1
 

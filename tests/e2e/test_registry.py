@@ -75,7 +75,6 @@ def test_ones_own_vector_replaces_the_default(stubs, trained) -> None:
     assert hits[0].similarity == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_pages_are_stable_and_complete(stubs, trained) -> None:
     for name in ("page-b", "page-a", "page-c"):
         for team in ("red", "blue", "red"):

@@ -9,7 +9,7 @@ from serval_client import Client
 from serval_e2e import connect
 from serval_protos.inference import open_inference_pb2 as pb
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("both")
 
 
 @pytest.fixture(scope="module")
