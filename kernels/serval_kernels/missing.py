@@ -23,12 +23,12 @@ _SIGNATURES = [
 
 
 @kernel
-def first_above(
+def _first_above(
     bits: npt.NDArray[np.signedinteger[Any]], magnitude: np.signedinteger[Any], most: np.signedinteger[Any]
 ) -> int:
     """Return the first place where a number without its sign bit lies above `most`, or -1.
 
-    Of IEEE 754 numbers as integers: NaN lies above infinity, and what is not finite above the largest finite number.
+    As integers, IEEE 754's NaN lie above infinity.
     """
     for start in range(0, bits.size, _BLOCK):
         block = bits[start : start + _BLOCK]
@@ -50,5 +50,5 @@ def first_nan(x: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> int:
     `x` is one-dimensional, contiguous, float32 or float64; anything else is a TypeError. Empty: -1.
     """
     if x.itemsize == _SINGLE:
-        return first_above(x.view(np.int32), np.int32(0x7FFFFFFF), np.int32(0x7F800000))
-    return first_above(x.view(np.int64), np.int64(0x7FFFFFFFFFFFFFFF), np.int64(0x7FF0000000000000))
+        return _first_above(x.view(np.int32), np.int32(0x7FFFFFFF), np.int32(0x7F800000))
+    return _first_above(x.view(np.int64), np.int64(0x7FFFFFFFFFFFFFFF), np.int64(0x7FF0000000000000))

@@ -108,10 +108,11 @@ def test_a_stall_is_in_the_p99_of_an_open_loop_and_hidden_by_a_closed_one(server
 def test_warm_up_calls_do_not_count(server, run):
     made = prepare(server.address, "adder", "Predict", 1, None)
     server.matrices.clear()
-    tally = run(Open(rate=100, outstanding=100), seconds=0.5, warmup=0.5, made=made)
+    # Slow: a pause of the machine has some of either half answered in the other
+    tally = run(Open(rate=50, outstanding=100), seconds=1.0, warmup=1.0, made=made)
     assert len(server.matrices) == 100
     assert tally.latency.count == 50
-    assert 25 <= tally.replies <= 75  # of 100 that are sent: some of either half are answered in the other
+    assert 40 <= tally.replies <= 60
 
 
 @pytest.mark.slow

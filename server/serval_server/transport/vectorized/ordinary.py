@@ -160,26 +160,37 @@ class OrdinaryCalls:
         except InvalidMetadata as error:
             self._refuse(number, error.code, error.details)
             return
-        variables = contextvars.Context()
+        deadline = None if timeout < 0 else time.monotonic_ns() + timeout
+        self._begin(number, connection, path, request, deadline, contextvars.Context())
+
+    def _begin(
+        self,
+        number: int,
+        connection: int,
+        path: str,
+        request: Request,
+        deadline_ns: int | None,
+        variables: contextvars.Context | None = None,
+    ) -> Call | None:
+        """Begin a call; None where it has no handler, and the peer knows."""
         handler = self._handlers.find(path, request.metadata, variables)
         if handler is None:
             self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
-            return
-        deadline = None if timeout < 0 else time.monotonic_ns() + timeout
-        peer = self._peer_of(connection)
+            return None
         call = Call(
             number,
             path,
             handler,
             request,
-            peer,
+            self._peer_of(connection),
             self._terms,
             connection=connection,
-            deadline_ns=deadline,
+            deadline_ns=deadline_ns,
             variables=variables,
         )
         self._calls[number] = call
         call.start()
+        return call
 
     def _message(self, event: Event) -> None:
         _, number, _, _, at, length, compressed, _ = event
@@ -208,27 +219,14 @@ class OrdinaryCalls:
     def _fell_back(self, event: Event) -> None:
         """Answer a call of a vectorized method by its servicer. Its metadata are gone, as they were not kept."""
         _, number, connection, method, at, length, compressed, encoding = event
-        path = self._paths[method]
-        handler = self._handlers.find(path, ())
-        if handler is None:
-            self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
-            return
         request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
         deadline = int(self._state.streams["deadline"][number & streams.ROW_MASK])
-        call = Call(
-            number,
-            path,
-            handler,
-            request,
-            self._peer_of(connection),
-            self._terms,
-            connection=connection,
-            deadline_ns=None if deadline == engine.NO_DEADLINE else deadline,
+        call = self._begin(
+            number, connection, self._paths[method], request, None if deadline == engine.NO_DEADLINE else deadline
         )
-        self._calls[number] = call
-        call.start()
-        call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
-        call.on_half_close()
+        if call is not None:
+            call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
+            call.on_half_close()
 
     def _refuse(self, number: int, code: grpc.StatusCode, details: str) -> None:
         self._respond(number, Send(head=trailers_only_block(code.value[0], details), ends=True))
