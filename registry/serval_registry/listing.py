@@ -17,11 +17,11 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, after, alive, all_of, named
 from serval_registry.lance import col, lit
 from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.texts import COLUMNS, encoded, key_of
 from serval_registry.mirror.walking import walked
 from serval_registry.model import check_name
 from serval_registry.predicates import Conditions
-from serval_registry.tables import Row, Table
-from serval_registry.versions import VersionList, from_row
+from serval_registry.tables import Table
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
@@ -53,8 +53,8 @@ class Pages:
 
     def page(
         self, conditions: Conditions, *, name: str | None, latest_only: bool, page_size: int, page_token: str
-    ) -> tuple[VersionList, str]:
-        """Return a page and the token of the next, which is empty after the last."""
+    ) -> tuple[list[str], str]:
+        """Return a page, rows as texts, and the token of the next, which is empty after the last."""
         if not 0 <= page_size <= PAGE_SIZE_MAX:
             raise InvalidArgument(f"page_size: {page_size}; wanted 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}")
         if name is not None:
@@ -66,21 +66,23 @@ class Pages:
             passing = all_of(alive(), None if name is None else named(name), conditions.where())
             spans = [None] if name is not None else self._spans(begin[0] if begin else "")
             read = self._newest if latest_only else self._rows
-            found = [from_row(row) for row in read(passing, begin, spans, size + 1)]
+            found = read(passing, begin, spans, size + 1)
         shown = found[:size]
-        more = len(found) > size
-        return shown, token_of(shown[-1].name, _LAST if latest_only else shown[-1].version) if more else ""
+        if len(found) == len(shown):
+            return shown, ""
+        last, version = key_of(shown[-1])
+        return shown, token_of(last, _LAST if latest_only else version)
 
     def _mirrored(
         self, conditions: Conditions, begin: Place | None, name: str | None, latest_only: bool, limit: int
-    ) -> VersionList | None:
-        """Return the first versions after a place; None where the table has to be asked."""
+    ) -> list[str] | None:
+        """Return the first rows after a place; None where the table has to be asked."""
         view = self._mirror.view()
         if view is None:
             return None
         after = ("", 0) if begin is None else (begin[0], begin[1] + 1)
-        versions = walked(view, conditions, after, name=name, latest_only=latest_only)
-        return None if versions is None else list(islice(versions, limit))
+        texts = walked(view, conditions, after, name=name, latest_only=latest_only)
+        return None if texts is None else list(islice(texts, limit))
 
     def _spans(self, begin: str) -> list[str | None]:
         """Return where the spans from a name on end: first one, then always twice as many; None is the end of all."""
@@ -100,18 +102,21 @@ class Pages:
             self._bounds = []
         self._chosen_at = count
 
-    def _rows(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Row]:
-        rows: list[Row] = []
-        order = {"name": True, "version": True}
+    def _rows(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[str]:
+        texts: list[str] = []
         for end in ends:
-            where = all_of(passing, _within(begin, end))
-            rows += self._table.select(where, self._table.columns, order=order, limit=limit - len(rows))
-            if len(rows) >= limit:
+            texts += self._texts(all_of(passing, _within(begin, end)), limit - len(texts))
+            if len(texts) >= limit:
                 break
             begin = begin if end is None else (end, _LAST)
-        return rows
+        return texts
 
-    def _newest(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Row]:
+    def _texts(self, where: Where, limit: int | None = None) -> list[str]:
+        order = {"name": True, "version": True}
+        found: list[str] = encoded(self._table.values(where, COLUMNS, order=order, limit=limit)).to_pylist()
+        return found
+
+    def _newest(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[str]:
         newest: dict[str, int] = {}
         for end in ends:
             for row in self._table.select(all_of(passing, _within(begin, end)), ["name", "version"]):
@@ -124,8 +129,7 @@ class Pages:
             return []
         # A little more than asked for: every combination of these names and numbers.
         wide = all_of(passing, col("name").isin(list(chosen)), col("version").isin(sorted(set(chosen.values()))))
-        rows = self._table.select(wide, self._table.columns, order={"name": True, "version": True})
-        return [row for row in rows if chosen[row["name"]] == row["version"]]
+        return [text for text in self._texts(wide) if key_of(text) in chosen.items()]
 
 
 def _within(begin: Place | None, end: str | None) -> Where | None:

@@ -40,6 +40,7 @@ from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.lookups import Lookups
 from serval_registry.mirror.mirror import MIRROR_ROWS, Mirror
+from serval_registry.mirror.texts import version_of
 from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
 from serval_registry.ranking.asking import assembled
@@ -87,7 +88,7 @@ class Registry:
             self, storage, self.database, self._searcher, self.spaces, living, index_threshold
         )
         self._lookups = Lookups(self._versions, self._mirror)
-        self._pages = listing.Pages(self._versions, self._mirror)
+        self.pages = listing.Pages(self._versions, self._mirror)
         self._housekeeper = Housekeeper(storage, self.database, self.journal, index_threshold, retention, self._mirror)
         desk = Desk(self._versions, self.journal, self._writing, self._finder.find, self.artifact)
         self.governance = Governance(desk)
@@ -252,13 +253,14 @@ class Registry:
         A name that does not exist gives an empty page.
         """
         self._check_process()
-        return self._pages.page(
+        texts, token = self.pages.page(
             Conditions.of(stages, tags, where),
             name=name,
             latest_only=latest_only,
             page_size=page_size,
             page_token=page_token,
         )
+        return [version_of(text) for text in texts], token
 
     def vector(self, name: str, version: int) -> Vector:
         """Return a version's vector: float32 [128], of length 1."""

@@ -52,8 +52,7 @@ class SearchPath(StrEnum):
     IVF_SQ8 = "ivf_sq8"
 
 
-@dataclass(frozen=True, slots=True)
-class HitPart:
+class HitPart(NamedTuple):
     """What one part of a query says of a version: -1 to 1, 0 where it can say nothing; the weights add up to 1."""
 
     name: str

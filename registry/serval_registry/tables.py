@@ -214,6 +214,18 @@ class Table:
         limit: int | None = None,
     ) -> list[Row]:
         """Return rows; `order` says by which columns, and of each whether ascending."""
+        found = self.values(where, columns, order=order, limit=limit)
+        return [_whole(row) for row in found.to_pylist()]
+
+    def values(
+        self,
+        where: Where | None,
+        columns: Sequence[str],
+        *,
+        order: Mapping[str, bool] | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Return columns of the rows found, as they lie where `order` does not say otherwise."""
         with self._faults():
             query = self._table.search().select(list(columns))
             if where is not None:
@@ -223,15 +235,7 @@ class Table:
                 query = query.order_by(by)
             if limit is not None:
                 query = query.limit(limit)
-            rows: list[Row] = query.to_arrow().to_pylist()
-        return [_whole(row) for row in rows]
-
-    def values(self, where: Expr | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
-        """Return columns of the rows found, as they lie: for walks over everything."""
-        with self._faults():
-            query = self._table.search().select(list(columns))
-            query = query if where is None else query.where(where)
-            return (query if limit is None else query.limit(limit)).to_arrow()
+            return query.to_arrow()
 
     def strings(self, column: str) -> npt.NDArray[np.str_]:
         """Return a column of text of all rows."""

@@ -100,8 +100,8 @@ def from_row(row: Row) -> Version:
         stage=_STAGES[row["stage"]],
         description=row["description"],
         tags=read_tag_line(row["tags"]),
-        metrics=_object(row["metrics"]),
-        hyperparameters=_object(row["hyperparameters"]),
+        metrics=read_object(row["metrics"]),
+        hyperparameters=read_object(row["hyperparameters"]),
         algorithm=row["algorithm"],
         framework=row["framework"],
         dataset=row["dataset"],
@@ -109,7 +109,7 @@ def from_row(row: Row) -> Version:
         features=_read_features(row["features"]),
         classes=() if row["classes"] == "[]" else tuple(json.loads(row["classes"])),
         parity=None if parity is None else Parity(**json.loads(parity)),
-        libraries=_object(row["libraries"]),
+        libraries=read_object(row["libraries"]),
         missing_allowed=row["missing_allowed"],
         artifact_sha256=row["artifact_sha256"],
         artifact_bytes=row["artifact_bytes"],
@@ -172,7 +172,8 @@ def _signature_json(signature: Signature) -> Mapping[str, Any]:
     return {"inputs": specs(signature.inputs), "outputs": specs(signature.outputs), "opsets": dict(signature.opsets)}
 
 
-def _object(text: str) -> dict[str, Any]:
+def read_object(text: str) -> dict[str, Any]:
+    """Return the object that a column of JSON holds."""
     found: dict[str, Any] = {} if text == "{}" else _read_json(text)[0]
     return found
 

@@ -1,6 +1,5 @@
 """One mirror, mapped: its rows by name, and the nearest of their vectors."""
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +9,11 @@ from serval_kernels.similarity.cosine import scores
 
 from serval_registry.embedding import Vector
 from serval_registry.mirror.files import Array, Files
+from serval_registry.mirror.keys import Keys
 from serval_registry.mirror.terms import Terms
-from serval_registry.mirror.texts import KEY_BYTES, Key, decoded, key_of
+from serval_registry.mirror.texts import Key, version_of
 from serval_registry.model import Stage, Version
 from serval_registry.recent import Recent
-from serval_registry.versions import from_row
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.uint8]
@@ -34,11 +33,11 @@ class Base:
 
     def __init__(self, files: Files) -> None:
         self._texts = files.texts
-        self._begin: Array = files.array("begin")
-        self._length: Array = files.array("length")
-        self.rows = len(self._begin)
+        self._begins: Array = files.array("begins")
+        self._place: Array = files.array("place")
+        self.rows = len(self._place)
         self.by_key: Array = files.array("by_key")
-        self.names: Array = files.array("names")
+        self.keys = Keys(files)
         self.vectors: Array = files.array("vectors")
         self._codes: Array = files.array("codes")
         self._scales: Array = np.array(files.array("scales"))
@@ -59,38 +58,25 @@ class Base:
 
     def text(self, number: int) -> str:
         """Return a row as text."""
-        begin = int(self._begin[number])
-        return self._texts[begin : begin + int(self._length[number])].decode()
+        return self.text_at(int(self._place[number]))
+
+    def text_at(self, place: int) -> str:
+        """Return the row at a place in the order of name and version as text."""
+        return self._texts[self._begins[place] : self._begins[place + 1]].decode()
 
     def version(self, number: int) -> Version:
         """Return the version in a row."""
-        return self._versions.get(number, lambda: from_row(decoded(self.text(number))))
-
-    def number_at(self, place: int) -> int:
-        """Return the number of the row at a place in the order of name and version."""
-        return int(self.by_key[place])
-
-    def key_at(self, place: int) -> Key:
-        """Return the name and version there."""
-        begin = int(self._begin[self.by_key[place]])
-        return key_of(self._texts[begin : begin + KEY_BYTES])
-
-    def place_of(self, key: Key) -> int:
-        """Return the first place whose key is not below this one."""
-        return bisect_left(range(self.rows), key, key=self.key_at)
+        return self._versions.get(number, lambda: version_of(self.text(number)))
 
     def number_of(self, key: Key) -> int | None:
         """Return the number of the row with a key."""
-        place = self.place_of(key)
-        return self.number_at(place) if place < self.rows and self.key_at(place) == key else None
+        place = self.keys.place_at(key)
+        return None if place is None else int(self.by_key[place])
 
     def numbers_of(self, name: str) -> Numbers:
         """Return the numbers of all rows of a name, by version."""
-        begin = self.place_of((name, 0))
-        if begin == self.rows or self.key_at(begin)[0] != name:
-            return np.empty(0, np.int64)
-        end = np.searchsorted(self.names, self.names[begin], side="right")
-        found: Numbers = self.by_key[begin:end]
+        places = self.keys.places_of(name)
+        found: Numbers = self.by_key[places.start : places.stop]
         return found
 
     def nearest(self, query: Vector, allowed: Mask, k: int, probes: int = PROBES) -> "Near":

@@ -4,6 +4,7 @@ Rows are numbered by the partition of their vector: what a search compares lies 
 """
 
 import math
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serval_registry.embedding import DIMENSION
-from serval_registry.mirror import files, partitioning, terms
+from serval_registry.mirror import files, keys, partitioning, terms
 from serval_registry.mirror.base import STAGES, Base
 from serval_registry.mirror.files import Array, Draft, Files
 from serval_registry.mirror.texts import COLUMNS, encoded
@@ -21,14 +22,14 @@ from serval_registry.tables import FILTERED_NUMBERS
 
 # What else is kept of each row, and how.
 _ARRAYS = {
-    "begin": "<i8",
-    "length": "<i4",
     "deleted": "u1",
     "stage": "u1",
     "source": "u1",
     **dict.fromkeys(FILTERED_NUMBERS, "<f8"),
 }
 _STAGES = pa.array([str(stage) for stage in STAGES])
+_NO_KEYS = pa.table({"name": pa.array([], pa.string()), "version": pa.array([], pa.int64())})
+_TABLE_ROWS = "table-rows.txt"
 _RECALL_QUERIES, _RECALL_K = 20, 10
 _READ = tuple(dict.fromkeys((*COLUMNS, "tag_list", "vector_source", "vector", *FILTERED_NUMBERS)))
 
@@ -58,7 +59,7 @@ class _Gathered:
 
     rows: int
     revision: int = 0
-    names: list[pa.Array] = field(default_factory=list)
+    keys: list[pa.Table] = field(default_factory=list)
     tags: list[pa.Array] = field(default_factory=list)
     sources: dict[str, int] = field(default_factory=dict)
 
@@ -67,17 +68,17 @@ def _gather(draft: Draft, snapshot: Snapshot) -> _Gathered:
     """Read everything once."""
     gathered = _Gathered(snapshot.count())
     arrays = {name: draft.empty(f"table-{name}", gathered.rows, dtype) for name, dtype in _ARRAYS.items()}
+    ends = draft.empty("table-ends", gathered.rows, "<i8")
     start = written = 0
     with (
-        (draft.folder / files.ROWS).open("wb") as out,
+        (draft.folder / _TABLE_ROWS).open("wb") as out,
         draft.stream("table-vectors", (gathered.rows, DIMENSION), "<f4") as write_vectors,
     ):
         for batch in snapshot.batches(_READ):
             texts = encoded(batch)
             lengths = pc.binary_length(texts).to_numpy()
             at = slice(start, start + len(batch))
-            arrays["begin"][at] = written + np.cumsum(lengths, dtype=np.int64) - lengths
-            arrays["length"][at] = lengths
+            ends[at] = written + np.cumsum(lengths, dtype=np.int64)
             out.write(memoryview(texts.buffers()[2])[: int(lengths.sum())] if not texts.offset else _joined(texts))
             written += int(lengths.sum())
             write_vectors(batch["vector"].flatten().to_numpy(zero_copy_only=False))
@@ -105,7 +106,7 @@ def _note(gathered: _Gathered, arrays: dict[str, Array], at: slice, batch: pa.Re
     known = pa.array(list(gathered.sources), pa.string())
     arrays["source"][at] = pc.index_in(batch["vector_source"], known).to_numpy(zero_copy_only=False)
     gathered.revision = max(gathered.revision, pc.max(batch["revision"]).as_py())
-    gathered.names.append(pa.table({"name": batch["name"], "version": batch["version"]}))
+    gathered.keys.append(pa.table({"name": batch["name"], "version": batch["version"]}))
     gathered.tags.append(batch["tag_list"])
 
 
@@ -137,13 +138,27 @@ def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> None:
         draft.drop(f"table-{name}")
     numbers = np.empty(len(order), np.int32)
     numbers[order] = np.arange(len(order), dtype=np.int32)
-    keys = pa.concat_tables(gathered.names) if gathered.names else pa.table({"name": [], "version": []})
-    by_key = pc.sort_indices(keys, sort_keys=[("name", "ascending"), ("version", "ascending")]).to_numpy()
+    by_key = keys.write(draft, pa.concat_tables(gathered.keys) if gathered.keys else _NO_KEYS)
     draft.put("by_key", numbers[by_key])
-    names = keys["name"].take(pa.array(by_key)).combine_chunks().dictionary_encode()
-    draft.put("names", names.indices.to_numpy(zero_copy_only=False))  # ascending, as the names are
+    places = np.empty(len(order), np.int32)
+    places[numbers[by_key]] = np.arange(len(order), dtype=np.int32)
+    draft.put("place", places)
+    _arrange_texts(draft, by_key)
     terms.write(draft, gathered.tags, numbers)
     draft.put("sources", np.asarray(list(gathered.sources), dtype=np.str_))
+
+
+def _arrange_texts(draft: Draft, by_key: Array) -> None:
+    """Write the texts in the order of name and version, so that a page of them lies together."""
+    ends = np.load(draft.folder / "table-ends.npy")
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+    lengths = (ends - starts)[by_key]
+    draft.put("begins", np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+    with (draft.folder / _TABLE_ROWS).open("rb") as texts, (draft.folder / files.ROWS).open("wb") as out:
+        for start, length in zip(starts[by_key].tolist(), lengths.tolist(), strict=True):
+            out.write(os.pread(texts.fileno(), length, start))
+    draft.drop("table-ends")
+    (draft.folder / _TABLE_ROWS).unlink()
 
 
 def _measured(draft: Draft) -> float:

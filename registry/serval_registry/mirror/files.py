@@ -20,7 +20,7 @@ from serval_registry.storage import Storage
 DOCUMENT, FOLDER = "mirror.json", "mirror"
 
 # What is written here, and how: a mirror of another layout is none.
-LAYOUT = 1
+LAYOUT = 2
 
 ROWS = "rows.txt"
 

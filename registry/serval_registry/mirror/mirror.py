@@ -113,7 +113,7 @@ class Mirror:
         if found.num_rows:
             allowed = allowed.copy()
         for text, vector in zip(encoded(found).to_pylist(), matrix, strict=True):
-            key = key_of(text.encode())
+            key = key_of(text)
             late[key] = Late.of(text, vector)
             number = view.base.number_of(key)
             if number is not None:

@@ -1,6 +1,5 @@
 """Which rows have a tag: the numbers of the rows of each "key=value", as an inverted index."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serval_registry.mirror import sorted_texts
 from serval_registry.mirror.files import Array, Draft, Files
+from serval_registry.mirror.sorted_texts import SortedTexts
 
 Numbers = npt.NDArray[np.int32]
 
@@ -29,9 +30,7 @@ def write(draft: Draft, lists: Sequence[pa.Array], numbers: Numbers) -> None:
     order = np.argsort(ranks, kind="stable")
     draft.put("term-rows", numbers[np.concatenate(rows)[order]])
     draft.put("term-starts", np.searchsorted(ranks[order], np.arange(len(texts) + 1)))
-    lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)[by_text]
-    draft.put("term-ends", np.cumsum(lengths, dtype=np.int64))
-    draft.put("term-texts", np.frombuffer("".join(texts.take(by_text).to_pylist()).encode() or b"\0", np.uint8))
+    sorted_texts.write(draft, "term", texts.take(by_text))
 
 
 class Terms:
@@ -40,14 +39,10 @@ class Terms:
     def __init__(self, files: Files) -> None:
         self._rows: Array = files.array("term-rows")
         self._starts: Array = files.array("term-starts")
-        self._ends: Array = files.array("term-ends")
-        self._texts: Array = files.array("term-texts")
+        self._terms = SortedTexts(files, "term")
 
     def rows(self, first: str, end: str) -> Numbers:
         """Return the numbers of the rows that have a term from `first` on and before `end`, in the order of bytes."""
-        begin, stop = (bisect_left(range(len(self._ends)), term.encode(), key=self._text) for term in (first, end))
+        begin, stop = self._terms.place_of(first), self._terms.place_of(end)
         found: Numbers = self._rows[self._starts[begin] : self._starts[stop]]
         return found
-
-    def _text(self, place: int) -> bytes:
-        return self._texts[self._ends[place - 1] if place else 0 : self._ends[place]].tobytes()

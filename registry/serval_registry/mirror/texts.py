@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serval_registry.model import NAME_MAX
+from serval_registry.model import Version
+from serval_registry.packing import SEPARATOR as RECORD_SEPARATOR
 from serval_registry.packing import unpacked
 from serval_registry.tables import Row
+from serval_registry.versions import from_row
 
 SEPARATOR = "\x1d"
 
@@ -27,10 +29,6 @@ COLUMNS = (
     "baseline_rows",
     "record",
 )
-# Of a row's text, enough for its name and its version.
-KEY_BYTES = NAME_MAX + 32
-
-_SEPARATOR = SEPARATOR.encode()
 _RECORD = COLUMNS.index("record")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,10 +45,15 @@ def encoded(rows: pa.Table | pa.RecordBatch) -> pa.Array:
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
-def key_of(begin: bytes) -> Key:
-    """Return the name and the version of a row from its first KEY_BYTES."""
-    name, version, _ = begin.split(_SEPARATOR, 2)
-    return name.decode(), int(version)
+def key_of(text: str) -> Key:
+    """Return the name and the version of a row."""
+    name, version, _ = text.split(SEPARATOR, 2)
+    return name, int(version)
+
+
+def version_of(text: str) -> Version:
+    """Return the version in a row."""
+    return from_row(decoded(text))
 
 
 def decoded(text: str, *, whole: bool = True) -> Row:
@@ -72,6 +75,12 @@ def decoded(text: str, *, whole: bool = True) -> Row:
     row["baseline_sha256"] = baseline or None
     row["baseline_rows"] = int(rows)
     return row
+
+
+def split(text: str) -> tuple[list[str], list[str]]:
+    """Return the columns of a row but its record, in the order of COLUMNS, and of its record in that of PACKED."""
+    *columns, record = text.split(SEPARATOR, _RECORD)
+    return columns, record.split(RECORD_SEPARATOR)
 
 
 def _moment(microseconds: str) -> datetime:

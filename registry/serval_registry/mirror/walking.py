@@ -8,10 +8,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from serval_registry.mirror.base import Base, Mask, Numbers
-from serval_registry.mirror.texts import Key, decoded
+from serval_registry.mirror.base import Base, Mask
+from serval_registry.mirror.keys import Places
+from serval_registry.mirror.texts import Key, decoded, key_of
 from serval_registry.mirror.view import View
-from serval_registry.model import Stage, Summary, Version
+from serval_registry.model import Stage, Summary
 from serval_registry.predicates import Conditions
 from serval_registry.tables import Row
 
@@ -20,15 +21,10 @@ _LAST = 2**62
 _CHUNK, _CHUNK_MAX = 128, 4096
 
 
-def key_of(version: Version) -> Key:
-    """Return what versions are ordered by."""
-    return version.name, version.version
-
-
 def walked(
     view: View, conditions: Conditions, begin: Key, *, name: str | None, latest_only: bool
-) -> Iterator[Version] | None:
-    """Return the versions that pass, from a key on; with `latest_only` the newest of each name.
+) -> Iterator[str] | None:
+    """Return the rows of the versions that pass as texts, from a key on; with `latest_only` the newest of each name.
 
     Of one name where it is given. None: LanceDB has to be asked.
     """
@@ -40,11 +36,10 @@ def walked(
         begin = max(begin, (name, 0))
     late = _late(view, conditions, begin, end)
     if not latest_only:
-        numbers = _numbers(view.base, allowed, begin, end)
-        return merge(map(view.base.version, numbers), late, key=key_of)
-    newest = map(view.base.version, _newest(view.base, allowed, begin, end))
-    by_name = groupby(merge(newest, late, key=key_of), key=attrgetter("name"))
-    return (list(versions)[-1] for _, versions in by_name)
+        return merge(map(view.base.text_at, _places(view.base, allowed, begin, end)), late, key=key_of)
+    newest = map(view.base.text_at, _newest(view.base, allowed, begin, end))
+    by_name = groupby(merge(newest, late, key=key_of), key=lambda text: key_of(text)[0])
+    return (list(texts)[-1] for _, texts in by_name)
 
 
 def newest(view: View, name: str, limit: int) -> list[Summary]:
@@ -60,41 +55,40 @@ def _summary(row: Row) -> Summary:
     return Summary(row["version"], Stage(row["stage"]), row["created"])
 
 
-def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> Iterator[Version]:
+def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> Iterator[str]:
     stop = len(view.keys) if end is None else bisect_left(view.keys, end)
     for key in islice(view.keys, bisect_left(view.keys, begin), stop):
-        version = view.late[key].version
-        if version is not None and conditions.pass_for(version):
-            yield version
+        late = view.late[key]
+        if late.version is not None and conditions.pass_for(late.version):
+            yield late.text
 
 
-def _numbers(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
-    for at in _chunks(base, begin, end):
-        numbers = base.by_key[at]
-        yield from numbers[allowed[numbers] != 0].tolist()
+def _places(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
+    for places in _chunks(base, allowed, begin, end):
+        yield from places.tolist()
 
 
 def _newest(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
-    """Yield the last number of each name that passes."""
+    """Yield the last place of each name that passes."""
     held = None  # the last one of a chunk: the next chunk may go on with its name
-    for at in _chunks(base, begin, end):
-        numbers: Numbers = base.by_key[at]
-        passes = allowed[numbers] != 0
-        numbers, names = numbers[passes], base.names[at][passes]
-        if not len(numbers):
+    for places in _chunks(base, allowed, begin, end):
+        if not len(places):
             continue
+        names = base.keys.names_at(places)
         if held is not None and held[1] != names[0]:
             yield held[0]
         last = np.flatnonzero(names[1:] != names[:-1])
-        yield from numbers[last].tolist()
-        held = int(numbers[-1]), int(names[-1])
+        yield from places[last].tolist()
+        held = int(places[-1]), int(names[-1])
     if held is not None:
         yield held[0]
 
 
-def _chunks(base: Base, begin: Key, end: Key | None) -> Iterator[slice]:
-    start, size = base.place_of(begin), _CHUNK
-    stop = base.rows if end is None else base.place_of(end)
+def _chunks(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[Places]:
+    """Yield the places that are allowed, a run of rows at a time."""
+    start, size = base.keys.place_of(begin), _CHUNK
+    stop = base.rows if end is None else base.keys.place_of(end)
     while start < stop:
-        yield slice(start, min(start + size, stop))
+        passes = allowed[base.by_key[start : min(start + size, stop)]] != 0
+        yield start + np.flatnonzero(passes)
         start, size = start + size, min(2 * size, _CHUNK_MAX)

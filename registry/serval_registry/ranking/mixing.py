@@ -33,7 +33,8 @@ def mixed(parts: Sequence[tuple[Part, float]], conditions: Conditions, k: int) -
     if len(shares) == 1:
         part = shares[0][0]
         alone = part.nearest(conditions, k)
-        return _result([_hit(version, [(part, 1.0, said)]) for version, said in alone.hits], [alone])
+        hits = [Hit(version, said.similarity, (_told(part, 1.0, said),)) for version, said in alone.hits]
+        return _result(hits, [alone])
     count = min(K_MAX, max(CANDIDATES_PER_HIT * k, CANDIDATES_LEAST))
     found = [part.nearest(conditions, count) for part, _ in shares]
     examples = {part.without for part, _ in shares}
@@ -64,13 +65,14 @@ def _all_said(part: Part, found: Found, versions: Sequence[Version]) -> list[Sai
 
 
 def _hit(version: Version, parts: Sequence[tuple[Part, float, Said | None]]) -> Hit:
-    told = tuple(
-        HitPart(part.name, 0.0, weight, absent=True)
-        if said is None
-        else HitPart(part.name, said.similarity, weight, agreement=said.agreement)
-        for part, weight, said in parts
-    )
+    told = tuple(_told(part, weight, said) for part, weight, said in parts)
     return Hit(version, math.fsum(part.similarity * part.weight for part in told), told)
+
+
+def _told(part: Part, weight: float, said: Said | None) -> HitPart:
+    if said is None:
+        return HitPart(part.name, 0.0, weight, absent=True)
+    return HitPart(part.name, said.similarity, weight, agreement=said.agreement)
 
 
 def _result(hits: list[Hit], found: Sequence[Found]) -> SearchResult:

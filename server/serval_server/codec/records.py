@@ -109,8 +109,7 @@ def fill_version(message: registry_pb2.ModelVersion, version: Version) -> None:
     for field in ("classes", "aliases"):
         if given := getattr(version, field):
             getattr(message, field).extend(given)
-    lineage = _NO_LINEAGE_MESSAGE if version.lineage == _NO_LINEAGE else lineage_message(version.lineage)
-    message.lineage.CopyFrom(lineage)
+    message.lineage.CopyFrom(lineage_message(version.lineage))
     if version.parity is not None:
         message.parity.CopyFrom(_parity_message(version.parity))
 
@@ -194,7 +193,9 @@ def lineage_of(message: registry_pb2.Lineage) -> Lineage:
 
 
 def lineage_message(lineage: Lineage) -> registry_pb2.Lineage:
-    """Return a lineage as a message."""
+    """Return a lineage as a message, which is not to be changed."""
+    if lineage == _NO_LINEAGE:
+        return _NO_LINEAGE_MESSAGE
     return registry_pb2.Lineage(
         parents=[registry_pb2.ParentModel(**parent._asdict()) for parent in lineage.parents],
         datasets=[registry_pb2.DatasetUse(**used._asdict()) for used in lineage.datasets],

@@ -40,7 +40,10 @@ def result_message(found: SearchResult, message: Callable[[Version], bytes]) -> 
         coverage=[_coverage_message(one) for one in found.coverage],
     )
     for hit in found.hits:
-        added = reply.hits.add(similarity=hit.similarity, parts=[_part_message(part) for part in hit.parts])
+        added = reply.hits.add()
+        added.similarity = hit.similarity
+        for part in hit.parts:
+            _fill_part(added.parts.add(), part)
         added.version.MergeFromString(message(hit.version))
     return reply
 
@@ -85,8 +88,11 @@ def _sample(rows: common_pb2.Rows) -> Sample:
             raise InvalidArgument("sample: is empty, wanted a tensor or an Arrow IPC stream")
 
 
-def _part_message(part: HitPart) -> registry_pb2.HitPart:
-    message = registry_pb2.HitPart(name=part.name, similarity=part.similarity, weight=part.weight, absent=part.absent)
+def _fill_part(message: registry_pb2.HitPart, part: HitPart) -> None:
+    message.name = part.name
+    message.similarity = part.similarity
+    message.weight = part.weight
+    message.absent = part.absent
     agreement = part.agreement
     if agreement is not None:
         message.agreement.CopyFrom(
@@ -97,7 +103,6 @@ def _part_message(part: HitPart) -> registry_pb2.HitPart:
                 correlation=agreement.correlation,
             )
         )
-    return message
 
 
 def _coverage_message(coverage: Coverage) -> registry_pb2.SearchCoverage:

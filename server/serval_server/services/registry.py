@@ -16,13 +16,12 @@ from serval_registry.recent import Recent
 from serval_registry.registry import Registry
 from serval_registry.spaces.spaces import DESCRIPTION
 
-from serval_server.codec import arrow, search, tensors
+from serval_server.codec import arrow, listed, search, tensors
 from serval_server.codec.columns import Columns
 from serval_server.codec.features import features_of
 from serval_server.codec.records import (
     change_message,
     draft_of,
-    fill_version,
     missing_of,
     pinned,
     stage_of,
@@ -122,18 +121,17 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         """One page."""
         if request.name:
             check_name(request.name, "name")
-        versions, token = self._registry.list(
+        stages = [stage_of(stage, "stages") for stage in request.stages]
+        texts, token = self._registry.pages.page(
+            Conditions.of(stages, dict(request.tags), request.filter),
             name=request.name or None,
-            stages=[stage_of(stage, "stages") for stage in request.stages],
-            tags=dict(request.tags),
-            where=request.filter,
             latest_only=request.latest_only,
             page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
             page_token=request.page_token,
         )
         reply = registry_pb2.ListModelsReply(next_page_token=token)
-        for version in versions:
-            fill_version(reply.versions.add(), version)
+        for text in texts:
+            listed.fill(reply.versions.add(), text)
         return reply
 
     @unary
