@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,6 +72,10 @@ def _nearest(vectors: Matrix, query: Matrix) -> list[int]:
     return found
 
 
+# A call with its request, which is made before the clock runs.
+Made = Callable[[], object]
+
+
 class Calls:
     """The calls of one size, each on data of its own that the seed chooses."""
 
@@ -88,46 +93,51 @@ class Calls:
         self._asked += 1
         return self._asked % QUERIES
 
-    def search(self) -> None:
+    def search(self) -> Made:
         """The ten nearest."""
-        self._search()
+        return self._search()
 
-    def search_filtered(self) -> None:
+    def search_filtered(self) -> Made:
         """The same of a thousandth of the rows, by a tag; one of eight filters."""
-        self._search(f'tags.cohort = "c{self._asked % 8}"')
+        return self._search(f'tags.cohort = "c{self._asked % 8}"')
 
-    def search_new_filter(self) -> None:
+    def search_new_filter(self) -> Made:
         """The same, by a filter that nobody has asked for before."""
         cohort = f"c{(self._asked * 37 + 8) % registry_rows.COHORTS}"
-        self._search(f'tags.cohort = "{cohort}"')
+        return self._search(f'tags.cohort = "{cohort}"')
 
-    def numpy(self) -> None:
+    def numpy(self) -> Made:
         """The same by comparing all in numpy, in this process."""
-        _nearest(self.scene.vectors, self.scene.queries[self.query()])
+        query = self.scene.queries[self.query()]
+        return lambda: _nearest(self.scene.vectors, query)
 
-    def get_hot(self) -> None:
+    def get_hot(self) -> Made:
         """A version by name and stage; the names' popularity is Zipf's."""
-        self._get(min(self._names, int(self._random.zipf(1.5))) - 1)
+        return self._get(min(self._names, int(self._random.zipf(1.5))) - 1)
 
-    def get_any(self) -> None:
+    def get_any(self) -> Made:
         """A version by name and stage; every name as likely as another."""
-        self._get(int(self._random.integers(self._names)))
+        return self._get(int(self._random.integers(self._names)))
 
-    def page(self) -> None:
+    def page(self) -> Made:
         """A page that begins anywhere."""
-        self._stub.ListModels(registry_pb2.ListModelsRequest(page_size=PAGE, page_token=self._token()))
+        request = registry_pb2.ListModelsRequest(page_size=PAGE, page_token=self._token())
+        return lambda: self._stub.ListModels(request)
 
-    def register(self) -> None:
+    def register(self) -> Made:
         """A small model."""
         self._registered += 1
-        self._client.register(registry_rows.artifact(), f"new-{os.getpid()}-{self._registered % 5}")
+        name = f"new-{os.getpid()}-{self._registered % 5}"
+        return lambda: self._client.register(registry_rows.artifact(), name)
 
-    def _search(self, where: str = "") -> None:
+    def _search(self, where: str = "") -> Made:
         vector = registry_pb2.Vector(values=self.scene.queries[self.query()])
-        self._stub.SearchModels(registry_pb2.SearchModelsRequest(vector=vector, filter=where))
+        request = registry_pb2.SearchModelsRequest(vector=vector, filter=where)
+        return lambda: self._stub.SearchModels(request)
 
-    def _get(self, number: int) -> None:
-        self._stub.GetModel(registry_pb2.GetModelRequest(model=f"{self._name(number)}@production"))
+    def _get(self, number: int) -> Made:
+        request = registry_pb2.GetModelRequest(model=f"{self._name(number)}@production")
+        return lambda: self._stub.GetModel(request)
 
     def _name(self, number: int) -> str:
         return registry_rows.name_of(number * registry_rows.PER_NAME)
@@ -148,12 +158,13 @@ class Calls:
         return found / wanted
 
 
-def timed(call: Callable[[], None], times: int) -> float:
+def timed(call: Callable[[], Made], times: int) -> float:
     """Return the median of some calls in milliseconds."""
     took = []
     for _ in range(times):
+        made = call()
         begin = time.perf_counter()
-        call()
+        made()
         took.append((time.perf_counter() - begin) * 1e3)
     return median(took)
 
@@ -187,9 +198,9 @@ def measure(scenes: list[Scene], rounds: int, times: int, say: Say) -> Finding:
         )
 
 
-def _contests(all_calls: list[Calls]) -> dict[str, tuple[int, Callable[[], None]]]:
+def _contests(all_calls: list[Calls]) -> dict[str, tuple[int, Callable[[], Made]]]:
     """Return the calls by name, each with the share of the times that it is made: 1, or 1 in n."""
-    found: dict[str, tuple[int, Callable[[], None]]] = {}
+    found: dict[str, tuple[int, Callable[[], Made]]] = {}
     for calls in all_calls:
         size = f"{calls.scene.rows:,}"
         found |= {
@@ -260,7 +271,9 @@ def price_of_hnsw(scene: Scene, rounds: int, times: int, say: Say) -> Finding:
         ef, theirs = _ef_for(index, scene, ours)
         for number in range(1, rounds + 1):
             samples["SearchModels, p50"].append(timed(calls.search, times))
-            samples["hnswlib, p50"].append(timed(lambda: index.knn_query(scene.queries[calls.query()], k=K), times))
+            samples["hnswlib, p50"].append(
+                timed(lambda: partial(index.knn_query, scene.queries[calls.query()], k=K), times)
+            )
             say(f"round {number} of {rounds}")
     search, beside = (Measure(name, "ms", tuple(taken)) for name, taken in samples.items())
     return Finding(
