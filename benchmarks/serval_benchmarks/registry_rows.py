@@ -29,6 +29,7 @@ from serval_registry.packing import packed
 from serval_registry.registry import Registry
 from serval_registry.schemas import JOURNAL, VERSIONS
 from serval_registry.versions import to_row
+from serval_server.codec.listed import PAGE_FORMAT
 
 Matrix = npt.NDArray[np.float32]
 
@@ -117,7 +118,7 @@ def fill(data: Path, vectors: Matrix, say: Callable[[str], None]) -> Filled:
         table.add(_rows(start, part, sha256, len(content)))
         say(f"rows: {start + len(part):,} of {len(vectors):,}")
     filled = time.monotonic()
-    with Registry.open(data, index_threshold=_NEVER) as registry:
+    with Registry.open(data, index_threshold=_NEVER, page_format=PAGE_FORMAT) as registry:
         say("merging")
         registry.optimize()
         say("index: training")

@@ -17,6 +17,7 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.filters import Where, after, alive, all_of, named
 from serval_registry.lance import col, lit
 from serval_registry.mirror.mirror import Mirror
+from serval_registry.mirror.pages import Line
 from serval_registry.mirror.texts import COLUMNS, encoded, key_of
 from serval_registry.mirror.walking import walked
 from serval_registry.model import check_name
@@ -53,8 +54,8 @@ class Pages:
 
     def page(
         self, conditions: Conditions, *, name: str | None, latest_only: bool, page_size: int, page_token: str
-    ) -> tuple[list[str], str]:
-        """Return a page, rows as texts, and the token of the next, which is empty after the last."""
+    ) -> tuple[list[Line], str]:
+        """Return a page and the token of the next, which is empty after the last."""
         if not 0 <= page_size <= PAGE_SIZE_MAX:
             raise InvalidArgument(f"page_size: {page_size}; wanted 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}")
         if name is not None:
@@ -70,19 +71,19 @@ class Pages:
         shown = found[:size]
         if len(found) == len(shown):
             return shown, ""
-        last, version = key_of(shown[-1])
+        last, version = shown[-1].key
         return shown, token_of(last, _LAST if latest_only else version)
 
     def _mirrored(
         self, conditions: Conditions, begin: Place | None, name: str | None, latest_only: bool, limit: int
-    ) -> list[str] | None:
+    ) -> list[Line] | None:
         """Return the first rows after a place; None where the table has to be asked."""
         view = self._mirror.view()
         if view is None:
             return None
         after = ("", 0) if begin is None else (begin[0], begin[1] + 1)
-        texts = walked(view, conditions, after, name=name, latest_only=latest_only)
-        return None if texts is None else list(islice(texts, limit))
+        lines = walked(view, conditions, after, name=name, latest_only=latest_only)
+        return None if lines is None else list(islice(lines, limit))
 
     def _spans(self, begin: str) -> list[str | None]:
         """Return where the spans from a name on end: first one, then always twice as many; None is the end of all."""
@@ -102,21 +103,21 @@ class Pages:
             self._bounds = []
         self._chosen_at = count
 
-    def _rows(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[str]:
-        texts: list[str] = []
+    def _rows(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Line]:
+        lines: list[Line] = []
         for end in ends:
-            texts += self._texts(all_of(passing, _within(begin, end)), limit - len(texts))
-            if len(texts) >= limit:
+            lines += self._read(all_of(passing, _within(begin, end)), limit - len(lines))
+            if len(lines) >= limit:
                 break
             begin = begin if end is None else (end, _LAST)
-        return texts
+        return lines
 
-    def _texts(self, where: Where, limit: int | None = None) -> list[str]:
+    def _read(self, where: Where, limit: int | None = None) -> list[Line]:
         order = {"name": True, "version": True}
-        found: list[str] = encoded(self._table.values(where, COLUMNS, order=order, limit=limit)).to_pylist()
-        return found
+        texts = encoded(self._table.values(where, COLUMNS, order=order, limit=limit)).to_pylist()
+        return [Line(key_of(text), written=text) for text in texts]
 
-    def _newest(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[str]:
+    def _newest(self, passing: Where, begin: Place | None, ends: Sequence[str | None], limit: int) -> list[Line]:
         newest: dict[str, int] = {}
         for end in ends:
             for row in self._table.select(all_of(passing, _within(begin, end)), ["name", "version"]):
@@ -129,7 +130,7 @@ class Pages:
             return []
         # A little more than asked for: every combination of these names and numbers.
         wide = all_of(passing, col("name").isin(list(chosen)), col("version").isin(sorted(set(chosen.values()))))
-        return [text for text in self._texts(wide) if key_of(text) in chosen.items()]
+        return [line for line in self._read(wide) if line.key in chosen.items()]
 
 
 def _within(begin: Place | None, end: str | None) -> Where | None:

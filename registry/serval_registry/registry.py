@@ -40,6 +40,7 @@ from serval_registry.lifecycle.governance import Governance
 from serval_registry.lifecycle.journal import Change, Journal
 from serval_registry.lookups import Lookups
 from serval_registry.mirror.mirror import MIRROR_ROWS, Mirror
+from serval_registry.mirror.pages import PageFormat
 from serval_registry.mirror.texts import version_of
 from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
@@ -66,7 +67,12 @@ class Registry:
     """The face of the registry. Every method may be called from any thread."""
 
     def __init__(
-        self, storage: Storage, index_threshold: int, retention: Retention, mirror_rows: int = MIRROR_ROWS
+        self,
+        storage: Storage,
+        index_threshold: int,
+        retention: Retention,
+        mirror_rows: int = MIRROR_ROWS,
+        page_format: PageFormat | None = None,
     ) -> None:
         self._process = os.getpid()
         self.storage = storage
@@ -78,7 +84,7 @@ class Registry:
             storage.flush()
         self._versions = self.database.versions
         self._baselines = self.database.baselines
-        self._mirror = Mirror(storage, self._versions, mirror_rows)
+        self._mirror = Mirror(storage, self._versions, mirror_rows, page_format)
         self._finder = Finder(self._versions, self._mirror)
         self.history = History(self.database.reports, storage.writers)
         self._searcher = Searcher(self._versions, storage.read, index_threshold, self._mirror)
@@ -105,15 +111,16 @@ class Registry:
         durability: Durability = Durability.DISK,
         retention: Retention = RETENTION,
         mirror_rows: int = MIRROR_ROWS,
+        page_format: PageFormat | None = None,
     ) -> Self:
         """Open the registry in a folder, which is made if it is missing, or at s3://bucket/prefix.
 
         From `index_threshold` rows on, versions are searched by an IVF_PQ index. Tables of an older schema are brought
         to this one; FailedPrecondition for those of a later. `durability` is for folders: a bucket keeps what it has
         answered for. In a folder, from `mirror_rows` rows on, a mirror of the versions is kept beside the tables
-        (`serval_registry.mirror`), which answers most questions.
+        (`serval_registry.mirror`), which answers most questions, with its rows as parts of pages in `page_format`.
         """
-        return cls(storage_of(data, durability), index_threshold, retention, mirror_rows)
+        return cls(storage_of(data, durability), index_threshold, retention, mirror_rows, page_format)
 
     def close(self) -> None:
         """Stop housekeeping and let go of the files. What was acknowledged is on disk already."""
@@ -253,14 +260,14 @@ class Registry:
         A name that does not exist gives an empty page.
         """
         self._check_process()
-        texts, token = self.pages.page(
+        lines, token = self.pages.page(
             Conditions.of(stages, tags, where),
             name=name,
             latest_only=latest_only,
             page_size=page_size,
             page_token=page_token,
         )
-        return [version_of(text) for text in texts], token
+        return [version_of(line.text) for line in lines], token
 
     def vector(self, name: str, version: int) -> Vector:
         """Return a version's vector: float32 [128], of length 1."""

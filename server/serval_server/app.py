@@ -25,6 +25,7 @@ from serval_registry.model import Ref, Stage, Version
 from serval_registry.registry import Registry
 from serval_registry.search import INDEX_THRESHOLD
 
+from serval_server.codec.listed import PAGE_FORMAT
 from serval_server.config import BACKGROUND_SECONDS, Options, Transport, Warm
 from serval_server.engine.availability import Availability
 from serval_server.engine.catalogue import Catalogue
@@ -210,7 +211,13 @@ def _leave() -> None:
 def _open_registry(options: Options) -> Registry:
     retention = Retention(content=timedelta(days=options.retention_days))
     threshold = INDEX_THRESHOLD if options.index_threshold is None else options.index_threshold
-    return Registry.open(options.data, durability=options.durability, index_threshold=threshold, retention=retention)
+    return Registry.open(
+        options.data,
+        durability=options.durability,
+        index_threshold=threshold,
+        retention=retention,
+        page_format=PAGE_FORMAT,
+    )
 
 
 def _add_reflection(server: grpc.Server) -> None:

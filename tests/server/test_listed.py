@@ -24,7 +24,7 @@ from serval_registry.model import (
 from serval_registry.packing import packed
 from serval_registry.schemas import VERSIONS
 from serval_registry.versions import to_row
-from serval_server.codec import listed
+from serval_server.codec.listed import PAGE_FORMAT
 from serval_server.codec.records import version_message
 
 WORDS = st.text(st.characters(exclude_characters="\x1d\x1e\x1f", exclude_categories=["Cs"]), max_size=8)
@@ -86,6 +86,5 @@ def test_a_row_and_its_version_have_the_same_message(
     row = to_row(draft, signature) | stored | lineage_columns(draft.lineage)
     columns = {name: row[name] for name in COLUMNS if name != "record"} | {"record": packed(row)}
     (text,) = encoded(pa.Table.from_pylist([columns], pa.schema([VERSIONS.field(name) for name in COLUMNS])))
-    message = registry_pb2.ModelVersion()
-    listed.fill(message, text.as_py())
-    assert message == version_message(version_of(text.as_py()))
+    page = registry_pb2.ListModelsReply.FromString(2 * PAGE_FORMAT.part_of(text.as_py()))
+    assert list(page.versions) == 2 * [version_message(version_of(text.as_py()))]

@@ -8,7 +8,7 @@ from serval_kernels.similarity.codes import scan
 from serval_kernels.similarity.cosine import scores
 
 from serval_registry.embedding import Vector
-from serval_registry.mirror.files import Array, Files
+from serval_registry.mirror.files import PARTS, ROWS, Array, Files
 from serval_registry.mirror.keys import Keys
 from serval_registry.mirror.terms import Terms
 from serval_registry.mirror.texts import Key, version_of
@@ -31,9 +31,11 @@ _VERSIONS_KEPT = 10_000
 class Base:
     """The rows of a mirror, by number; called from any thread."""
 
-    def __init__(self, files: Files) -> None:
-        self._texts = files.texts
-        self._begins: Array = files.array("begins")
+    def __init__(self, files: Files, page_format: str = "") -> None:
+        """Take the files, and the format of the parts of pages among them; empty: there are none."""
+        self._texts = files.octets(ROWS)
+        self.format = page_format
+        self._parts = files.octets(PARTS) if page_format else None
         self._place: Array = files.array("place")
         self.rows = len(self._place)
         self.by_key: Array = files.array("by_key")
@@ -62,7 +64,12 @@ class Base:
 
     def text_at(self, place: int) -> str:
         """Return the row at a place in the order of name and version as text."""
-        return self._texts[self._begins[place] : self._begins[place + 1]].decode()
+        return self._texts[place].decode()
+
+    def part_at(self, place: int) -> bytes:
+        """Return the part of a page that the row there is, in `format`, which must not be empty."""
+        assert self._parts is not None
+        return self._parts[place]
 
     def version(self, number: int) -> Version:
         """Return the version in a row."""

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serval_registry.embedding import DIMENSION
-from serval_registry.mirror import files, keys, partitioning, terms
+from serval_registry.mirror import files, keys, partitioning, parts, terms
 from serval_registry.mirror.base import STAGES, Base
 from serval_registry.mirror.files import Array, Draft, Files
+from serval_registry.mirror.pages import PageFormat
+from serval_registry.mirror.parts import Before
 from serval_registry.mirror.texts import COLUMNS, encoded
 from serval_registry.snapshots import Snapshot
 from serval_registry.storage import Storage
@@ -34,8 +36,13 @@ _RECALL_QUERIES, _RECALL_K = 20, 10
 _READ = tuple(dict.fromkeys((*COLUMNS, "tag_list", "vector_source", "vector", *FILTERED_NUMBERS)))
 
 
-def build(storage: Storage, snapshot: Snapshot) -> None:
-    """Write the mirror of a table as it is at `snapshot` and make it the newest."""
+def build(
+    storage: Storage, snapshot: Snapshot, page_format: PageFormat | None = None, before: Before | None = None
+) -> None:
+    """Write the mirror of a table as it is at `snapshot` and make it the newest.
+
+    With parts of pages in a format, for which the mirror before is looked at if it is of the same.
+    """
     place = storage.derived
     if place is None:
         return
@@ -43,11 +50,17 @@ def build(storage: Storage, snapshot: Snapshot) -> None:
     try:
         gathered = _gather(draft, snapshot)
         order = _partition(draft, gathered.rows)
-        _arrange(draft, gathered, order)
+        by_key = _arrange(draft, gathered, order)
+        _arrange_texts(draft, by_key)
+        if page_format is not None:
+            parts.write(draft, gathered.revisions[by_key], page_format, before)
         # A power cut must not take back what the mirror shows.
         storage.flush()
         recall = _measured(draft)
-        draft.publish(storage, snapshot.commit, gathered.revision, gathered.rows, recall)
+        revision = int(gathered.revisions.max(initial=0))
+        draft.publish(
+            storage, snapshot.commit, revision, gathered.rows, recall, page_format.name if page_format else ""
+        )
     except BaseException:
         draft.discard()
         raise
@@ -58,7 +71,7 @@ class _Gathered:
     """What has been read, in the order of the table; the rest lies in arrays named "table-..."."""
 
     rows: int
-    revision: int = 0
+    revisions: Array
     keys: list[pa.Table] = field(default_factory=list)
     tags: list[pa.Array] = field(default_factory=list)
     sources: dict[str, int] = field(default_factory=dict)
@@ -66,7 +79,8 @@ class _Gathered:
 
 def _gather(draft: Draft, snapshot: Snapshot) -> _Gathered:
     """Read everything once."""
-    gathered = _Gathered(snapshot.count())
+    rows = snapshot.count()
+    gathered = _Gathered(rows, np.zeros(rows, np.int64))
     arrays = {name: draft.empty(f"table-{name}", gathered.rows, dtype) for name, dtype in _ARRAYS.items()}
     ends = draft.empty("table-ends", gathered.rows, "<i8")
     start = written = 0
@@ -105,7 +119,7 @@ def _note(gathered: _Gathered, arrays: dict[str, Array], at: slice, batch: pa.Re
         gathered.sources.setdefault(source, len(gathered.sources))
     known = pa.array(list(gathered.sources), pa.string())
     arrays["source"][at] = pc.index_in(batch["vector_source"], known).to_numpy(zero_copy_only=False)
-    gathered.revision = max(gathered.revision, pc.max(batch["revision"]).as_py())
+    gathered.revisions[at] = batch["revision"].to_numpy()
     gathered.keys.append(pa.table({"name": batch["name"], "version": batch["version"]}))
     gathered.tags.append(batch["tag_list"])
 
@@ -131,8 +145,8 @@ def _partition(draft: Draft, rows: int) -> Array:
     return order
 
 
-def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> None:
-    """Write everything else in the order of the numbers."""
+def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> Array:
+    """Write what is kept by number; return the table's row at each place of the order of name and version."""
     for name in _ARRAYS:
         draft.put(name, np.load(draft.folder / f"table-{name}.npy")[order])
         draft.drop(f"table-{name}")
@@ -143,20 +157,18 @@ def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> None:
     places = np.empty(len(order), np.int32)
     places[numbers[by_key]] = np.arange(len(order), dtype=np.int32)
     draft.put("place", places)
-    _arrange_texts(draft, by_key)
     terms.write(draft, gathered.tags, numbers)
     draft.put("sources", np.asarray(list(gathered.sources), dtype=np.str_))
+    return by_key
 
 
 def _arrange_texts(draft: Draft, by_key: Array) -> None:
-    """Write the texts in the order of name and version, so that a page of them lies together."""
+    """Write the texts in the order of name and version, so that those of a page lie together."""
     ends = np.load(draft.folder / "table-ends.npy")
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
-    lengths = (ends - starts)[by_key]
-    draft.put("begins", np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
-    with (draft.folder / _TABLE_ROWS).open("rb") as texts, (draft.folder / files.ROWS).open("wb") as out:
-        for start, length in zip(starts[by_key].tolist(), lengths.tolist(), strict=True):
-            out.write(os.pread(texts.fileno(), length, start))
+    with (draft.folder / _TABLE_ROWS).open("rb") as table, draft.octets(files.ROWS) as write:
+        for start, end in zip(starts[by_key].tolist(), ends[by_key].tolist(), strict=True):
+            write(os.pread(table.fileno(), end - start, start))
     draft.drop("table-ends")
     (draft.folder / _TABLE_ROWS).unlink()
 

@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import uuid
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ DOCUMENT, FOLDER = "mirror.json", "mirror"
 # What is written here, and how: a mirror of another layout is none.
 LAYOUT = 2
 
-ROWS = "rows.txt"
+ROWS, PARTS = "rows", "parts"
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +32,7 @@ class Note(NamedTuple):
     """What the document says: `sizes` are the bytes of each file; `recall` is NaN where it was not measured.
 
     boot: the start of the machine that it ends with, as a power cut may take rows that it shows; empty: none of them.
+    format: of the parts of pages that it has; empty: it has none.
     """
 
     folder: str
@@ -41,6 +43,7 @@ class Note(NamedTuple):
     sizes: Mapping[str, int]
     layout: int = LAYOUT
     boot: str = ""
+    format: str = ""
 
 
 def read_note(storage: Storage) -> Note | None:
@@ -52,12 +55,29 @@ def read_note(storage: Storage) -> Note | None:
     return note if note.layout == LAYOUT and note.boot in ("", boot_id()) else None
 
 
+def octets_file(name: str) -> str:
+    """Return what the file of octets is called."""
+    return f"{name}.bin"
+
+
 def check(folder: Path, sizes: Mapping[str, int]) -> None:
     """Raise OSError where a file is missing or was cut short."""
     for name, size in sizes.items():
         found = (folder / name).stat().st_size
         if found != size:
             raise OSError(f"mirror: {name} has {found} bytes; wanted {size}")
+
+
+class Octets:
+    """Octets of each place, one after the other, mapped."""
+
+    def __init__(self, path: Path, begins: Array) -> None:
+        self._begins = begins
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __getitem__(self, place: int) -> bytes:
+        return self._mapped[self._begins[place] : self._begins[place + 1]]
 
 
 class Files:
@@ -67,13 +87,15 @@ class Files:
         """Map them; OSError where one of those with sizes is missing or was cut short."""
         self._folder = folder
         check(folder, sizes)
-        with (folder / ROWS).open("rb") as file:
-            self.texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def array(self, name: str) -> Array:
         """Return an array, mapped."""
         found: Array = np.asarray(np.load(self._folder / f"{name}.npy", mmap_mode="r"))
         return found
+
+    def octets(self, name: str) -> Octets:
+        """Return octets of each place."""
+        return Octets(self._folder / octets_file(name), self.array(f"{name}-begins"))
 
 
 class Draft:
@@ -104,6 +126,19 @@ class Draft:
 
             yield write
 
+    @contextmanager
+    def octets(self, name: str) -> Iterator[Callable[[bytes], None]]:
+        """Give what writes the octets of one place after the other."""
+        ends = array("q", [0])
+        with (self.folder / octets_file(name)).open("wb") as file:
+
+            def write(octets: bytes) -> None:
+                file.write(octets)
+                ends.append(ends[-1] + len(octets))
+
+            yield write
+        self.put(f"{name}-begins", np.asarray(ends))
+
     def put(self, name: str, array: Array) -> None:
         """Write an array."""
         np.save(self.folder / f"{name}.npy", array)
@@ -112,7 +147,7 @@ class Draft:
         """Remove an array."""
         (self.folder / f"{name}.npy").unlink()
 
-    def publish(self, storage: Storage, commit: int, revision: int, rows: int, recall: float) -> None:
+    def publish(self, storage: Storage, commit: int, revision: int, rows: int, recall: float, page_format: str) -> None:
         """Flush everything, make it the newest mirror, and remove those before it.
 
         Who has mapped one keeps it.
@@ -124,7 +159,7 @@ class Draft:
         flush_directory(self.folder)
         flush_directory(self._all)
         boot = "" if storage.durable else boot_id()
-        note = Note(self.folder.name, commit, revision, rows, recall, sizes, boot=boot)
+        note = Note(self.folder.name, commit, revision, rows, recall, sizes, boot=boot, format=page_format)
         storage.write(DOCUMENT, json.dumps(note._asdict()).encode())
         self._remove_others()
 

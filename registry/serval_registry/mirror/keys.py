@@ -56,6 +56,13 @@ class Keys:
     def _searched(self, places: range, version: int) -> int:
         return places.start + int(np.searchsorted(self._versions[places.start : places.stop], version))
 
+    def keys_at(self, places: Places) -> list[Key]:
+        """Return the keys at ascending places."""
+        known, numbers = np.unique(self.names_at(places), return_inverse=True)
+        names = [self._names[number].decode() for number in known.tolist()]
+        versions = self._versions[places].tolist()
+        return [(names[number], version) for number, version in zip(numbers.tolist(), versions, strict=True)]
+
     def names_at(self, places: Places) -> Places:
-        """Return a number for the name at each place: the same for the same name."""
-        return np.searchsorted(self._starts, places, side="right")
+        """Return the number of the name at each place."""
+        return np.searchsorted(self._starts, places, side="right") - 1

@@ -11,6 +11,8 @@ from serval_registry.lance import col, lit
 from serval_registry.mirror import building, files
 from serval_registry.mirror.base import Base
 from serval_registry.mirror.files import Files, Note
+from serval_registry.mirror.pages import PageFormat
+from serval_registry.mirror.parts import Before
 from serval_registry.mirror.texts import COLUMNS, encoded, key_of
 from serval_registry.mirror.view import Late, Passing, View
 from serval_registry.snapshots import snapshot
@@ -33,10 +35,17 @@ _LOOK_SECONDS = 1.0
 class Mirror:
     """The mirror of the table of versions; called from any thread."""
 
-    def __init__(self, storage: Storage, table: Table, rows_least: int = MIRROR_ROWS) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        table: Table,
+        rows_least: int = MIRROR_ROWS,
+        page_format: PageFormat | None = None,
+    ) -> None:
         self._storage = storage
         self._table = table
         self._rows_least = rows_least
+        self._format = page_format
         self._following = threading.Lock()
         self._view: View | None = None
         self._note: Note | None = None
@@ -72,6 +81,8 @@ class Mirror:
         note = files.read_note(self._storage)
         if note is None or note.commit > self._table.commit():
             return True
+        if self._format is not None and note.format != self._format.name:
+            return True
         try:
             files.check(place / files.FOLDER / note.folder, note.sizes)
         except OSError:
@@ -82,8 +93,20 @@ class Mirror:
     def write(self) -> None:
         """Write a mirror of the table as it is; one process at a time does."""
         if self._storage.derived is not None and self._table.count() >= self._rows_least:
-            building.build(self._storage, snapshot(self._storage, "versions"))
-            self._missed = (-1, 0.0)
+            newest = snapshot(self._storage, "versions")
+            building.build(self._storage, newest, self._format, self._before(newest.commit))
+            with self._following:  # the one that is seen shows the same, but it is on disk no more
+                self._view, self._missed = None, (-1, 0.0)
+
+    def _before(self, commit: int) -> Before | None:
+        """Return the mirror that there is, if its parts of pages can be used in one of that commit."""
+        note = files.read_note(self._storage)
+        if note is None or self._format is None or note.format != self._format.name or note.commit > commit:
+            return None
+        try:
+            return Before(_opened(self._storage, note).base, note.revision)
+        except OSError:
+            return None
 
     def _follow(self, commit: int) -> None:
         note = files.read_note(self._storage)
@@ -125,7 +148,7 @@ class Mirror:
 def _opened(storage: Storage, note: Note) -> View:
     place = storage.derived
     assert place is not None
-    base = Base(Files(place / files.FOLDER / note.folder, note.sizes))
+    base = Base(Files(place / files.FOLDER / note.folder, note.sizes), note.format)
     allowed = (base.deleted == 0).view(np.uint8)
     return View(base, Passing(base), note.commit, note.revision, {}, allowed)
 

@@ -1,7 +1,7 @@
 """Versions in the order of name and version, of a view; what is not read costs next to nothing."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import groupby, islice
 from operator import attrgetter
@@ -10,7 +10,8 @@ import numpy as np
 
 from serval_registry.mirror.base import Base, Mask
 from serval_registry.mirror.keys import Places
-from serval_registry.mirror.texts import Key, decoded, key_of
+from serval_registry.mirror.pages import Line
+from serval_registry.mirror.texts import Key, decoded
 from serval_registry.mirror.view import View
 from serval_registry.model import Stage, Summary
 from serval_registry.predicates import Conditions
@@ -23,8 +24,8 @@ _CHUNK, _CHUNK_MAX = 128, 4096
 
 def walked(
     view: View, conditions: Conditions, begin: Key, *, name: str | None, latest_only: bool
-) -> Iterator[str] | None:
-    """Return the rows of the versions that pass as texts, from a key on; with `latest_only` the newest of each name.
+) -> Iterator[Line] | None:
+    """Return the rows of the versions that pass, from a key on; with `latest_only` the newest of each name.
 
     Of one name where it is given. None: LanceDB has to be asked.
     """
@@ -36,10 +37,10 @@ def walked(
         begin = max(begin, (name, 0))
     late = _late(view, conditions, begin, end)
     if not latest_only:
-        return merge(map(view.base.text_at, _places(view.base, allowed, begin, end)), late, key=key_of)
-    newest = map(view.base.text_at, _newest(view.base, allowed, begin, end))
-    by_name = groupby(merge(newest, late, key=key_of), key=lambda text: key_of(text)[0])
-    return (list(texts)[-1] for _, texts in by_name)
+        return merge(_lines(view.base, _chunks(view.base, allowed, begin, end)), late)
+    newest = _lines(view.base, _newest(view.base, allowed, begin, end))
+    by_name = groupby(merge(newest, late), key=lambda line: line.key[0])
+    return (list(lines)[-1] for _, lines in by_name)
 
 
 def newest(view: View, name: str, limit: int) -> list[Summary]:
@@ -55,33 +56,32 @@ def _summary(row: Row) -> Summary:
     return Summary(row["version"], Stage(row["stage"]), row["created"])
 
 
-def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> Iterator[str]:
+def _late(view: View, conditions: Conditions, begin: Key, end: Key | None) -> Iterator[Line]:
     stop = len(view.keys) if end is None else bisect_left(view.keys, end)
     for key in islice(view.keys, bisect_left(view.keys, begin), stop):
         late = view.late[key]
         if late.version is not None and conditions.pass_for(late.version):
-            yield late.text
+            yield Line(key, written=late.text)
 
 
-def _places(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
-    for places in _chunks(base, allowed, begin, end):
-        yield from places.tolist()
+def _lines(base: Base, runs: Iterable[Places]) -> Iterator[Line]:
+    for places in runs:
+        for key, place in zip(base.keys.keys_at(places), places.tolist(), strict=True):
+            yield Line(key, base, place)
 
 
-def _newest(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[int]:
+def _newest(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[Places]:
     """Yield the last place of each name that passes."""
-    held = None  # the last one of a chunk: the next chunk may go on with its name
+    held: Places | None = None  # the last one of a chunk: the next chunk may go on with its name
     for places in _chunks(base, allowed, begin, end):
         if not len(places):
             continue
+        places = places if held is None else np.concatenate([held, places])
         names = base.keys.names_at(places)
-        if held is not None and held[1] != names[0]:
-            yield held[0]
-        last = np.flatnonzero(names[1:] != names[:-1])
-        yield from places[last].tolist()
-        held = int(places[-1]), int(names[-1])
+        yield places[:-1][names[1:] != names[:-1]]
+        held = places[-1:]
     if held is not None:
-        yield held[0]
+        yield held
 
 
 def _chunks(base: Base, allowed: Mask, begin: Key, end: Key | None) -> Iterator[Places]:

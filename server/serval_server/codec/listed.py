@@ -1,20 +1,27 @@
-"""Messages of the versions on a page, from their rows' texts: a quarter of the way over records of them.
+"""Pages of versions: encoded replies that hold one version each, made of its row's text; one after the other, a page.
+
+Making the message takes a quarter of the way over records.
 
 What many versions share (what they take and give, their framework, their tags) is made into a part of a message once
 and kept: parts one after the other are one message. What is a version's own is written field by field.
 """
 
+import hashlib
 from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from serval_protos.v1 import registry_pb2
+from serval_protos.v1 import common_pb2, registry_pb2
 from serval_registry.filters import read_tag_line
 from serval_registry.lifecycle.lineage import read as read_lineage
+from serval_registry.mirror.pages import PageFormat
 from serval_registry.mirror.texts import split, version_of
 from serval_registry.recent import Recent
 from serval_registry.versions import read_object
 
 from serval_server.codec.records import lineage_message, version_message
+
+# To be raised when the same row is to give another message: parts that were kept before are then made anew.
+_EDITION = 1
 
 _PARTS_KEPT = 1000
 _OWN = (
@@ -38,8 +45,19 @@ _OWN = (
 _shared: Recent[tuple[str, ...], bytes] = Recent(_PARTS_KEPT)
 
 
-def fill(message: registry_pb2.ModelVersion, text: str) -> None:
-    """Write all that is known of the version in a row, but for its vector, into an empty message."""
+def part_of(text: str) -> bytes:
+    """Return a page of the version in a row alone, with all that is known of it but for its vector."""
+    reply = registry_pb2.ListModelsReply()
+    _fill(reply.versions.add(), text)
+    return reply.SerializeToString()  # type: ignore[no-any-return]
+
+
+# The parts that are kept are those of this contract, and of what this release says in it.
+_CONTRACT = registry_pb2.DESCRIPTOR.serialized_pb + common_pb2.DESCRIPTOR.serialized_pb
+PAGE_FORMAT = PageFormat(f"ListModelsReply {_EDITION} {hashlib.sha256(_CONTRACT).hexdigest()[:16]}", part_of)
+
+
+def _fill(message: registry_pb2.ModelVersion, text: str) -> None:
     row, record = split(text)
     name, version, _, stage, _, tags, aliases, lineage, created, updated, _, baseline_rows = row
     description, algorithm, framework, dataset, missing_allowed, sha256, size, sample, *rest = record

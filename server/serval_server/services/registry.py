@@ -16,9 +16,10 @@ from serval_registry.recent import Recent
 from serval_registry.registry import Registry
 from serval_registry.spaces.spaces import DESCRIPTION
 
-from serval_server.codec import arrow, listed, search, tensors
+from serval_server.codec import arrow, search, tensors
 from serval_server.codec.columns import Columns
 from serval_server.codec.features import features_of
+from serval_server.codec.listed import PAGE_FORMAT
 from serval_server.codec.records import (
     change_message,
     draft_of,
@@ -122,16 +123,16 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         if request.name:
             check_name(request.name, "name")
         stages = [stage_of(stage, "stages") for stage in request.stages]
-        texts, token = self._registry.pages.page(
+        lines, token = self._registry.pages.page(
             Conditions.of(stages, dict(request.tags), request.filter),
             name=request.name or None,
             latest_only=request.latest_only,
             page_size=_bounded(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, "page_size"),
             page_token=request.page_token,
         )
-        reply = registry_pb2.ListModelsReply(next_page_token=token)
-        for text in texts:
-            listed.fill(reply.versions.add(), text)
+        reply: registry_pb2.ListModelsReply
+        reply = registry_pb2.ListModelsReply.FromString(b"".join([line.part(PAGE_FORMAT) for line in lines]))
+        reply.next_page_token = token
         return reply
 
     @unary

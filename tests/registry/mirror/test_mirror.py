@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from serval_benchmarks import registry_rows
 from serval_registry.durability import Durability
-from serval_registry.mirror import building, files, mirror
+from serval_registry.mirror import building, files, mirror, parts
+from serval_registry.mirror.pages import PageFormat
+from serval_registry.mirror.parts import Before
+from serval_registry.mirror.texts import Key, key_of
 from serval_registry.model import Draft, Ref, Stage
+from serval_registry.predicates import Conditions
 from serval_registry.registry import Registry
 
 pytestmark = pytest.mark.slow
@@ -125,7 +129,7 @@ def test_a_harmed_mirror_is_none_and_is_written_again(folder: Path, harm: str) -
     said = json.loads(note.read_text())
     match harm:
         case "cut":
-            (place / files.ROWS).write_bytes(b"")
+            (place / files.octets_file(files.ROWS)).write_bytes(b"")
         case "gone":
             (place / "codes.npy").unlink()
         case "note":
@@ -188,6 +192,79 @@ def test_a_bucket_has_none(registry: Registry, monkeypatch: pytest.MonkeyPatch) 
     none.write()
     assert not none.outgrown()
     assert none.view() is None
+
+
+def pages(registry: Registry, page_format: PageFormat) -> bytes:
+    lines, _ = registry.pages.page(
+        Conditions.of([], {}, ""), name=NAME, latest_only=False, page_size=100, page_token=""
+    )
+    return b"".join(line.part(page_format) for line in lines)
+
+
+def test_parts_of_pages_are_kept_in_one_format(folder: Path) -> None:
+    made: list[str] = []
+
+    def part_of(text: str) -> bytes:
+        made.append(text)
+        return b"%d " % key_of(text)[1]
+
+    numbers = b"".join(b"%d " % number for number in range(1, 21))
+    first, second = PageFormat("first", part_of), PageFormat("second", part_of)
+    with Registry.open(folder, mirror_rows=602, index_threshold=300, page_format=first) as registry:
+        assert pages(registry, first) == numbers
+        write(registry)
+        made.clear()
+        assert pages(registry, first) == numbers
+        assert made == []
+        registry.set_stage(NAME, 9, Stage.PRODUCTION)  # and 20 leaves it
+        assert pages(registry, first) == numbers
+        assert [key_of(text)[1] for text in made] == [9, 20]
+    with Registry.open(folder, mirror_rows=1, index_threshold=300, page_format=first) as registry:
+        assert not registry._mirror.outgrown()
+    with Registry.open(folder, mirror_rows=602, index_threshold=300, page_format=second) as registry:
+        made.clear()
+        assert pages(registry, second) == numbers
+        assert len(made) == 20
+        registry._mirror._rows_least = 1
+        assert registry._mirror.outgrown()
+        write(registry)
+        registry._mirror._rows_least = 1
+        assert not registry._mirror.outgrown()
+        made.clear()
+        assert pages(registry, second) == numbers
+        assert made == []
+
+
+def test_parts_of_rows_that_have_not_changed_are_copied(folder: Path, vectors: np.ndarray) -> None:
+    made: list[Key] = []
+
+    def part_of(text: str) -> bytes:
+        made.append(key_of(text))
+        return f"{key_of(text)}".encode()
+
+    kept = PageFormat("kept", part_of)
+    with Registry.open(folder, mirror_rows=602, index_threshold=300, page_format=kept) as registry:
+        write(registry)
+        assert len(made) == 601
+        made.clear()
+        registry.set_stage(NAME, 9, Stage.PRODUCTION)  # and 20 leaves it
+        registry.delete(NAME, 3)
+        draft = Draft(name="a-new-one", vector=vectors[5].tolist())
+        registry.register(draft, registry_rows.SIGNATURE, b"onnx", baseline=None, sample=None)
+        write(registry)
+        assert made == [("a-new-one", 1), (NAME, 3), (NAME, 9), (NAME, 20)]
+        view = registry._mirror.view()
+        assert view is not None
+        assert not view.late
+        base = view.base
+        assert [base.part_at(place) for place in range(602)] == [
+            f"{key_of(base.text_at(place))}".encode() for place in range(602)
+        ]
+        made.clear()
+        write(registry)
+        assert made == []
+        # Of a mirror that does not hold what it should, nothing is copied.
+        assert (parts._copied(base.keys, np.ones(602, np.int64), Before(base, 0)) == -1).all()
 
 
 @pytest.mark.parametrize("durability", Durability)
