@@ -2,11 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 from google.protobuf import text_format
 from serval_client import Client, Stage
 from serval_client.cli import main
@@ -142,3 +147,45 @@ def test_a_triton_repository_and_back(client: Client, address: str, wine, onnx: 
     np.testing.assert_allclose(
         client.predict("back", X.to_numpy()[:5]).probabilities, model.predict_proba(X[:5]), atol=1e-5
     )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def index_of(server: tritonclient.grpc.InferenceServerClient) -> Sequence[Any]:
+    try:
+        return server.get_model_repository_index().models  # type: ignore[no-any-return]
+    except tritonclient.utils.InferenceServerException:
+        return []  # it is starting
+
+
+@pytest.mark.skipif(
+    "SERVAL_TRITON" not in os.environ, reason="SERVAL_TRITON=.../tritonserver of the nvidia-pytriton wheel"
+)
+def test_tritons_own_server_reads_a_repository(client: Client, wine, onnx: bytes, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """It lacks the ONNX Runtime backend: the configuration and the layout are right once that is all that it wants."""
+    client.register(onnx, "for-triton", sample=wine[0].to_numpy())
+    list(triton.write(client, tmp_path / "repository", ["for-triton"]))
+    binary, port = Path(os.environ["SERVAL_TRITON"]), free_port()
+    options = {"model-repository": tmp_path / "repository", "backend-directory": binary.parents[1] / "backends"}
+    options |= {"exit-on-error": "false", "allow-http": "false", "allow-metrics": "false"}
+    options |= {"grpc-address": "127.0.0.1", "grpc-port": port}
+    command = [str(binary), *(f"--{name}={value}" for name, value in options.items())]
+    libraries = os.environ | {"LD_LIBRARY_PATH": str(binary.parents[3] / "nvidia_pytriton.libs")}
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, env=libraries, stdout=log, stderr=log) as server,
+    ):
+        try:
+            with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as asked:
+                deadline = time.monotonic() + 30
+                while not (models := index_of(asked)):
+                    assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                    time.sleep(0.1)
+        finally:
+            server.terminate()
+    (model,) = models
+    assert (model.name, model.version) == ("for-triton", "1")
+    assert "unable to find backend library for backend 'onnxruntime'" in model.reason
