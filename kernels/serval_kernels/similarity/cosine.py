@@ -51,11 +51,9 @@ def top_k(query: Vector, rows: Vector, k: int) -> tuple[Places, Scores]:
     places, best = np.empty(size, np.int64), np.empty(size, np.float64)
     if not size:
         return places, best
-    largest = float(np.abs(query).max(initial=0.0))
-    if rows.dtype == np.float32 and rows.flags.c_contiguous and 0.0 < largest < math.inf:
-        unit = (query / largest).astype(np.float64)
-        unit /= np.linalg.norm(unit)
-        found = _select_weighed(query, unit.astype(np.float32), rows, places, best)
+    unit = np.empty(query.size, np.float32)
+    if rows.dtype == np.float32 and rows.flags.c_contiguous and _scale(query, unit):
+        found = _select_weighed(query, unit, rows, places, best)
     else:
         found = _select(query, rows, places, best)
     return places[:found], best[:found]
@@ -110,6 +108,25 @@ def _cosine_scaled(a: Vector, b: Vector) -> float:
 def _score(query: Vector, rows: Vector, result: Scores) -> None:
     for row in range(rows.shape[0]):
         result[row] = _cosine(query, rows[row])
+
+
+@kernel
+def _scale(query: Vector, unit: npt.NDArray[np.float32]) -> bool:
+    """Write a vector at length 1; False where it has none, or a number is not finite."""
+    largest = 0.0
+    for i in range(query.size):
+        if not np.isfinite(query[i]):
+            return False
+        largest = max(largest, abs(np.float64(query[i])))
+    if largest == 0.0:
+        return False
+    square = 0.0
+    for i in range(query.size):
+        square += (np.float64(query[i]) / largest) ** 2
+    length = math.sqrt(square)
+    for i in range(query.size):
+        unit[i] = np.float64(query[i]) / largest / length
+    return True
 
 
 @kernel
