@@ -39,7 +39,7 @@ SWEEP_EVERY = timedelta(hours=1)
 _ASK_EVERY = 60.0
 
 _TRIES = 4
-_PATIENCE = 120.0
+_PATIENCE = 600.0  # writing the first mirror of a million versions takes some minutes
 
 _SWEPT = "swept.json"
 

@@ -65,6 +65,29 @@ def test_a_sketch_is_what_the_naive_one_is(rows):
     assert (found.counts[-1] == count_bins(rows[:, -1], sketch.LOG_LINEAR)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("others", [0.0, 0.02])
+@pytest.mark.parametrize(("height", "width"), [(128, 32), (129, 33), (300, 70), (1, 65), (257, 1)])
+def test_rows_of_several_tiles(dtype, others, height, width):
+    rng = np.random.default_rng(height)
+    rows = (rng.normal(size=(height, width)) * 10.0 ** rng.integers(-12, 12, (1, width))).astype(dtype)
+    odd = rng.random((height, width)) < others
+    rows[odd] = rng.choice([np.nan, np.inf, -np.inf], odd.sum())
+    edges = [EDGES[column % len(EDGES)] for column in range(width)]
+    found = observed(rows, sketch.new_plan(edges))
+    for column, of_column in enumerate(edges):
+        values = rows[:, column].astype(np.float64)
+        assert (found.counts[column, : len(of_column) + 1] == count_bins(values, of_column)).all()
+        finite = values[np.isfinite(values)]
+        assert found.tally[column].tolist() == [finite.size, np.isnan(values).sum(), np.isinf(values).sum()]
+        moments = sketch.moments_of(found, column)
+        assert (moments.minimum, moments.maximum) == (finite.min(initial=np.inf), finite.max(initial=-np.inf))
+        if finite.size:
+            scale = np.abs(finite).max()
+            assert moments.mean == pytest.approx(finite.mean(), rel=1e-9, abs=1e-12 * scale)
+            assert moments.variance == pytest.approx(finite.var(), rel=1e-9, abs=1e-12 * scale * scale)
+
+
 @settings(deadline=None, max_examples=50)
 @given(columns(np.float32), st.integers(0, 30), st.integers(0, 30))
 def test_parts_add_up_in_any_order(rows, first, second):
