@@ -21,7 +21,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE = __name__.rpartition(".")[0]
 _FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_FREE_ORDER, _NO_NAN = {"reassoc", "contract"}, {"nnan", "nsz"}
 
 cache.install()
 loading.install()
@@ -39,12 +38,12 @@ def entry(function: Function) -> Function:
 
 def reduction(function: Function) -> Function:
     """Compile a sum whose order is free, so that it may use vector registers; NaN and inf keep their meaning."""
-    return cast("Function", numba.njit(**_flags(function, fastmath=_FREE_ORDER))(function))
+    return cast("Function", numba.njit(**_flags(function, fastmath={"reassoc", "contract"}))(function))
 
 
 def extremes(function: Function) -> Function:
     """Compile a search for the smallest or largest of numbers of which none is NaN, for vector registers."""
-    return cast("Function", numba.njit(**_flags(function, fastmath=_NO_NAN))(function))
+    return cast("Function", numba.njit(**_flags(function, fastmath={"nnan", "nsz"}))(function))
 
 
 def kernel_for(*signatures: Any) -> Callable[[Function], Function]:
@@ -65,17 +64,7 @@ def inlined(function: Function) -> Function:
     arrays meanwhile. In return such a function must not make an array or return one; numba refuses to compile what
     allocates.
     """
-    return _inlined(function)
-
-
-def inlined_reduction(function: Function) -> Function:
-    """As `inlined`, a `reduction`."""
-    return _inlined(function, fastmath=_FREE_ORDER)
-
-
-def inlined_extremes(function: Function) -> Function:
-    """As `inlined`, `extremes`."""
-    return _inlined(function, fastmath=_NO_NAN)
+    return cast("Function", _for_types(numba.njit(**_flags(function, forceinline=True, _nrt=False))(function)))
 
 
 def borrowing(function: Function) -> Function:
@@ -89,10 +78,6 @@ def merged(function: Function) -> Function:
     What LLVM inlines is compiled once more for each function around it; a chain of large ones is to be compiled once.
     """
     return cast("Function", _for_types(numba.njit(**_flags(function, _nrt=False), inline="always")(function)))
-
-
-def _inlined(function: Function, **more: Any) -> Function:
-    return cast("Function", _for_types(numba.njit(**_flags(function, forceinline=True, _nrt=False, **more))(function)))
 
 
 def _for_types(dispatcher: Any) -> Any:

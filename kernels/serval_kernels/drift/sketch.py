@@ -18,32 +18,22 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import inlined, inlined_extremes, inlined_reduction, kernel, kernel_for
+from serval_kernels.compile import kernel, kernel_for
 from serval_kernels.drift.moments import Moments
 
 Floats = npt.NDArray[np.floating[Any]]
 Edges = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Bins = npt.NDArray[np.int32]
-Bits = npt.NDArray[np.signedinteger[Any]]
 
 SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
 _OCTAVES: Final = 32  # to either side of 1
 _BINS_PER_SIGN: Final = 2 * _OCTAVES * SUB_BINS
-# Of a float64, and of a float32 (IEEE 754): its bits without the sign; by how much they are shifted for all but the
-# exponent and the sub-bin to be gone; and one less than what is left of the smallest edge above zero.
+# Of a float64 (IEEE 754): its bits without the sign; what is left of them when all but exponent and sub-bin are shifted
+# out; and that of the smallest edge above zero.
 _MAGNITUDE: Final = (1 << 63) - 1
 _SHIFT: Final = 52 - (SUB_BINS.bit_length() - 1)
-_BELOW: Final = (1023 - _OCTAVES) * SUB_BINS - 1
-_MAGNITUDE_SINGLE: Final = np.int32((1 << 31) - 1)
-_SHIFT_SINGLE: Final = np.int32(23 - (SUB_BINS.bit_length() - 1))
-_BELOW_SINGLE: Final = np.int32((127 - _OCTAVES) * SUB_BINS - 1)
-_INFINITE_SINGLE: Final = np.int32(0x7F80_0000)
-_SINGLE: Final = 4  # octets
+_SMALLEST: Final = (1023 - _OCTAVES) * SUB_BINS
 _CELLS: Final = 1024
-# Of a tile of the rows, turned so that each column lies together: half of the first-level cache in float32.
-_TILE_ROWS: Final = 128
-_TILE_COLUMNS: Final = 32
 _HUGE: Final = np.finfo(np.float64).max
 
 BY_VALUE, BY_BITS, BY_EXPONENT = range(3)
@@ -195,170 +185,94 @@ def _cell(coordinate: float, low: float, scale: float) -> Any:
     return np.uint64(np.int32(max(0.0, min((coordinate - low) * scale, _CELLS - 1.0))))
 
 
-@inlined
-def _bins_single(bits: Bits, first: Any, size: int, bins: Bins) -> None:
-    """Write the bins of finite float32 values between LOG_LINEAR edges, of which each belongs to the bin below it.
-
-    Every step stays in 32 bits, so that eight values go by at once.
-    """
-    zero, one, two, middle = np.int32(0), np.int32(1), np.int32(2), np.int32(_BINS_PER_SIGN)
-    for i in range(size):
-        bit = bits[first + np.uint64(i)]
-        above = np.int32(bit > zero)
-        place = np.int32(np.int32((bit & _MAGNITUDE_SINGLE) - above) >> _SHIFT_SINGLE)
-        place = np.int32(max(zero, min(np.int32(place - _BELOW_SINGLE), middle)))
-        bins[i] = np.int32(middle + np.int32(place * np.int32(two * above - one)))
-
-
-@inlined
-def _bins_double(bits: Bits, first: Any, size: int, bins: Bins) -> None:
-    """Write the same of float64 values."""
-    for i in range(size):
-        bit = bits[first + np.uint64(i)]
-        above = np.int64(bit > 0)
-        place = (((bit & _MAGNITUDE) - above) >> _SHIFT) - _BELOW
-        place = max(np.int64(0), min(place, np.int64(_BINS_PER_SIGN)))
-        bins[i] = np.int32(_BINS_PER_SIGN + place * (2 * above - 1))
-
-
-@inlined
-def _step(value: float, edges: Edges, column: Any, base: Any, halving: Any) -> Any:
+@kernel
+def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
     """Return `base`, moved on by 2**halving if all edges up to there lie below `value`.
 
     A shift of the comparison, as LLVM makes of a choice a branch, which is mispredicted half of the time.
     """
     one = np.uint64(1)
-    return base + (np.uint64(edges[column, base + (one << halving) - one] < value) << halving)
+    return base + (np.uint64(edges[base + (one << halving) - one] < value) << halving)
 
 
-@inlined
-def _search_bins(values: Floats, first: Any, size: int, column: Any, plan: Any, bins: Bins) -> None:
-    """Write the bins of finite values by the map. Two halvings, enough for nearly every column, are written out."""
-    edges, grid, maps, steps = plan
-    low, scale, halvings, by_bits = maps[column, 0], maps[column, 1], np.uint64(steps[column, 0]), steps[column, 1]
-    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
-    for i in range(size):
-        x = np.float64(values[first + np.uint64(i)])
-        base, halving = np.uint64(grid[column, _cell(_coordinate(x, by_bits), low, scale)]), halvings
-        while halving > two:
-            halving -= one
-            base = _step(x, edges, column, base, halving)
-        bins[i] = np.int32(_step(x, edges, column, _step(x, edges, column, base, one), zero))
-
-
-@inlined_reduction
-def _sums(values: Floats, first: Any, size: int, pivot: float) -> tuple[float, float]:
-    """Return the sums of the differences from a pivot and of their squares."""
-    total = squares = 0.0
-    for i in range(size):
-        delta = np.float64(values[first + np.uint64(i)]) - pivot
-        total += delta
-        squares += delta * delta
-    return total, squares
-
-
-@inlined_extremes
-def _ends(values: Floats, first: Any, size: int) -> tuple[float, float]:
-    """Return minimum and maximum; none is NaN."""
-    low = high = values[first]
-    for i in range(size):
-        value = values[first + np.uint64(i)]
-        low, high = min(low, value), max(high, value)
-    return np.float64(low), np.float64(high)
+@kernel
+def _log_linear_bin(value: float) -> Any:
+    """Return the bin of a finite value between LOG_LINEAR edges, of which each belongs to the bin below it."""
+    bits = np.float64(value).view(np.int64)
+    above = np.int64(value > 0.0)
+    place = (((bits & _MAGNITUDE) - above) >> _SHIFT) - (_SMALLEST - 1)
+    place = max(np.int64(0), min(place, np.int64(_BINS_PER_SIGN)))
+    return np.uint64(_BINS_PER_SIGN + place * (2 * above - 1))
 
 
 @kernel
 def _all_finite(values: Floats) -> bool:
-    """Tell whether every value is finite. Without an exit it compiles to vectors, of integers twice as fast."""
-    if values.itemsize == _SINGLE:
-        bits, most = values.view(np.int32), np.int32(0)
-        for i in range(bits.size):
-            most = np.int32(max(most, np.int32(bits[i] & _MAGNITUDE_SINGLE)))
-        return bool(most < _INFINITE_SINGLE)
+    """Tell whether every value is finite. Without an exit it compiles to vector compares."""
     others = False
     for i in range(values.size):
         others |= not abs(values[i]) <= _HUGE
     return not others
 
 
-@inlined
+@kernel
 def _observe_finite(
-    turned: Any,
-    first: Any,
-    size: int,
-    column: Any,
-    plan: Any,
-    bins: Bins,
-    counts: Counts,
-    tally: Counts,
-    moments: Edges,
+    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
 ) -> None:
-    """Take in some finite values of a column, one thing about them at a time: all but the counting goes by vectors.
+    """Take in a column of finite values in one pass.
 
-    Sums are of differences from the mean so far, which costs no digits.
+    Sums are of differences from the mean so far, which costs no digits. Two halvings, which are enough for nearly every
+    column, are written out.
     """
-    values, singles, doubles = turned
-    pivot = moments[column, MEAN] if tally[column, FINITE] else np.float64(values[first])
-    total, squares = _sums(values, first, size, pivot)
-    least, most = _ends(values, first, size)
-    moments[column, MINIMUM] = min(moments[column, MINIMUM], least)
-    moments[column, MAXIMUM] = max(moments[column, MAXIMUM], most)
-    if plan[3][column, 1] != BY_EXPONENT:
-        _search_bins(values, first, size, column, plan, bins)
-    elif values.itemsize == _SINGLE:
-        _bins_single(singles, first, size, bins)
-    else:
-        _bins_double(doubles, first, size, bins)
-    for i in range(size):
-        counts[column, np.uint64(bins[i])] += 1
-    _add_sums(values, first, size, pivot, total, squares, column, tally, moments)
+    low, scale, halvings, by_bits = places[0], places[1], np.uint64(steps[0]), steps[1]
+    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
+    pivot = moments[MEAN] if tally[FINITE] else np.float64(values[0])
+    total = squares = 0.0
+    least, most = moments[MINIMUM], moments[MAXIMUM]
+    for i in range(values.size):
+        x = np.float64(values[i])
+        delta = x - pivot
+        total += delta
+        squares += delta * delta
+        least, most = min(least, x), max(most, x)
+        if by_bits == BY_EXPONENT:
+            counts[_log_linear_bin(x)] += 1
+            continue
+        base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), halvings
+        while halving > two:
+            halving -= one
+            base = _step(x, edges, base, halving)
+        counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
+    moments[MINIMUM], moments[MAXIMUM] = least, most
+    _add_sums(values, values.size, pivot, total, squares, tally, moments)
 
 
 @kernel
 def _observe_any(
-    turned: Any,
-    first: Any,
-    size: int,
-    column: Any,
-    plan: Any,
-    bins: Bins,
-    counts: Counts,
-    tally: Counts,
-    moments: Edges,
+    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
 ) -> None:
-    """Take in some values of a column: stretches of finite ones, and between them the others."""
-    values = turned[0]
+    """Take in a column of any values: stretches of finite ones, and between them the others."""
     start = 0
-    for i in range(size + 1):
-        if i == size or not abs(np.float64(values[first + np.uint64(i)])) <= _HUGE:
+    for i in range(values.size + 1):
+        if i == values.size or not abs(np.float64(values[i])) <= _HUGE:
             if i > start:
-                stretch = first + np.uint64(start)
-                _observe_finite(turned, stretch, i - start, column, plan, bins, counts, tally, moments)
-            if i < size:
-                _count_other(np.float64(values[first + np.uint64(i)]), plan[0][column], counts[column], tally[column])
+                _observe_finite(values[start:i], edges, grid, places, steps, counts, tally, moments)
+            if i < values.size:
+                _count_other(np.float64(values[i]), edges, counts, tally)
             start = i + 1
 
 
-@inlined
+@kernel
 def _add_sums(
-    values: Floats,
-    first: Any,
-    count: int,
-    pivot: float,
-    total: float,
-    squares: float,
-    column: Any,
-    tally: Counts,
-    moments: Edges,
+    values: Floats, count: int, pivot: float, total: float, squares: float, tally: Counts, moments: Edges
 ) -> None:
     """Add what sums of differences from a pivot say of finite values, and their number."""
     mean, m2 = pivot + total / count, max(squares - total / count * total, 0.0)
     if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
         mean, m2 = 0.0, np.inf
-        for i in range(count):
-            mean += np.float64(values[first + np.uint64(i)]) / count
-    _join(moments, column, tally[column, FINITE], mean, m2, count)
-    tally[column, FINITE] += count
+        for i in range(values.size):
+            mean += np.float64(values[i]) / count
+    _join(moments, tally[FINITE], mean, m2, count)
+    tally[FINITE] += count
 
 
 @kernel
@@ -374,28 +288,20 @@ def _count_other(x: float, edges: Edges, counts: Counts, tally: Counts) -> None:
     counts[place] += 1
 
 
-@inlined
-def _join(moments: Edges, column: Any, before: int, mean: float, m2: float, count: int) -> None:
+@kernel
+def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> None:
     """Add mean and M2 of `count` values to those of the `before` there are (Chan, Golub and LeVeque, 1979)."""
     if before == 0:  # huge means: the square below may be infinite, and times nothing it is no number
-        moments[column, MEAN], moments[column, M2] = mean, m2
+        moments[MEAN], moments[M2] = mean, m2
         return
-    delta = mean - moments[column, MEAN]
+    delta = mean - moments[MEAN]
     share = count / (before + count)
     if not abs(delta) <= _HUGE:  # two shares of means rather than one step: that cannot overflow
-        moments[column, MEAN] = moments[column, MEAN] * (1.0 - share) + mean * share
-        moments[column, M2] = np.inf
+        moments[MEAN] = moments[MEAN] * (1.0 - share) + mean * share
+        moments[M2] = np.inf
         return
-    moments[column, MEAN] += delta * share
-    moments[column, M2] += m2 + delta * delta * share * before
-
-
-@inlined
-def _turn(flat: Floats, first: int, width: int, rows: int, columns: int, turned: Floats) -> None:
-    """Copy a tile of rows that lie `width` numbers apart, column by column."""
-    for row in range(rows):
-        for column in range(columns):
-            turned[np.uint64(column * _TILE_ROWS + row)] = flat[np.uint64(first + row * width + column)]
+    moments[MEAN] += delta * share
+    moments[M2] += m2 + delta * delta * share * before
 
 
 _MATRIX = numba.types.Array(numba.float64, 2, "C")
@@ -429,22 +335,15 @@ def _observe(
     tally: Counts,
     moments: Edges,
 ) -> None:
-    """Tile by tile, and of these column by column: both the values and what belongs to a column stay near."""
-    flat, height, width = rows.reshape(rows.size), rows.shape[0], rows.shape[1]
-    finite = _all_finite(flat)
-    values, bins = np.empty(_TILE_COLUMNS * _TILE_ROWS, rows.dtype), np.empty(_TILE_ROWS, np.int32)
-    turned, plan = (values, values.view(np.int32), values.view(np.int64)), (edges, grid, maps, steps)
-    for top in range(0, height, _TILE_ROWS):
-        size = min(_TILE_ROWS, height - top)
-        for left in range(0, width, _TILE_COLUMNS):
-            columns = min(_TILE_COLUMNS, width - left)
-            _turn(flat, top * width + left, width, size, columns, values)
-            for column in range(columns):
-                at, c = np.uint64(column * _TILE_ROWS), first + left + column
-                if finite:
-                    _observe_finite(turned, at, size, c, plan, bins, counts, tally, moments)
-                else:
-                    _observe_any(turned, at, size, c, plan, bins, counts, tally, moments)
+    """Column by column: what belongs to one stays near while its values go by."""
+    finite = _all_finite(rows.reshape(rows.size))
+    for column in range(rows.shape[1] if rows.size else 0):
+        c = first + column
+        values = rows[:, column]
+        if finite:
+            _observe_finite(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+        else:
+            _observe_any(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))
@@ -452,6 +351,6 @@ def _merge_moments(tally: Counts, moments: Edges, other_tally: Counts, other: Ed
     """Add the moments of other parts, before the tallies are added up."""
     for c in range(tally.shape[0]):
         if other_tally[c, FINITE]:
-            _join(moments, c, tally[c, FINITE], other[c, MEAN], other[c, M2], other_tally[c, FINITE])
+            _join(moments[c], tally[c, FINITE], other[c, MEAN], other[c, M2], other_tally[c, FINITE])
         moments[c, MINIMUM] = min(moments[c, MINIMUM], other[c, MINIMUM])
         moments[c, MAXIMUM] = max(moments[c, MAXIMUM], other[c, MAXIMUM])

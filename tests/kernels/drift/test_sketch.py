@@ -68,7 +68,7 @@ def test_a_sketch_is_what_the_naive_one_is(rows):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("others", [0.0, 0.02])
 @pytest.mark.parametrize(("height", "width"), [(128, 32), (129, 33), (300, 70), (1, 65), (257, 1)])
-def test_rows_of_several_tiles(dtype, others, height, width):
+def test_many_rows_and_columns(dtype, others, height, width):
     rng = np.random.default_rng(height)
     rows = (rng.normal(size=(height, width)) * 10.0 ** rng.integers(-12, 12, (1, width))).astype(dtype)
     odd = rng.random((height, width)) < others
