@@ -271,6 +271,7 @@ def test_help_lists_every_command(capsys):
     out = capsys.readouterr().out
     for name in [*OWN, *external.commands()]:
         assert f"    {name} " in out
+    assert "added by" not in out  # each of ours says what it does
 
 
 class Greet:

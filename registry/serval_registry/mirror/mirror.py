@@ -87,6 +87,8 @@ class Mirror:
             files.check(place / files.FOLDER / note.folder, note.sizes)
         except OSError:
             return True
+        if self._format is None and note.format:
+            return False  # a command leaves it to the servers, who know how to write the parts of pages
         late = self._table.values(col("revision") > lit(note.revision), ["revision"])
         return bool(late.num_rows > _late_rows(note))
 

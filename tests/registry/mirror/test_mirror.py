@@ -201,7 +201,7 @@ def pages(registry: Registry, page_format: PageFormat) -> bytes:
     return b"".join(line.part(page_format) for line in lines)
 
 
-def test_parts_of_pages_are_kept_in_one_format(folder: Path) -> None:
+def test_parts_of_pages_are_kept_in_one_format(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def part_of(text: str) -> bytes:
@@ -221,6 +221,12 @@ def test_parts_of_pages_are_kept_in_one_format(folder: Path) -> None:
         assert [key_of(text)[1] for text in made] == [9, 20]
     with Registry.open(folder, mirror_rows=1, index_threshold=300, page_format=first) as registry:
         assert not registry._mirror.outgrown()
+        monkeypatch.setattr(mirror, "LATE_ROWS", 0)
+        monkeypatch.setattr(mirror, "LATE_SHARE", 0.0)
+        assert registry._mirror.outgrown()
+    with Registry.open(folder, mirror_rows=1, index_threshold=300) as registry:
+        assert not registry._mirror.outgrown()  # what knows no format leaves the parts of another alone
+    monkeypatch.undo()
     with Registry.open(folder, mirror_rows=602, index_threshold=300, page_format=second) as registry:
         made.clear()
         assert pages(registry, second) == numbers

@@ -30,6 +30,7 @@ KNOWN = {
         "serve the models of a registry over gRPC",
         ("grpc_health", "grpc_reflection", "lancedb", "numba", "onnxruntime"),
     ),
+    "warmup": Known("compile the kernels where nobody waits for them", ("numba", "onnxruntime")),
     "registry": Known("verify, repair, back up, restore or look into a registry as a whole", ("lancedb",)),
     "profile": Known("tell what is in a file of rows, and what is wrong with it", ("numba", "pyarrow")),
     "bench": Known("load a server and measure it", ()),
