@@ -2,7 +2,9 @@
 
 import hashlib
 
+import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 from serval_benchmarks import registry_rows
 from serval_e2e import TIMEOUT, connect, registration, tensor_rows
@@ -154,3 +156,24 @@ def test_an_index_answers_when_there_are_enough(serve, trained, tmp_path) -> Non
     query = registry_pb2.SearchModelsRequest(vector=registry_pb2.Vector(values=vectors[255]), k=1)
     assert stubs.registry.SearchModels(query, timeout=TIMEOUT).hits[0].version.name == newest.name
     stubs.channel.close()
+
+
+def test_an_onnx_models_columns_are_named_by_the_sample(stubs, trained) -> None:
+    rows = trained["forest"].train
+    names = [f"column {place}" for place in range(30)]
+
+    def sample(columns: list[str]) -> common_pb2.Rows:
+        table = pa.table({name: rows[:, place] for place, name in enumerate(columns)})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return common_pb2.Rows(arrow_ipc=sink.getvalue().to_pybytes())
+
+    version = register(stubs, "named", trained["forest"].onnx, sample(names))
+    assert [(f.name, f.input, f.column) for f in version.features] == [(n, "X", c) for c, n in enumerate(names)]
+    assert version.baseline_rows == len(rows)
+    for columns, wanted in ((names[:29], "missing 'X_0'"), ([*names[:29], "X_4"], "unknown 'column 0'")):
+        with pytest.raises(grpc.RpcError, match=wanted) as refused:
+            register(stubs, "named", trained["forest"].onnx, sample(columns))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert get(stubs, "named").version.version == 1

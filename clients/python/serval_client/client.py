@@ -219,7 +219,8 @@ class Client(LifecycleMethods, SearchMethods, DriftMethods):
         sample: rows the model was trained or validated on, as for `predict`: drift is measured against them.
         hyperparameters: JSON-able values, added to those found in the model.
         algorithm, framework, features, classes, missing_allowed: found in the model where it is exported here; for an
-        ONNX model, features default to its inputs and missing_allowed to what comes out for a row of NaN.
+        ONNX model, features default to its inputs, named after the sample's columns, in order, where these are named
+        otherwise and are as many, and missing_allowed to what comes out for a row of NaN.
         dataset: a reference to the training data, in your own terms.
         vector: your own embedding of the model, of the registry's dimension; None: computed by the server.
         embeddings: vectors in spaces of your own, by the space's name; see `set_embedding`.

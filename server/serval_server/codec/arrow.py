@@ -37,6 +37,12 @@ def read_table(data: bytes, field: str) -> Table:
     return {name: _of_model(table.column(name), name, field) for name in table.column_names}
 
 
+def column_names(data: bytes, field: str) -> list[str]:
+    """Return the names of the columns of an Arrow IPC stream; raises InvalidArgument for what is no whole stream."""
+    names: list[str] = _read(data, field).column_names
+    return names
+
+
 def read_sample(data: bytes, field: str) -> Sample:
     """Return the columns of an Arrow IPC stream as they came, as `sample_of` does; raises for what is no stream."""
     return sample_of(_read(data, field), field)

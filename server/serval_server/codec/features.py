@@ -38,6 +38,21 @@ def features_of(named: Sequence[Feature], signature: Signature) -> tuple[Feature
     return tuple(named)
 
 
+def named_after(names: Sequence[str], signature: Signature) -> tuple[Feature, ...]:
+    """Return the columns of a model's only input under the names of a sample's columns, in order.
+
+    None where these are not as many, not different, or some of them the names that the columns have by themselves.
+    """
+    places = _places(signature.inputs)
+    own = {feature.name for feature in places.values()}
+    if len(signature.inputs) != 1 or len(names) != len(places) or len(set(names)) < len(names) or own & set(names):
+        return ()
+    return tuple(
+        Feature(name, feature.kind, feature.input, feature.column)
+        for name, feature in zip(names, places.values(), strict=True)
+    )
+
+
 def _places(inputs: Sequence[TensorSpec]) -> dict[tuple[str, int], Feature]:
     """Return the default feature of each place (input, column); empty where an input is not made of columns."""
     places: dict[tuple[str, int], Feature] = {}

@@ -18,7 +18,7 @@ from serval_registry.spaces.spaces import DESCRIPTION
 
 from serval_server.codec import arrow, search, tensors
 from serval_server.codec.columns import Columns
-from serval_server.codec.features import features_of
+from serval_server.codec.features import features_of, named_after
 from serval_server.codec.listed import PAGE_FORMAT
 from serval_server.codec.records import (
     change_message,
@@ -79,7 +79,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         header = upload.header
         draft = draft_of(header)
         signature = onnx_check.check(upload.artifact, self._options.artifact_bytes)
-        features = features_of(draft.features, signature)
+        features = features_of(draft.features or _named_by(upload.sample, signature), signature)
         session = Session(upload.artifact)
         columns = Columns(draft.name, features, signature)
         table = columns.table(upload.sample, "sample") if features and upload.sample else None
@@ -277,6 +277,13 @@ def _trial_inputs(
     if len(signature.inputs) != 1 or sample.WhichOneof("data") != "tensor":
         raise InvalidArgument("sample: a model whose inputs are not columns takes a sample of one tensor for one input")
     return {signature.inputs[0].name: tensors.from_message(sample.tensor, "sample.tensor")[:TRIAL_ROWS]}
+
+
+def _named_by(sample: common_pb2.Rows | None, signature: Signature) -> tuple[Feature, ...]:
+    """Return the model's columns as the sample's columns name them; none where they do not."""
+    if sample is None or sample.WhichOneof("data") != "arrow_ipc":
+        return ()
+    return named_after(arrow.column_names(sample.arrow_ipc, "sample.arrow_ipc"), signature)
 
 
 def _completed(

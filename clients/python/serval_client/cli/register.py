@@ -19,6 +19,7 @@ EXAMPLES = """\
   serval register encoder.onnx --name encoder --json
   serval register churn.onnx --name churn --bump minor --parent churn@3=retrained-from --data churn:2024-06:train:41200
 
+The columns of an ONNX model of one input are named after those of --sample, in order, where these are as many.
 A model that is not ONNX is exported first and compared with its original on the rows of --sample. A pickled model
 (.joblib, .pkl) executes code as it is loaded: register only files that you trust.
 """
