@@ -30,6 +30,8 @@ from serval_benchmarks.findings import Finding, Measure, Wanted, ratio
 from serval_benchmarks.registry_rows import Matrix
 from serval_benchmarks.servers import Served, serving
 
+# A server is at rest below so much of a core over so long; it is waited for so long at most.
+_AT_REST, _LOOK_SECONDS, _SETTLE_SECONDS = 0.1, 0.3, 15.0
 K = 10
 QUERIES = 200
 PAGE = 100
@@ -169,6 +171,17 @@ def timed(call: Callable[[], Made], times: int) -> float:
     return median(took)
 
 
+def settle(all_calls: list[Calls]) -> None:
+    """Wait until the servers rest: the call that is next in turn is not to pay for the merges of registrations."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        before = [calls.served.cpu_seconds() for calls in all_calls]
+        time.sleep(_LOOK_SECONDS)
+        after = [calls.served.cpu_seconds() for calls in all_calls]
+        if sum(after) - sum(before) < _AT_REST * _LOOK_SECONDS:
+            return
+
+
 def measure(scenes: list[Scene], rounds: int, times: int, say: Say) -> Finding:
     """Serve every size, and let the calls take turns."""
     cores = frozenset(os.sched_getaffinity(0))
@@ -188,6 +201,7 @@ def measure(scenes: list[Scene], rounds: int, times: int, say: Say) -> Finding:
         for number in range(1, rounds + 1):
             for name, (count, call) in contests.items():
                 samples[name].append(timed(call, max(2, times // count)))
+                settle(calls)
             say(f"round {number} of {rounds}")
         measures = [Measure(f"{name}, p50", "ms", tuple(taken)) for name, taken in samples.items()]
         say("recall")
