@@ -45,13 +45,7 @@ from serval_registry.mirror.texts import version_of
 from serval_registry.model import Draft, Ref, Signature, Stage, Summary, Version
 from serval_registry.predicates import Conditions
 from serval_registry.ranking.asking import assembled
-from serval_registry.search import (
-    DEFAULT_VECTOR,
-    INDEX_THRESHOLD,
-    USER_VECTOR,
-    Searcher,
-    SearchResult,
-)
+from serval_registry.search import DEFAULT_VECTOR, INDEX_THRESHOLD, USER_VECTOR, Searcher, SearchResult
 from serval_registry.spaces.living import Living, Stamp
 from serval_registry.spaces.spaces import Spaces
 from serval_registry.stages import StageChange
@@ -71,8 +65,8 @@ class Registry:
         storage: Storage,
         index_threshold: int,
         retention: Retention,
-        mirror_rows: int = MIRROR_ROWS,
-        page_format: PageFormat | None = None,
+        mirror_rows: int,
+        page_format: PageFormat | None,
     ) -> None:
         self._process = os.getpid()
         self.storage = storage

@@ -37,9 +37,9 @@ class Base:
         self.format = page_format
         self._parts = files.octets(PARTS) if page_format else None
         self._place: Array = files.array("place")
-        self.rows = len(self._place)
         self.by_key: Array = files.array("by_key")
         self.keys = Keys(files)
+        self.rows = len(self.keys)
         self.vectors: Array = files.array("vectors")
         self._codes: Array = files.array("codes")
         self._scales: Array = np.array(files.array("scales"))

@@ -165,7 +165,7 @@ def _arrange(draft: Draft, gathered: _Gathered, order: Array) -> Array:
 def _arrange_texts(draft: Draft, by_key: Array) -> None:
     """Write the texts in the order of name and version, so that those of a page lie together."""
     ends = np.load(draft.folder / "table-ends.npy")
-    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+    starts = ends - np.diff(ends, prepend=0)
     with (draft.folder / _TABLE_ROWS).open("rb") as table, draft.octets(files.ROWS) as write:
         for start, end in zip(starts[by_key].tolist(), ends[by_key].tolist(), strict=True):
             write(os.pread(table.fileno(), end - start, start))

@@ -21,7 +21,7 @@ from serval_registry.storage import Storage
 DOCUMENT, FOLDER = "mirror.json", "mirror"
 
 # What is written here, and how: a mirror of another layout is none.
-LAYOUT = 2
+LAYOUT = 3
 
 ROWS, PARTS = "rows", "parts"
 
@@ -75,6 +75,9 @@ class Octets:
         self._begins = begins
         with path.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
 
     def __getitem__(self, place: int) -> bytes:
         return self._mapped[self._begins[place] : self._begins[place + 1]]
@@ -137,6 +140,7 @@ class Draft:
                 ends.append(ends[-1] + len(octets))
 
             yield write
+            file.write(b"\0")  # nothing cannot be mapped
         self.put(f"{name}-begins", np.asarray(ends))
 
     def put(self, name: str, array: Array) -> None:

@@ -106,7 +106,7 @@ class Mirror:
         if note is None or self._format is None or note.format != self._format.name or note.commit > commit:
             return None
         try:
-            return Before(_opened(self._storage, note).base, note.revision)
+            return Before(_base(self._storage, note), note.revision)
         except OSError:
             return None
 
@@ -147,10 +147,14 @@ class Mirror:
         return View(view.base, view.passing, commit, revision, late, allowed)
 
 
-def _opened(storage: Storage, note: Note) -> View:
+def _base(storage: Storage, note: Note) -> Base:
     place = storage.derived
     assert place is not None
-    base = Base(Files(place / files.FOLDER / note.folder, note.sizes), note.format)
+    return Base(Files(place / files.FOLDER / note.folder, note.sizes), note.format)
+
+
+def _opened(storage: Storage, note: Note) -> View:
+    base = _base(storage, note)
     allowed = (base.deleted == 0).view(np.uint8)
     return View(base, Passing(base), note.commit, note.revision, {}, allowed)
 

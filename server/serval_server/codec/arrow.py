@@ -3,7 +3,8 @@
 The bytes come from anywhere: they are validated in full before a value is read, since Arrow itself trusts offsets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +39,9 @@ def read_table(data: bytes, field: str) -> Table:
 
 
 def column_names(data: bytes, field: str) -> list[str]:
-    """Return the names of the columns of an Arrow IPC stream; raises InvalidArgument for what is no whole stream."""
-    names: list[str] = _read(data, field).column_names
+    """Return the names of the columns of an Arrow IPC stream, whose rows are not looked at; raises as `read_table`."""
+    with _opened(data, field) as reader:
+        names: list[str] = reader.schema.names
     return names
 
 
@@ -67,14 +69,20 @@ def sample_of(table: pa.Table, field: str) -> Sample:
 
 
 def _read(data: bytes, field: str) -> pa.Table:
+    with _opened(data, field) as reader:
+        table = reader.read_all()
+        table.validate(full=True)
+    return table
+
+
+@contextmanager
+def _opened(data: bytes, field: str) -> Iterator[pa.ipc.RecordBatchStreamReader]:
     try:
         with pa.ipc.open_stream(pa.BufferReader(data)) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
+            yield reader
     except (pa.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:FOREIGN_TEXT_MAX]
         raise InvalidArgument(f"{field}: {len(data)} bytes are not a whole Arrow IPC stream: {text}") from error
-    return table
 
 
 def _check_names(table: pa.Table, field: str) -> None:

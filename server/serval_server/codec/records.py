@@ -76,14 +76,8 @@ def _set_time(message: Timestamp, moment: datetime) -> None:
 
 def version_message(version: Version) -> registry_pb2.ModelVersion:
     """Return all that is known of a version, but for its vector."""
+    # Field by field, and nothing of what is empty: half of what the constructor takes.
     message = registry_pb2.ModelVersion()
-    fill_version(message, version)
-    return message
-
-
-def fill_version(message: registry_pb2.ModelVersion, version: Version) -> None:
-    """Write all that is known of a version, but for its vector, into an empty message."""
-    # Field by field, and nothing of what is empty: half of what the constructor takes, and a page has a hundred.
     message.MergeFromString(_shape(version))
     message.name = version.name
     message.version = version.version
@@ -112,6 +106,7 @@ def fill_version(message: registry_pb2.ModelVersion, version: Version) -> None:
     message.lineage.CopyFrom(lineage_message(version.lineage))
     if version.parity is not None:
         message.parity.CopyFrom(_parity_message(version.parity))
+    return message
 
 
 def _shape(version: Version) -> bytes:
