@@ -4,6 +4,7 @@ import grpc
 from serval_registry.errors import InvalidArgument
 
 from serval_server.config import Options, Tls
+from serval_server.transport.grpcio.whole_streams import WholeStreams
 from serval_server.transport.threads import call_threads
 
 UNLIMITED = -1
@@ -19,7 +20,7 @@ class GrpcioTransport:
     def __init__(self, options: Options, *, share_port: bool) -> None:
         self._options = options
         arguments = _channel_arguments(options, share_port)
-        self.server = grpc.server(call_threads(options.threads), options=arguments)
+        self.server = grpc.server(call_threads(options.threads), interceptors=[WholeStreams()], options=arguments)
 
     def listen(self) -> int:
         """Bind; return the port. Raises InvalidArgument where the address cannot be had."""
