@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 WINDOWS = (250, 500, 1000)
-DELTAS = 10.0 ** -np.arange(0.5, 9.0, 0.5)
+DELTAS = 10.0 ** -np.arange(0.25, 9.0, 0.25)
 LOOK = 32  # rows, as often as ADWIN looks
 KSWIN_EVERY = 10  # streams; it takes a millisecond per row
 

@@ -60,16 +60,15 @@ def first_named(table: dict[str, Column], baseline_rows: int, *, every: int = 10
 
 
 def our_scores(reference: Column, streams: npt.NDArray[np.float64]) -> tuple[Any, Any]:
-    """Return rows and always-valid p values [streams, looks] of serval on streams, tolerance 0."""
+    """Return rows and always-valid p values [streams, looks] of serval on streams, tolerance 0; they may be above 1."""
     edges = quantile_edges(reference, BINS)
     counts = np.broadcast_to(count_bins(reference, edges), (len(streams), len(edges) + 1))
     watch = Sequential(counts, alpha=0.01, tolerance=0.0, columns=1, block_rows=LOOK)
     rows = np.arange(LOOK, streams.shape[1] + 1, LOOK)
     scores = np.empty((len(streams), len(rows)))
     for look, end in enumerate(rows):
-        scores[:, look] = watch.look(
-            np.stack([count_bins(stream[end - LOOK : end], edges) for stream in streams])
-        ).p_value
+        watch.look(np.stack([count_bins(stream[end - LOOK : end], edges) for stream in streams]))
+        scores[:, look] = watch.p_value
     return rows, scores
 
 

@@ -21,6 +21,7 @@ Shares: with L the smallest of n kl(p, P) + m kl(q, Q) over |P - Q| <= tolerance
 """
 
 import math
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ CATEGORY_SIDES = 1.0
 EXPECTED_LEAST = 5.0
 _DEVIATIONS = 3.0
 
+_NORMAL = NormalDist()
 _SEARCH_STEPS = 34  # to 6e-11 of the range, where the sum is flat
 
 
@@ -81,58 +83,79 @@ def ks_distance(f: Floats, g: Floats) -> Floats:
     return np.asarray(np.abs(gap, out=gap).max(axis=-1))
 
 
-def rank_shift(f: Floats, g: Floats) -> Floats:
-    """Return |P(X < Y) + P(X = Y)/2 - 1/2|, 0 to 1/2, for x by F and y by G at the same edges; a bin is one tie.
+def normal_scores(f: Floats) -> Floats:
+    """Return the normal score of each bin, float64[..., bins], by a distribution function at the bins' upper edges.
 
-    Never above the KS distance. It is Mann and Whitney's U (1947), divided by n m, from the middle: the sum of a bin's
-    share of G times the middle of F there, by parts.
+    It is the mean of the normal's quantile function over the bin's stretch of F (van der Waerden, 1952): rising, and 0
+    in the mean over F. A bin that the reference left empty has the quantile of its point of F, which is taken to lie at
+    least half of the smallest other bin inside.
     """
-    middle = f.copy()
-    middle[..., 1:] += f[..., :-1]
-    middle /= 2.0
-    inner = np.einsum("...i,...i->...", g[..., :-1], np.diff(middle, axis=-1))
-    return np.asarray(np.abs(middle[..., -1] * g[..., -1] - inner - 0.5))
+    below = _before(f)
+    width = f - below
+    quantiles = _normal_quantiles(np.concatenate([np.zeros_like(f[..., :1]), f], axis=-1))
+    heights = np.where(np.isinf(quantiles), 0.0, np.exp(-(quantiles**2) / 2.0) / math.sqrt(2.0 * math.pi))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = (heights[..., :-1] - heights[..., 1:]) / width
+    least = np.where(width > 0.0, width, 1.0).min(axis=-1, keepdims=True) / 2.0
+    points = _normal_quantiles(np.clip(f, least, 1.0 - least))
+    return np.asarray(np.where(width > 0.0, scores, points))
 
 
-def rank_p_value(shift: Any, reference: Any, current: Any) -> Floats:
-    """Return the p value of no difference, 2 exp(-shift^2 / 2 s^2), where s^2 = (1/n + 1/m + 1/(n m)) / 12.
+def square_scores(f: Floats) -> Floats:
+    """Return the mean of (2 u - 1)^2 - 1/3 over each bin's stretch of F, float64[..., bins] (Mood, 1954).
 
-    That is the variance of the shift without ties, which make it smaller. A uniform variable is strictly subgaussian
-    (Arbel, Marchal and Nguyen, 2020), so the normal's own tail bound holds.
+    0 in the mean over F; large for bins that lie far out, on either side. A bin that the reference left empty is a
+    point of F.
     """
-    n, m = np.asarray(reference, np.float64), np.asarray(current, np.float64)
-    with np.errstate(divide="ignore"):
-        variance = (1.0 / n + 1.0 / m + 1.0 / (n * m)) / 12.0
-    return np.minimum(2.0 * np.exp(-(np.asarray(shift) ** 2) / 2.0 / variance), 1.0)
-
-
-def spread_shift(f: Floats, g: Floats) -> Floats:
-    """Return how far the mean of (2 F(Y) - 1)^2 lies from that of (2 F(X) - 1)^2, which is 1/3 without ties; 0 to 2/3.
-
-    x by F and y by G at the same edges. It is large where Y lies further out, or further in, than X (Mood, 1954). A bin
-    has the mean of (2 u - 1)^2 over its stretch of F.
-    """
-    below = np.concatenate([np.zeros_like(f[..., :1]), f[..., :-1]], axis=-1)
+    below = _before(f)
     width = f - below
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = ((2.0 * f - 1.0) ** 3 - (2.0 * below - 1.0) ** 3) / (6.0 * width)
-    # A bin that the reference left empty is a point of F.
-    scores = np.where(width > 0.0, scores, (2.0 * f - 1.0) ** 2)
-    before = np.concatenate([np.zeros_like(g[..., :1]), g[..., :-1]], axis=-1)
-    return np.asarray(np.abs(np.einsum("...i,...i->...", g - before, np.broadcast_to(scores, g.shape)) - 1.0 / 3.0))
+    return np.asarray(np.where(width > 0.0, scores, (2.0 * f - 1.0) ** 2) - 1.0 / 3.0)
 
 
-def spread_p_value(shift: Any, reference: Any, current: Any) -> Floats:
-    """Return the p value of no difference, 2 exp(-shift^2 / 2 s^2), where s^2 = (1/n + 1/m) / 10.
+def score_shift(scores: Floats, g: Floats) -> Floats:
+    """Return |mean score|, float64[...], of values distributed by G; it is 0 where G is what the scores are of."""
+    return np.asarray(np.abs(np.einsum("...i,...i->...", g - _before(g), np.broadcast_to(scores, g.shape))))
+
+
+def normal_p_value(shift: Any, reference: Any, current: Any) -> Floats:
+    """Return the p value of no difference for a shift of normal scores, 2 exp(-shift^2 / 2 s^2), s^2 = 1/n + 1/m.
+
+    A bin's score is an expectation given the bin, so by Jensen's inequality a score has no larger moment generating
+    function than a standard normal, and the normal's own tail bound holds for a known F. That F is the reference's own
+    is held against simulations, from 30 values on: so small p values come at most 0.4 times as often as they say.
+    """
+    return _tail(shift, reference, current, 1.0)
+
+
+def square_p_value(shift: Any, reference: Any, current: Any) -> Floats:
+    """Return the p value of no difference for a shift of square scores: as for normal ones, s^2 = (1/n + 1/m) / 10.
 
     (2 U - 1)^2 of a uniform U has the beta distribution of 1/2 and 1, whose variance proxy is 1/10 at most (Marchal and
     Arbel, "On the sub-Gaussianity of the beta and Dirichlet distributions", 2017). That F is the reference's own shows
     in the shift's variance by terms of 1/(n m), less than what the proxy is above the variance, 4/45.
     """
+    return _tail(shift, reference, current, 0.1)
+
+
+def _tail(shift: Any, reference: Any, current: Any, proxy: float) -> Floats:
     n, m = np.asarray(reference, np.float64), np.asarray(current, np.float64)
     with np.errstate(divide="ignore"):
-        variance = (1.0 / n + 1.0 / m) / 10.0
+        variance = proxy * (1.0 / n + 1.0 / m)
     return np.minimum(2.0 * np.exp(-(np.asarray(shift) ** 2) / 2.0 / variance), 1.0)
+
+
+def _before(f: Floats) -> Floats:
+    """Return what a distribution function is at the lower edges of its bins."""
+    return np.concatenate([np.zeros_like(f[..., :1]), f[..., :-1]], axis=-1)
+
+
+def _normal_quantiles(shares: Floats) -> Floats:
+    """Return the standard normal's quantiles, infinite at 0 and 1."""
+    inner = np.clip(shares, np.nextafter(0.0, 1.0), np.nextafter(1.0, 0.0))
+    quantiles = np.vectorize(_NORMAL.inv_cdf, otypes=[np.float64])(inner)
+    return np.where(shares <= 0.0, -np.inf, np.where(shares >= 1.0, np.inf, quantiles))
 
 
 def variation(reference: Counts, current: Counts, rest: tuple[Any, Any] = (0, 0)) -> Variation:

@@ -5,12 +5,12 @@ Rules. The stream is cut into blocks; a look ends a block. Windows that end now 
 length the stretch since a change is, up to 229,376 blocks, some window covers most of it and little else, and no more
 than about 8 log2(blocks), and never more than 128, histograms are kept per column.
 
-Every test spends a share of alpha that was fixed before: level l has 2 / ((l + 2)(l + 3)) of it, the k-th time that it
-is looked at ln d / ((k + d) ln^2(k + d)) of that, divided evenly over its windows. With d = 64 / 2^l, at least 4, the
-first 64 blocks are worth about the same: an alarm is wanted no less next month than today. All shares add up to at most
-1, so by the union bound the chance of any false alarm, ever, is at most alpha; dividing the p value of a test by its
-share gives one that may be read at any time. The tests are those of `bounds`: the null hypothesis is an effect of at
-most the tolerance. When blocks end may depend on how many rows came, not on their values.
+Every test spends a share of alpha that was fixed before: level l has 6 / (pi (l + 1))^2 of it, the k-th time that it is
+looked at ln d / ((k + d) ln^2(k + d)) of that, divided evenly over its windows. With d = 256 / 2^l, at least 16, the
+first 256 blocks are worth about the same: an alarm is wanted no less next month than today. All shares add up to at
+most 1, so by the union bound the chance of any false alarm, ever, is at most alpha; dividing the p value of a test by
+its share gives one that may be read at any time. The tests are those of `bounds`: the null hypothesis is an effect of
+at most the tolerance. When blocks end may depend on how many rows came, not on their values.
 
 Rows are taken to be independent: values that follow each other closely, as in a season, are drift to any of this.
 """
@@ -33,11 +33,11 @@ LEVELS = 16
 _KEPT = 7
 _FROM = 4
 # Blocks, and looks at least. The sum over k from 1 of 1 / ((k + d) ln^2(k + d)) is below its integral, 1 / ln d.
-_EVEN_BLOCKS, _EVEN_LOOKS = 64, 4
+_EVEN_BLOCKS, _EVEN_LOOKS = 256, 16
 
-# What each test of numbers has of a window's share where nothing is tolerated: ranks see what moves first, their
-# squares what spreads, and the distance is for all else.
-_BY_DISTANCE, _BY_RANKS, _BY_SPREAD = 0.1, 0.6, 0.3
+# What each test of numbers has of a window's share where nothing is tolerated: normal scores see what moves first,
+# square scores what spreads, and the distance is for all else. A test with a tenth needs little more than with all.
+_BY_DISTANCE, _BY_LOCATION, _BY_SPREAD = 0.05, 0.85, 0.1
 
 
 class Measure(StrEnum):
@@ -85,7 +85,8 @@ def schedule(block: int) -> Iterator[Test]:
         if windows:
             k = (block >> level) - first + 1
             even = max(_EVEN_BLOCKS >> level, _EVEN_LOOKS)
-            share = 2.0 / ((level + 2) * (level + 3)) * math.log(even) / ((k + even) * math.log(k + even) ** 2)
+            of_level = 6.0 / (math.pi * (level + 1)) ** 2
+            share = of_level * math.log(even) / ((k + even) * math.log(k + even) ** 2)
             yield Test(level, windows, share / len(windows))
         level += 1
 
@@ -94,7 +95,8 @@ class Sequential:
     """The looks at columns whose counts have the same bins.
 
     `reference`: counts, int64[..., bins]; all before the bins is the shape of the columns. `columns`: how many columns
-    share alpha, those that other objects look at included. Only counts of new rows are ever needed.
+    share alpha, those that other objects look at included. Only counts of new rows are ever needed. `p_value` is the
+    smallest of each column so far, divided by its test's share: evidence, which may be above 1.
     """
 
     def __init__(
@@ -110,6 +112,9 @@ class Sequential:
         self.reference = np.asarray(reference, np.int64)
         self._reference_rows = self.reference.sum(axis=-1)
         self._distribution = bounds.distribution(self.reference)
+        if measure is Measure.DISTANCE and tolerance == 0:
+            self._location = bounds.normal_scores(self._distribution)
+            self._spread = bounds.square_scores(self._distribution)
         self.alpha, self.tolerance, self.columns = alpha, tolerance, columns
         self.measure, self.block_rows = measure, block_rows
         self.reset()
@@ -118,12 +123,11 @@ class Sequential:
         """Forget the stream: a new life, with all of alpha."""
         shape = self.reference.shape[:-1]
         self.blocks = 0
-        self.p_value = np.ones(shape)
+        self.p_value = np.full(shape, np.inf)
         self._pending = np.zeros(self.reference.shape, np.int64)
         self._levels: list[list[npt.NDArray[Any]]] = []
-        self._last = Look(
-            np.zeros(shape, bool), self.p_value, np.zeros(shape), np.zeros(shape), np.ones(shape), np.zeros(shape, int)
-        )
+        none, whole = np.zeros(shape), np.ones(shape)
+        self._last = Look(np.zeros(shape, bool), whole, none, none, whole, np.zeros(shape, int))
 
     def look(self, counts: Counts) -> Look:
         """Take in the counts of the rows since the last look, int64 as the reference, and return what is known.
@@ -142,7 +146,7 @@ class Sequential:
         _, _, effect, lower, upper, rows = picked
         self.p_value = np.minimum(self.p_value, np.min([look.p_value for look in found], axis=0))
         detected = self.p_value < self.alpha / self.columns
-        self._last = Look(detected, self.p_value, effect, lower, upper, rows)
+        self._last = Look(detected, np.minimum(self.p_value, 1.0), effect, lower, upper, rows)
         return self._last
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -187,7 +191,7 @@ class Sequential:
         p_value, effect, noise, hidden = self._measured(windows)
         n, m = self._sizes(windows)
         wide = noise + bounds.margin(self.alpha / self.columns * test.share, n, m, sides=self._sides)
-        p_value = np.minimum(p_value / test.share, 1.0)
+        p_value = p_value / test.share
         exceeded = np.where(p_value < self.alpha / self.columns, self.tolerance, 0.0)
         lower = np.maximum(effect - wide, exceeded)
         best = np.argmax(lower, axis=0)[None]
@@ -221,16 +225,15 @@ class Sequential:
         effect = np.where(np.minimum(n, m) > 0, bounds.ks_distance(self._distribution, g), 0.0)
         p_value = bounds.exceeds_p_value(effect, self.tolerance, n, m)
         if self.tolerance == 0:
-            ranks = bounds.rank_p_value(bounds.rank_shift(self._distribution, g), n, m)
-            spread = bounds.spread_p_value(bounds.spread_shift(self._distribution, g), n, m)
-            p_value = _together(p_value, ranks, spread)
+            location = bounds.normal_p_value(bounds.score_shift(self._location, g), n, m)
+            spread = bounds.square_p_value(bounds.score_shift(self._spread, g), n, m)
+            p_value = _together(p_value, location, spread)
         return p_value, effect, 0.0 * effect, 0.0 * effect
 
 
-def _together(distance: Floats, ranks: Floats, spread: Floats) -> Floats:
-    """Return the p value of the tests of numbers together."""
-    least = np.minimum(np.minimum(distance / _BY_DISTANCE, ranks / _BY_RANKS), spread / _BY_SPREAD)
-    return np.minimum(least, 1.0)
+def _together(distance: Floats, location: Floats, spread: Floats) -> Floats:
+    """Return the p value of the tests of numbers together; above 1 where they say nothing."""
+    return np.minimum(np.minimum(distance / _BY_DISTANCE, location / _BY_LOCATION), spread / _BY_SPREAD)
 
 
 def rows_to_detect(
@@ -242,13 +245,13 @@ def rows_to_detect(
     reference_rows: int,
     quiet_rows: int = 0,
     block_rows: int = BLOCK_ROWS,
-    ranks: float = 0.0,
+    location: float = 0.0,
     spread: float = 0.0,
     most: int = 10_000_000,
 ) -> int | None:
     """Return the rows after a change to a KS distance `effect` until a look is expected to find it; None if never.
 
-    `ranks` and `spread` are the change's `bounds.rank_shift` and `bounds.spread_shift`, which count where the
+    `location` and `spread` are the change's `bounds.score_shift` by normal and by square scores, which count where the
     tolerance is 0.
 
     The change comes after `quiet_rows` rows of which none was different. Expected: the distance that is seen is the
@@ -264,9 +267,9 @@ def rows_to_detect(
             changed = np.minimum((block - quiet) / sizes, 1.0)
             p_value = bounds.exceeds_p_value(effect * changed, tolerance, reference_rows, sizes * block_rows)
             if tolerance == 0:
-                by_ranks = bounds.rank_p_value(ranks * changed, reference_rows, sizes * block_rows)
-                by_spread = bounds.spread_p_value(spread * changed, reference_rows, sizes * block_rows)
-                p_value = _together(p_value, by_ranks, by_spread)
+                by_location = bounds.normal_p_value(location * changed, reference_rows, sizes * block_rows)
+                by_spread = bounds.square_p_value(spread * changed, reference_rows, sizes * block_rows)
+                p_value = _together(p_value, by_location, by_spread)
             if (p_value < alpha / columns * test.share).any():
                 return (block - quiet) * block_rows
     return None

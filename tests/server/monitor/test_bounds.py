@@ -99,54 +99,69 @@ def test_identifiers_have_no_variation():
 
 
 @given(COUNTS)
-def test_ranks_never_shift_by_more_than_the_distance(pairs):
+def test_normal_scores_are_quantiles_in_the_mean_over_all_that_a_bin_may_hold(pairs):
     before, now = np.array(pairs).T
     if not (before.any() and now.any()):
         return
-    shift, distance = (
-        bounds.rank_shift(bounds.distribution(before), bounds.distribution(now)),
-        bounds.ks_distance(bounds.distribution(before), bounds.distribution(now)),
-    )
-    assert 0 <= shift <= distance + 1e-12
-    x, y = (np.repeat(np.arange(len(pairs)), side) for side in (before, now))
-    assert distance == pytest.approx(stats.ks_2samp(x, y).statistic, abs=1e-12)
-    u = stats.mannwhitneyu(y, x, method="asymptotic").statistic / len(x) / len(y)
-    assert shift == pytest.approx(abs(u - 0.5), abs=1e-12)
-
-
-@pytest.mark.parametrize(("n", "m"), [(30, 30), (1000, 100)])
-def test_ranks_of_equal_samples_shift_no_more_often_than_said(n, m):
-    rng = np.random.default_rng(3)
-    shares = np.full(64, 1 / 64)
-    shift = bounds.rank_shift(*(bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m)))
-    p_values = bounds.rank_p_value(shift, n, m)
-    for level in (0.1, 0.01, 1e-3):
-        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
+    f = bounds.distribution(before)
+    scores = bounds.normal_scores(f)
+    assert bounds.score_shift(scores, f) == pytest.approx(0.0, abs=1e-12)
+    assert (np.diff(scores[before > 0]) > 0).all()
+    assert np.isfinite(scores).all()
+    for low, high, score in zip(np.r_[0.0, f[:-1]], f, scores, strict=True):
+        if high > low:
+            wanted = stats.norm.expect(lambda z: z, lb=stats.norm.ppf(low), ub=stats.norm.ppf(high), conditional=True)
+            assert score == pytest.approx(wanted, abs=1e-6)
+    assert bounds.score_shift(scores, bounds.distribution(now)) == pytest.approx(abs(now @ scores) / now.sum())
 
 
 @given(COUNTS)
-def test_spread_is_the_mean_of_squares_over_all_that_a_bin_may_hold(pairs):
+def test_square_scores_are_the_mean_of_squares_over_all_that_a_bin_may_hold(pairs):
     before, now = np.array(pairs).T
     if not (before.any() and now.any()):
         return
     f, g = bounds.distribution(before), bounds.distribution(now)
-    assert bounds.spread_shift(f, f) == pytest.approx(0.0, abs=1e-12)
+    squares = bounds.square_scores(f)
+    assert bounds.score_shift(squares, f) == pytest.approx(0.0, abs=1e-12)
     edges = np.r_[0.0, f]
     grid = [np.linspace(a, b, 2001) for a, b in itertools.pairwise(edges)]
     scores = [((2 * u - 1) ** 2).mean() if u[-1] > u[0] else (2 * u[0] - 1) ** 2 for u in grid]
-    assert bounds.spread_shift(f, g) == pytest.approx(abs(now @ scores / now.sum() - 1 / 3), abs=2e-3)
+    assert bounds.score_shift(squares, g) == pytest.approx(abs(now @ scores / now.sum() - 1 / 3), abs=2e-3)
+
+
+TESTS_OF_SCORES = {
+    "normal": (bounds.normal_scores, bounds.normal_p_value),
+    "square": (bounds.square_scores, bounds.square_p_value),
+}
+EVEN = np.full(32, 1 / 32)
+ENDS = np.r_[1 / 2000, np.full(8, 999 / 8000), 1 / 2000]  # as the bins beyond a reference's ends
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "m"), [(100, 30), (200, 200), (1000, 100)])
-@pytest.mark.parametrize("bins", [4, 64])
-def test_equal_samples_spread_no_more_often_than_said(n, m, bins):
-    rng = np.random.default_rng(4)
-    shares = rng.dirichlet(np.full(bins, 5.0))
-    shift = bounds.spread_shift(*(bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m)))
-    p_values = bounds.spread_p_value(shift, n, m)
+@pytest.mark.parametrize("kind", TESTS_OF_SCORES)
+@pytest.mark.parametrize("shares", [EVEN, ENDS, np.array([0.9, 0.05, 0.03, 0.02])], ids=["even", "ends", "skewed"])
+@pytest.mark.parametrize(("n", "m"), [(30, 30), (30, 1000), (200, 200), (1000, 100)])
+def test_scores_of_equal_samples_shift_no_more_often_than_said(kind, shares, n, m):
+    rng = np.random.default_rng(3)
+    scores_of, p_value_of = TESTS_OF_SCORES[kind]
+    f, g = (bounds.distribution(rng.multinomial(size, shares, 20_000)) for size in (n, m))
+    p_values = p_value_of(bounds.score_shift(scores_of(f), g), n, m)
     for level in (0.1, 0.01, 1e-3):
-        assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 20_000)
+        assert (p_values <= level).mean() <= level
+
+
+@pytest.mark.slow
+def test_scores_find_what_moves_the_mean_as_well_as_the_mean_does():
+    """At a shift of 0.1 standard deviations: a z-test's power, with the bound for the tail that both use, is 0.60."""
+    rng = np.random.default_rng(5)
+    edges, n, m = stats.norm.ppf(np.arange(1, 32) / 32), 10**6, 1000
+    scores = bounds.normal_scores(np.arange(1, 33) / 32)
+    moved = np.diff(np.r_[0, stats.norm.cdf(edges - 0.1), 1])
+    g = bounds.distribution(rng.multinomial(m, moved, 4000))
+    power = (bounds.normal_p_value(bounds.score_shift(scores, g), n, m) < 0.02).mean()
+    z = rng.normal(0.1, 1 / np.sqrt(m), 200_000)
+    of_means = (bounds.normal_p_value(np.abs(z), n, m) < 0.02).mean()
+    assert power == pytest.approx(of_means, abs=0.04)
 
 
 def test_margin_is_where_the_p_value_meets_the_level():

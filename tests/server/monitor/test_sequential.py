@@ -17,7 +17,7 @@ def test_all_that_is_ever_spent_is_at_most_alpha():
     spent = 0.0
     for block in range(1, 10_000):
         spent += sum(test.share * len(test.blocks) for test in schedule(block))
-    assert 0.5 < spent < 1
+    assert 0.3 < spent < 1
 
 
 def test_windows_end_now_and_are_never_longer_than_the_stream():
@@ -47,7 +47,7 @@ def test_a_shift_is_found_about_when_it_is_expected(tolerance, most):
     for _ in range(20):
         assert not watch.look(rng.multinomial(100, FLAT, 60)).detected.any()
     found = np.full(60, 100)
-    for block in range(30):
+    for block in range(35):
         look = watch.look(rng.multinomial(100, change, 60))
         found[look.detected & (found == 100)] = block + 1
     f, g = FLAT.cumsum(), change.cumsum()
@@ -58,7 +58,7 @@ def test_a_shift_is_found_about_when_it_is_expected(tolerance, most):
         columns=1,
         reference_rows=10_000,
         quiet_rows=2000,
-        ranks=float(bounds.rank_shift(f, g)),
+        location=float(bounds.score_shift(bounds.normal_scores(f), g)),
     )
     assert 0.5 * expected <= 100 * np.median(found) <= 1.3 * expected
     assert 100 * np.median(found) <= most
