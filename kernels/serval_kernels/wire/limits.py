@@ -34,7 +34,7 @@ TURN_MESSAGES: Final = 8_192
 TURN_EVENTS: Final = 8_192
 # What one frame can cause at most: a message for every five octets, or the end of every stream of its connection
 EVENT_MARGIN: Final = DEFAULT_MAX_FRAME_SIZE // 5 + CONNECTION_STREAMS + 16
-CONNECTION_ORDINARY: Final = 4
+CONNECTION_ORDINARY: Final = 2
 # What one turn does of a connection's frames, as octets of field blocks that are decoded: some tenths of a millisecond
 CONNECTION_WORK: Final = 32_768
 FRAME_WORK: Final = 16  # for each, as the smallest costs what decoding so many octets costs

@@ -163,15 +163,19 @@ def _has_event_room(s: State) -> bool:
 
 
 @merged
-def _has_room(s: State, c: int) -> bool:
-    """Tell whether this turn can take another frame of a connection, whatever is in it."""
+def _has_room(s: State, c: int, kind: int) -> bool:
+    """Tell whether this turn can take another frame of a connection, whatever is in it.
+
+    A new call waits where the turn has begun its share of ordinary ones; what belongs to those does not.
+    """
     if not _has_event_room(s):
         return False
     for place in range(s.counts.size):
         if s.counts[place] == s.messages.shape[1]:
             return False
     row = s.connections[c]
-    return bool(row.ordinary < limits.CONNECTION_ORDINARY and row.work < limits.CONNECTION_WORK)
+    begins = kind != HEADERS or row.ordinary < limits.CONNECTION_ORDINARY
+    return bool(begins and row.work < limits.CONNECTION_WORK)
 
 
 @merged
@@ -186,7 +190,7 @@ def _take_frames(s: State, c: int, at: int, end: int) -> int:
             return end
         if end - at < FRAME_HEADER_SIZE + length:
             break
-        if not _has_room(s, c):
+        if not _has_room(s, c, kind):
             row.backlog = 1
             break
         row.work += limits.FRAME_WORK + (length if kind in (HEADERS, CONTINUATION) else 0)

@@ -454,6 +454,15 @@ def test_few_ordinary_calls_of_a_connection_begin_in_a_turn():
     server.assert_nothing_left()
 
 
+def test_what_belongs_to_calls_that_have_begun_does_not_wait_for_the_next_turn():
+    server = fenced(streams=256, max_streams=100)
+    peer = Peer(server)
+    whole = b"".join(request(peer.h2, 2 * i + 1, ORDINARY, b"%d" % i) for i in range(limits.CONNECTION_ORDINARY))
+    server.receive({0: whole})
+    messages = [told.octets for told in server.told if told.kind == engine.MESSAGE]
+    assert messages == [b"%d" % i for i in range(limits.CONNECTION_ORDINARY)]
+
+
 @pytest.mark.slow
 @FAST
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40_000), st.integers(0, 60_000)), max_size=12), CHUNKS)

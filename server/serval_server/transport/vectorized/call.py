@@ -84,7 +84,7 @@ class Call:
         self.why = ""
         self._handler = handler
         self._terms = terms
-        self._connection = connection
+        self.connection = connection
         self._variables = variables
         self._behaviour, self._streams_in, self._streams_out = behaviour_of(handler)
         self._phase = _OPEN
@@ -183,7 +183,7 @@ class Call:
         executor = getattr(self._behaviour, "experimental_thread_pool", None)
         variables = self._variables if self._variables is not None else contextvars.Context()
         try:
-            self._terms.threads.submit(self._connection, partial(variables.run, self._work), executor)
+            self._terms.threads.submit(self.connection, partial(variables.run, self._work), executor)
         except RuntimeError:  # it takes nothing more: nothing was done, and another server may do it
             self._break_off(grpc.StatusCode.UNAVAILABLE, "Server is shutting down")
 

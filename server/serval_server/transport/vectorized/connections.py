@@ -21,6 +21,7 @@ from serval_kernels.wire import sockets as tables
 from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.ordinary import OrdinaryCalls
 from serval_server.transport.vectorized.sockets import Connection
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ LOG = logging.getLogger(__name__)
 ACCEPT_MAX: Final = 8
 LINGER_NS: Final = limits.SECOND  # how long a closed connection may take to read what it was told
 FILES_MAX: Final = 1 << 20  # file descriptors beyond it are served one by one
+
+NEVER: Final = 2**63 - 1
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
@@ -45,6 +48,7 @@ class Connections:
         self.by_fd: dict[int, Connection] = {}
         self.numbered: list[Connection | None] = [None] * count
         self.again: dict[int, None] = {}  # numbers of those with more to do than a turn let them, first come first
+        self._held: dict[int, int] = {}  # numbers of those that wait for calls to be answered, and until when at most
         self._free = list(range(count - 1, -1, -1))
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
@@ -126,6 +130,28 @@ class Connections:
             self.sockets.watched[connection.number] = writing
             self.epoll.modify(connection.fd, (READ if reading else 0) | (WRITE if writing else 0))
 
+    def hold(self, number: int, until: int) -> None:
+        """Have a connection with more to do wait for `let_on`, until this time at most."""
+        connection = self.numbered[number]
+        if connection is not None:
+            self._held[number] = until
+            self.watch(connection, reading=False, writing=connection.writing)
+
+    def let_on(self, calls: OrdinaryCalls, now: int) -> int:
+        """Let those go on whose calls are answered, or long ones; return when the next will have waited long enough."""
+        nearest = NEVER
+        for number, until in list(self._held.items()):
+            if now < until and calls.has_young(number):
+                nearest = min(nearest, until)
+                continue
+            calls.grown(number)
+            del self._held[number]
+            self.again[number] = None
+            connection = self.numbered[number]
+            if connection is not None and not connection.writing:  # else it is read when its output has gone
+                self.watch(connection, reading=True, writing=False)
+        return nearest
+
     def linger(self, connection: Connection) -> None:
         """Close our side, and read on for a moment: a socket that is closed unread takes GOAWAY back from the peer."""
         self._release(connection)
@@ -161,6 +187,7 @@ class Connections:
             self._over()
             self.numbered[number] = None
             self.again.pop(number, None)
+            self._held.pop(number, None)
             self._free.append(number)
 
     def _forget(self, connection: Connection) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from serval_kernels.wire import fields, limits, receive, sockets, turn
 from serval_kernels.wire import state as engine
 
-from serval_server.transport.vectorized.connections import READ, WRITE, Connections
+from serval_server.transport.vectorized.connections import NEVER, READ, WRITE, Connections
 from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.ordinary import OrdinaryCalls
@@ -36,6 +36,9 @@ from serval_server.transport.vectorized.vectors import Answers, VectorHandler
 
 LOG = logging.getLogger(__name__)
 
+# A connection whose share of ordinary calls has begun goes on when these are answered, and after so long in any case,
+# as some take long. Were it read on at once, the loop would ask for the interpreter again before handlers wake up.
+SHORT_CALL_NS: Final = 1_000_000
 TICK_SECONDS: Final = 0.5  # how often ages are looked at
 AWAKE_NS: Final = 100_000  # after calls; a processor that sleeps and wakes loses about as much
 
@@ -87,6 +90,8 @@ class Loop:
         self._carry_at = state.connections["carry_at"]
         self._backlog = state.connections["backlog"]
         self._phase = state.connections["phase"]
+        self._ordinary = state.connections["ordinary"]
+        self._held_until = NEVER
         self._events = state.turn["events"]
         self._next_deadline = state.turn["next_deadline"]
         self._open_streams = state.turn["open_streams"]
@@ -135,10 +140,10 @@ class Loop:
         self._read()
         sys.setswitchinterval(SWITCH_TURNING_SECONDS)
         now, reads, left = self._facts[:3].tolist()
-        if left:
-            self._attend(reads)
         if self._events[0]:
             self._calls.take_events()
+        if left:
+            self._attend(reads, now)
         for place, messages in enumerate(self._counts.tolist()):
             if messages:
                 self._methods[place].take(self._state.messages[place, :messages], self._state.calls[place, :messages])
@@ -149,6 +154,8 @@ class Loop:
             for method in self._methods:
                 method.finish()
             self._calls.pump()
+        if self._held_until != NEVER:
+            self._let_on(now)
         if now >= self._next_deadline[0]:
             turn.expire(self._handle)
         if now >= self._next_tick:
@@ -164,7 +171,7 @@ class Loop:
             self._read_again()
         self._sleeping = True
         # Another thread may have posted before it could see that this one is about to sleep.
-        until = 0 if self._woken else self._next_tick
+        until = 0 if self._woken else min(self._next_tick, self._held_until)
         awake = 0 if self._woken or self._others_work() else AWAKE_NS
         others = sockets.take(self._handle, self._sockets.handle, self._epoll, until, awake, goes_on, self._arena)
         self._sleeping = False
@@ -241,11 +248,20 @@ class Loop:
         self._taken["reads"] += 1
         self._taken["at"] = end
 
-    def _attend(self, count: int) -> None:
+    def _attend(self, count: int, now: int) -> None:
         """Note which connections of this turn have more to do."""
         for number in self._sockets.reads[:count, 0].tolist():
-            if self._backlog[number]:
+            if not self._backlog[number]:
+                continue
+            if self._ordinary[number] >= limits.CONNECTION_ORDINARY and self._calls.has_young(number):
+                self._held_until = min(self._held_until, now + SHORT_CALL_NS)
+                self._connections.hold(number, now + SHORT_CALL_NS)
+            else:
                 self._connections.again[number] = None
+
+    def _let_on(self, now: int) -> None:
+        """Let connections go on whose calls have been answered, or are long ones."""
+        self._held_until = self._connections.let_on(self._calls, now)
 
     def _write(self) -> None:
         left = sockets.give(self._handle, self._sockets.handle)

@@ -32,6 +32,7 @@ _DEADLINE: Final = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
 _CANCELLED: Final = grpc.StatusCode.CANCELLED, "Cancelled"
 _MANY_EVENTS: Final = 1024
 _NO_METADATA: Final = Request(())
+_GIVEN_UP: Final = -1  # among young calls: one that was begun in vain, which takes its time like any other
 
 Event = tuple[int, ...]
 
@@ -56,6 +57,7 @@ class OrdinaryCalls:
         self._peer_of = peer_of
         self._wake = wake
         self._terms = Terms(self, threads, max_received_octets=max_message)
+        self._young: dict[int, set[int]] = {}  # by connection: calls with a message and no answer, but for `grown`
         self._calls: dict[int, Call] = {}
         self._blocked: set[int] = set()
         self._posted: deque[Call] = deque()
@@ -96,6 +98,14 @@ class OrdinaryCalls:
     def waiting(self) -> bool:
         """Tell whether handlers have given something since `pump`."""
         return bool(self._posted or self._credits or self._cancelled)
+
+    def has_young(self, connection: int) -> bool:
+        """Tell whether calls of a connection that have just begun have no answer yet."""
+        return connection in self._young
+
+    def grown(self, connection: int) -> None:
+        """Take the calls of a connection for long ones, which nothing waits for."""
+        self._young.pop(connection, None)
 
     def take_events(self) -> None:
         """Act on the engine's events. What is done here may add more, which are taken too."""
@@ -196,6 +206,7 @@ class OrdinaryCalls:
         _, number, _, _, at, length, compressed, _ = event
         call = self._calls.get(number)
         if call is not None:
+            self._young.setdefault(call.connection, set()).add(number)
             call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
 
     def _half_closed(self, event: Event) -> None:
@@ -207,6 +218,7 @@ class OrdinaryCalls:
         call = self._calls.get(event[1])
         self._forget(event[1])
         if call is not None:
+            self._young.setdefault(call.connection, set()).add(_GIVEN_UP)
             call.on_cancelled(*(_DEADLINE if event[6] == engine.CAUSE_DEADLINE else _CANCELLED))
 
     def _drained(self, event: Event) -> None:
@@ -241,6 +253,7 @@ class OrdinaryCalls:
             written = self._respond(call.number, send)
             if send.ends or written < 0:
                 self._calls.pop(call.number, None)
+                self._answered(call)
             if written < 0:
                 call.on_cancelled(*_CANCELLED)
             elif written > 0:
@@ -254,8 +267,17 @@ class OrdinaryCalls:
         return int(turn.respond(self._state.handle, number, source, *sizes, send.ends))
 
     def _forget(self, number: int) -> None:
-        self._calls.pop(number, None)
+        call = self._calls.pop(number, None)
+        if call is not None:
+            self._answered(call)
         self._blocked.discard(number)
+
+    def _answered(self, call: Call) -> None:
+        young = self._young.get(call.connection)
+        if young is not None:
+            young.discard(call.number)
+            if not young:
+                del self._young[call.connection]
 
 
 # As `serval_kernels.wire.fields` numbers them
