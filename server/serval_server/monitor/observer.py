@@ -20,10 +20,12 @@ from serval_server.monitor.layout import Layout, Tensor
 
 Array = npt.NDArray[np.generic]
 
-BLOCK_OCTETS: Final = 1 << 20
-BLOCK_ROWS: Final = (16, 4096)  # least and most
-BLOCKS_MAX: Final = 8
-PIECE_ROWS: Final = 1024  # looked at in one go, which keeps whoever answers on the same processor waiting
+# A block is looked at when it is full. Each wakes a thread that wants the interpreter and the caches of whoever
+# answers, so they are few and large.
+BLOCK_OCTETS: Final = 4 << 20
+BLOCK_ROWS: Final = (16, 16_384)  # least and most
+BLOCKS_MAX: Final = 4
+PIECE_ROWS: Final = 4096  # looked at in one go, which keeps whoever answers on the same processor waiting
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
 CALLS_MAX: Final = 256

@@ -34,7 +34,7 @@ def test_what_is_copied_is_what_is_seen(registry):
     watched = plain(registry)
     rng = np.random.default_rng(0)
     sent, labels = [], []
-    for count in (1, 5, 1000, 64, 3000):
+    for count in (1, 5, 1000, 64, 20_000):
         X = rng.normal(size=(count, 3)).astype(np.float32)
         label, score = rng.integers(0, 4, count), rng.random((count, 2)).astype(np.float32)
         watched.copy(addresses(X, label, score), count)
@@ -43,7 +43,7 @@ def test_what_is_copied_is_what_is_seen(registry):
         X[:] = label[:] = 0  # the buffers are used again
     seen = watched.take()
     whole, label = np.concatenate(sent), np.concatenate(labels)
-    assert (seen.rows, seen.unobserved) == (4070, 0)
+    assert (seen.rows, seen.unobserved) == (21_070, 0)
     assert seen.numbers.moments[:3, 0] == pytest.approx(whole.mean(axis=0), abs=1e-6)
     assert (seen.numbers.moments[:3, 2] == whole.min(axis=0)).all()
     assert sorted(seen.tables[0].counts[seen.tables[0].counts > 0]) == sorted(np.bincount(label))
@@ -53,10 +53,10 @@ def test_what_is_copied_is_what_is_seen(registry):
 def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCKS_MAX", 2)
     watched = plain(registry)
-    X, label, score = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64), np.zeros((10_000, 2), np.float32)
-    watched.copy(addresses(X, label, score), 10_000)
+    X, label, score = np.zeros((40_000, 3), np.float32), np.zeros(40_000, np.int64), np.zeros((40_000, 2), np.float32)
+    watched.copy(addresses(X, label, score), 40_000)
     seen = watched.take()
-    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 10_000 - 2 * module.BLOCK_ROWS[1])
+    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 40_000 - 2 * module.BLOCK_ROWS[1])
     watched.copy(addresses(X, label, score), 10)
     assert watched.take().rows == 10
 

@@ -86,7 +86,7 @@ class Call:
         self._terms = terms
         self.connection = connection
         self._variables = variables
-        self._behaviour, self._streams_in, self._streams_out = behaviour_of(handler)
+        self._behaviour, self.streams_in, self._streams_out = behaviour_of(handler)
         self._phase = _OPEN
         self._begun = False
         self._half_closed = False
@@ -96,7 +96,7 @@ class Call:
         self._received: deque[tuple[bytes, bool]] = deque()
         self._callbacks: list[Callback] | None = []
         self._lock = threading.RLock()  # metadata that a handler gave may call back while it is encoded
-        streams = self._streams_in or self._streams_out
+        streams = self.streams_in or self._streams_out
         self._changed = threading.Condition(self._lock) if streams else None
 
     # The loop's side
@@ -105,12 +105,12 @@ class Call:
         """Begin: a call that streams its requests takes a thread, any other waits for its message."""
         if self.request.encoding not in compression.ENCODINGS:
             self._refuse_encoding()
-        elif self._streams_in:
+        elif self.streams_in:
             self._take_thread()
 
     def on_message(self, message: bytes, compressed: bool) -> None:
         """Take one whole message, without its prefix."""
-        if self._streams_in:
+        if self.streams_in:
             with self._lock:
                 if self._phase == _OPEN:
                     self._received.append((message, compressed))
@@ -123,7 +123,7 @@ class Call:
 
     def on_half_close(self) -> None:
         """Know that no more messages come."""
-        if self._streams_in:
+        if self.streams_in:
             with self._lock:
                 self._half_closed = True
                 self._notify()
@@ -190,7 +190,7 @@ class Call:
     def _work(self) -> None:
         if self._phase != _OPEN:
             return
-        argument = _Requests(self) if self._streams_in else self._only_request()
+        argument = _Requests(self) if self.streams_in else self._only_request()
         if argument is None:
             return
         context = Context(self)

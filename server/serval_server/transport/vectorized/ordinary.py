@@ -206,7 +206,8 @@ class OrdinaryCalls:
         _, number, _, _, at, length, compressed, _ = event
         call = self._calls.get(number)
         if call is not None:
-            self._young.setdefault(call.connection, set()).add(number)
+            if not call.streams_in:
+                self._young.setdefault(call.connection, set()).add(number)
             call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
 
     def _half_closed(self, event: Event) -> None:
