@@ -48,7 +48,7 @@ class Connections:
         self.by_fd: dict[int, Connection] = {}
         self.numbered: list[Connection | None] = [None] * count
         self.again: dict[int, None] = {}  # numbers of those with more to do than a turn let them, first come first
-        self._held: dict[int, int] = {}  # numbers of those that wait for calls to be answered, and until when at most
+        self.held: dict[int, int] = {}  # numbers of those that wait for calls to be answered, and until when at most
         self._free = list(range(count - 1, -1, -1))
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
@@ -134,23 +134,25 @@ class Connections:
         """Have a connection with more to do wait for `let_on`, until this time at most."""
         connection = self.numbered[number]
         if connection is not None:
-            self._held[number] = until
+            self.held[number] = until
             self.watch(connection, reading=False, writing=connection.writing)
 
-    def let_on(self, calls: OrdinaryCalls, now: int) -> int:
-        """Let those go on whose calls are answered, or long ones; return when the next will have waited long enough."""
-        nearest = NEVER
-        for number, until in list(self._held.items()):
+    @property
+    def held_until(self) -> int:
+        """When the first of those that are held will have waited long enough."""
+        return min(self.held.values(), default=NEVER)
+
+    def let_on(self, calls: OrdinaryCalls, now: int) -> None:
+        """Let those go on whose calls are answered, or long ones."""
+        for number, until in list(self.held.items()):
             if now < until and calls.has_young(number):
-                nearest = min(nearest, until)
                 continue
             calls.grown(number)
-            del self._held[number]
+            del self.held[number]
             self.again[number] = None
             connection = self.numbered[number]
             if connection is not None and not connection.writing:  # else it is read when its output has gone
                 self.watch(connection, reading=True, writing=False)
-        return nearest
 
     def linger(self, connection: Connection) -> None:
         """Close our side, and read on for a moment: a socket that is closed unread takes GOAWAY back from the peer."""
@@ -187,7 +189,7 @@ class Connections:
             self._over()
             self.numbered[number] = None
             self.again.pop(number, None)
-            self._held.pop(number, None)
+            self.held.pop(number, None)
             self._free.append(number)
 
     def _forget(self, connection: Connection) -> None:

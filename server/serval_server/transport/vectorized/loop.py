@@ -26,7 +26,7 @@ import numpy as np
 from serval_kernels.wire import fields, limits, receive, sockets, turn
 from serval_kernels.wire import state as engine
 
-from serval_server.transport.vectorized.connections import NEVER, READ, WRITE, Connections
+from serval_server.transport.vectorized.connections import READ, WRITE, Connections
 from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.ordinary import OrdinaryCalls
@@ -91,7 +91,6 @@ class Loop:
         self._backlog = state.connections["backlog"]
         self._phase = state.connections["phase"]
         self._ordinary = state.connections["ordinary"]
-        self._held_until = NEVER
         self._events = state.turn["events"]
         self._next_deadline = state.turn["next_deadline"]
         self._open_streams = state.turn["open_streams"]
@@ -154,8 +153,8 @@ class Loop:
             for method in self._methods:
                 method.finish()
             self._calls.pump()
-        if self._held_until != NEVER:
-            self._let_on(now)
+        if self._connections.held:
+            self._connections.let_on(self._calls, now)
         if now >= self._next_deadline[0]:
             turn.expire(self._handle)
         if now >= self._next_tick:
@@ -171,7 +170,7 @@ class Loop:
             self._read_again()
         self._sleeping = True
         # Another thread may have posted before it could see that this one is about to sleep.
-        until = 0 if self._woken else min(self._next_tick, self._held_until)
+        until = 0 if self._woken else min(self._next_tick, self._connections.held_until)
         awake = 0 if self._woken or self._others_work() else AWAKE_NS
         others = sockets.take(self._handle, self._sockets.handle, self._epoll, until, awake, goes_on, self._arena)
         self._sleeping = False
@@ -254,14 +253,9 @@ class Loop:
             if not self._backlog[number]:
                 continue
             if self._ordinary[number] >= limits.CONNECTION_ORDINARY and self._calls.has_young(number):
-                self._held_until = min(self._held_until, now + SHORT_CALL_NS)
                 self._connections.hold(number, now + SHORT_CALL_NS)
             else:
                 self._connections.again[number] = None
-
-    def _let_on(self, now: int) -> None:
-        """Let connections go on whose calls have been answered, or are long ones."""
-        self._held_until = self._connections.let_on(self._calls, now)
 
     def _write(self) -> None:
         left = sockets.give(self._handle, self._sockets.handle)

@@ -253,8 +253,7 @@ class OrdinaryCalls:
             send = call.outgoing.popleft()
             written = self._respond(call.number, send)
             if send.ends or written < 0:
-                self._calls.pop(call.number, None)
-                self._answered(call)
+                self._forget(call.number)
             if written < 0:
                 call.on_cancelled(*_CANCELLED)
             elif written > 0:
@@ -269,14 +268,9 @@ class OrdinaryCalls:
 
     def _forget(self, number: int) -> None:
         call = self._calls.pop(number, None)
-        if call is not None:
-            self._answered(call)
         self._blocked.discard(number)
-
-    def _answered(self, call: Call) -> None:
-        young = self._young.get(call.connection)
-        if young is not None:
-            young.discard(call.number)
+        if call is not None and (young := self._young.get(call.connection)) is not None:
+            young.discard(number)
             if not young:
                 del self._young[call.connection]
 
