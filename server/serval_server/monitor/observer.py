@@ -2,13 +2,16 @@
 
 Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again (the lanes of
 the vectorized transport), `leave` for arrays that are not. One thread looks at them, in `drain`. Where it cannot keep
-up, rows are not looked at, and counted as such.
+up, rows are not looked at, and counted as such. Small calls are brought together by every so manieth of those who
+answer: to keep the arrays of a thousand calls would have all that follow work in memory that no cache holds.
 """
 
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -28,6 +31,8 @@ BLOCKS_MAX: Final = 4
 PIECE_ROWS: Final = 4096  # looked at in one go, which keeps whoever answers on the same processor waiting
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
+SMALL_OCTETS: Final = LEFT_OCTETS_MAX // LEFT_MAX  # of a call: that many of these need not be added up
+SMALL_MANY: Final = 16
 CALLS_MAX: Final = 256
 # So many calls, or octets, that wait wake the thread; fewer wait for its next round.
 LEFT_MANY: Final = 1024
@@ -48,11 +53,24 @@ class _Call(NamedTuple):
         octets = sum(tensor.width * tensor.dtype.itemsize for tensor in tensors)
         return cls(tensors, tuple(tensor.name for tensor in inputs), tuple(places), max(1, octets))
 
+    def arrays(self, inputs: Mapping[str, Array], outputs: Sequence[Array]) -> list[Array]:
+        """Return the arrays of these tensors."""
+        return [*(inputs[name] for name in self.inputs), *(outputs[place] for place in self.outputs)]
+
+    def together(self, calls: Sequence["_Small"]) -> list[Array]:
+        """Return the arrays of these tensors, of several calls; ValueError where their rows differ in shape."""
+        arrays = [np.concatenate([inputs[name] for _, inputs, _, _ in calls]) for name in self.inputs]
+        return arrays + [np.concatenate([outputs[place] for _, _, outputs, _ in calls]) for place in self.outputs]
+
 
 class _Left(NamedTuple):
     call: _Call
     arrays: list[Array]
     rows: int
+
+
+# A small call as it came: the names of the outputs that were asked for, inputs by name, these outputs, rows.
+_Small = tuple[Sequence[str], Mapping[str, Array], Sequence[Array], int]
 
 
 class _Block:
@@ -83,6 +101,9 @@ class Observer:
         self._blocks = 0
         self._left: deque[_Left] = deque()
         self._left_octets = 0
+        self._small: deque[_Small] = deque()  # anybody appends, who has `_gathering` takes
+        self._gathering = threading.Lock()
+        self._small_rows = SMALL_OCTETS // self._whole.row_octets
         self._calls: dict[tuple[str, ...], _Call] = {}  # by the outputs that were asked for
         self._missed = 0
         self._looking = threading.Lock()
@@ -114,35 +135,60 @@ class Observer:
 
     def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
         """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
-        key = tuple(names)
-        call = self._calls.get(key) or self._new_call(key)
-        arrays = [inputs[name] for name in call.inputs]
-        arrays += [outputs[place] for place in call.outputs]
-        self._leave(call, arrays, count)
+        waiting = len(self._small)
+        if count <= self._small_rows and waiting < LEFT_MAX:
+            self._small.append((names, inputs, outputs, count))
+            if waiting >= SMALL_MANY and self._gathering.acquire(blocking=False):
+                try:
+                    for left in self._gathered():
+                        self._leave(left)
+                finally:
+                    self._gathering.release()
+        else:
+            call = self._call_of(names)
+            self._leave(_Left(call, call.arrays(inputs, outputs), count))
 
     def leave_in_order(self, arrays: Sequence[Array], count: int) -> None:
         """As `leave`, for the arrays of all inputs and then all outputs of the signature."""
-        self._leave(self._whole, [arrays[place] for place in self._places], count)
+        self._leave(_Left(self._whole, [arrays[place] for place in self._places], count))
 
-    def _leave(self, call: _Call, arrays: list[Array], count: int) -> None:
-        octets = count * call.row_octets
+    def _leave(self, left: _Left) -> None:
+        octets = left.rows * left.call.row_octets
         with self._filling:
             waiting = len(self._left)
             if waiting and (waiting >= LEFT_MAX or self._left_octets + octets > LEFT_OCTETS_MAX):
-                self._missed += count
+                self._missed += left.rows
                 return
-            self._left.append(_Left(call, arrays, count))
+            self._left.append(left)
             self._left_octets += octets
         if waiting == LEFT_MANY or self._left_octets > LEFT_MANY_OCTETS:
             self._wake()
 
-    def _new_call(self, names: tuple[str, ...]) -> _Call:
+    def _gathered(self) -> list[_Left]:
+        """Take the small calls, those that follow each other and ask for the same brought together.
+
+        Where a model's arrays do not go together, that is for who drains to say, not for the call that is answered.
+        """
+        gathered = []
+        small = [self._small.popleft() for _ in range(len(self._small))]
+        for names, group in groupby(small, itemgetter(0)):
+            call, calls = self._call_of(names), list(group)
+            try:
+                gathered.append(_Left(call, call.together(calls), sum(rows for *_, rows in calls)))
+            except ValueError:
+                gathered += [_Left(call, call.arrays(inputs, outputs), rows) for _, inputs, outputs, rows in calls]
+        return gathered
+
+    def _call_of(self, names: Sequence[str]) -> _Call:
         """Return what is observed of calls that ask for these outputs."""
-        if len(self._calls) >= CALLS_MAX:
-            self._calls.clear()
-        asked = [tensor for tensor in self.layout.outputs if tensor.name in names]
-        call = _Call.of(self.layout.inputs, asked, [names.index(tensor.name) for tensor in asked])
-        self._calls[names] = call
+        key = tuple(names)
+        call = self._calls.get(key)
+        if call is None:
+            if len(self._calls) >= CALLS_MAX:
+                self._calls.clear()
+            asked = [tensor for tensor in self.layout.outputs if tensor.name in key]
+            call = _Call.of(self.layout.inputs, asked, [key.index(tensor.name) for tensor in asked])
+            self._calls[key] = call
         return call
 
     def _next_block(self) -> _Block | None:
@@ -181,6 +227,8 @@ class Observer:
             block, self._block = self._block, None
             left, self._left, self._left_octets = self._left, deque(), 0
             missed, self._missed = self._missed, 0
+        with self._gathering:
+            left.extend(self._gathered())
         if block is not None:
             self._look_at(block)
         while left:
@@ -202,16 +250,15 @@ class Observer:
 
     def _look_at_left(self, left: deque[_Left]) -> None:
         """Look at the first call, and at those behind it that have the same tensors, together."""
-        first = left.popleft()
-        together, rows = [first.arrays], first.rows
-        while left and left[0].call is first.call and rows + left[0].rows <= BLOCK_ROWS[1]:
-            following = left.popleft()
-            together.append(following.arrays)
-            rows += following.rows
-        arrays = (
-            first.arrays if len(together) == 1 else [np.concatenate(parts) for parts in zip(*together, strict=True)]
-        )
-        self._observe(first.call.tensors, arrays, rows)
+        alike = [left.popleft()]
+        call, rows = alike[0].call, alike[0].rows
+        while left and left[0].call is call and rows + left[0].rows <= BLOCK_ROWS[1]:
+            alike.append(left.popleft())
+            rows += alike[-1].rows
+        arrays = alike[0].arrays
+        if len(alike) > 1:
+            arrays = [np.concatenate(parts) for parts in zip(*(each.arrays for each in alike), strict=True)]
+        self._observe(call.tensors, arrays, rows)
 
     def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
         """Take in the first rows of some arrays."""

@@ -1,6 +1,7 @@
 """No row is lost on the way to the monitor without being counted as lost."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -63,11 +64,27 @@ def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch
 
 def test_calls_left_beyond_the_room_are_counted(watched, monkeypatch):
     monkeypatch.setattr(module, "LEFT_MAX", 3)
-    for seed in range(5):
+    for seed in range(8):  # three as they came, three that are brought together
         inputs, outputs = rows(2, seed)
         watched.leave(inputs, list(outputs), list(outputs.values()), 2)
     seen = watched.snapshot()
-    assert (seen.rows, seen.unobserved) == (6, 4)
+    assert (seen.rows, seen.unobserved) == (12, 4)
+
+
+def test_small_calls_are_brought_together_and_their_arrays_let_go(watched):
+    first = rows(1, 0)[0]
+    kept = weakref.ref(next(iter(first.values())))
+    _, outputs = rows(1, 0)
+    watched.leave(first, list(outputs), list(outputs.values()), 1)
+    del first
+    for seed in range(1, module.SMALL_MANY + 1):
+        inputs, outputs = rows(1, seed)
+        names = list(outputs) if seed % 3 else ["label"]
+        watched.leave(inputs, names, [outputs[name] for name in names], 1)
+    assert kept() is None
+    seen = watched.take()
+    assert seen.rows == seen.tables[0].counts.sum() == module.SMALL_MANY + 1
+    assert seen.numbers.tally[-1].sum() == module.SMALL_MANY + 1 - module.SMALL_MANY // 3
 
 
 def test_outputs_that_were_not_asked_for_are_not_seen(watched):
@@ -104,3 +121,12 @@ def test_many_threads_leave_while_one_looks(watched):
     seen = watched.take()
     assert seen.rows + seen.unobserved == 6000
     assert seen.tables[0].counts.sum() == seen.rows
+
+
+def test_arrays_that_do_not_go_together_fail_no_call(watched):
+    for call in range(module.SMALL_MANY + 2):
+        inputs, outputs = rows(1, call)
+        odd = {**outputs, "probabilities": np.zeros((1, 2 + call % 2), np.float32)}
+        watched.leave(inputs, list(odd), list(odd.values()), 1)
+    with pytest.raises(ValueError, match="concatenat"):
+        watched.drain()
