@@ -9,6 +9,10 @@ For these a bin is a value's exponent and the first bits of its fraction. Any ot
 of the value, or of its bits, to a cell of a grid says which edges lie below for sure, and as many halvings as the
 fullest cell needs look at the others. The map need only be monotone for that to be exact, which rounding leaves it;
 `new_plan` takes the one of both that needs fewer halvings.
+
+Rows are taken in by tiles that the first-level cache holds. Of a tile, the finite values of a column are laid side by
+side, and each loop over them does one thing, most of them in vector registers: two thirds of the time of one loop that
+does all, and less where values are missing.
 """
 
 from collections.abc import Sequence
@@ -18,12 +22,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel, kernel_for
+from serval_kernels.compile import inlined, kernel, kernel_for, reduction
 from serval_kernels.drift.moments import Moments
 
 Floats = npt.NDArray[np.floating[Any]]
 Edges = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+Bins = npt.NDArray[np.uint16]
 
 SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
 _OCTAVES: Final = 32  # to either side of 1
@@ -34,6 +39,7 @@ _MAGNITUDE: Final = (1 << 63) - 1
 _SHIFT: Final = 52 - (SUB_BINS.bit_length() - 1)
 _SMALLEST: Final = (1023 - _OCTAVES) * SUB_BINS
 _CELLS: Final = 1024
+_TILE_ROWS: Final = 256
 _HUGE: Final = np.finfo(np.float64).max
 
 BY_VALUE, BY_BITS, BY_EXPONENT = range(3)
@@ -195,87 +201,149 @@ def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
     return base + (np.uint64(edges[base + (one << halving) - one] < value) << halving)
 
 
-@kernel
-def _log_linear_bin(value: float) -> Any:
-    """Return the bin of a finite value between LOG_LINEAR edges, of which each belongs to the bin below it."""
-    bits = np.float64(value).view(np.int64)
-    above = np.int64(value > 0.0)
-    place = (((bits & _MAGNITUDE) - above) >> _SHIFT) - (_SMALLEST - 1)
-    place = max(np.int64(0), min(place, np.int64(_BINS_PER_SIGN)))
-    return np.uint64(_BINS_PER_SIGN + place * (2 * above - 1))
-
-
-@kernel
-def _all_finite(values: Floats) -> bool:
-    """Tell whether every value is finite. Without an exit it compiles to vector compares."""
-    others = False
-    for i in range(values.size):
-        others |= not abs(values[i]) <= _HUGE
-    return not others
-
-
-@kernel
-def _observe_finite(
-    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
-) -> None:
-    """Take in a column of finite values in one pass.
-
-    Sums are of differences from the mean so far, which costs no digits. Two halvings, which are enough for nearly every
-    column, are written out.
-    """
-    low, scale, halvings, by_bits = places[0], places[1], np.uint64(steps[0]), steps[1]
-    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
-    pivot = moments[MEAN] if tally[FINITE] else np.float64(values[0])
-    total = squares = 0.0
-    least, most = moments[MINIMUM], moments[MAXIMUM]
+@inlined
+def _lay_finite(values: Floats, finite: Edges) -> int:
+    """Lay the finite values side by side, and return how many there are."""
+    count: Any = 0
     for i in range(values.size):
         x = np.float64(values[i])
-        delta = x - pivot
-        total += delta
-        squares += delta * delta
-        least, most = min(least, x), max(most, x)
-        if by_bits == BY_EXPONENT:
-            counts[_log_linear_bin(x)] += 1
-            continue
-        base, halving = np.uint64(grid[_cell(_coordinate(x, by_bits), low, scale)]), halvings
+        finite[count] = x
+        count += abs(x) <= _HUGE
+    return count
+
+
+@inlined
+def _log_linear_bins(values: Edges, bins: Bins) -> None:
+    """Find the bins of finite values between LOG_LINEAR edges, of which each belongs to the bin below it."""
+    bits = values.view(np.int64)
+    for i in range(values.size):
+        above = np.int64(values[i] > 0.0)
+        sub_bin = np.int64(np.uint64((bits[i] & _MAGNITUDE) - above) >> np.uint64(_SHIFT))
+        place = max(np.int64(0), min(sub_bin - (_SMALLEST - 1), np.int64(_BINS_PER_SIGN)))
+        bins[i] = np.uint16(_BINS_PER_SIGN + (place if above else -place))
+
+
+@inlined
+def _cells(values: Edges, places: Edges, by_bits: int, cells: Bins) -> None:
+    """Find the cells of finite values: the bins of what lies in them begin with `grid`."""
+    low, scale = places[0], places[1]
+    if by_bits:
+        for i in range(values.size):
+            cells[i] = np.uint16(_cell(_coordinate(values[i], 1), low, scale))
+    else:
+        for i in range(values.size):
+            cells[i] = np.uint16(_cell(values[i], low, scale))
+
+
+@inlined
+def _search(values: Edges, edges: Edges, grid: Any, halvings: Any, bins: Bins) -> None:
+    """Find the bins of values whose cells are in `bins`. Two halvings, which are enough for most, are written out."""
+    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
+    for i in range(values.size):
+        x, base, halving = values[i], np.uint64(grid[bins[i]]), halvings
         while halving > two:
             halving -= one
             base = _step(x, edges, base, halving)
-        counts[_step(x, edges, _step(x, edges, base, one), zero)] += 1
-    moments[MINIMUM], moments[MAXIMUM] = least, most
-    _add_sums(values, values.size, pivot, total, squares, tally, moments)
+        bins[i] = np.uint16(_step(x, edges, _step(x, edges, base, one), zero))
 
 
-@kernel
-def _observe_any(
-    values: Floats, edges: Edges, grid: Any, places: Edges, steps: Counts, counts: Counts, tally: Counts, moments: Edges
+@inlined
+def _count(bins: Bins, counts: Counts) -> None:
+    """Count bins, four that are the same at once: a counter that is met again at once must else wait for itself."""
+    whole = bins.size // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, d = bins[i], bins[i + 1], bins[i + 2], bins[i + 3]
+        if (a == b) & (b == c) & (c == d):
+            counts[a] += 4
+        else:
+            counts[a] += 1
+            counts[b] += 1
+            counts[c] += 1
+            counts[d] += 1
+    for i in range(whole, bins.size):
+        counts[bins[i]] += 1
+
+
+@reduction
+def _sums(values: Edges, pivot: float) -> tuple[float, float]:
+    """Return the sums of the differences from a pivot and of their squares. Any order of them is as good."""
+    total = squares = 0.0
+    for i in range(values.size):
+        delta = values[i] - pivot
+        total += delta
+        squares += delta * delta
+    return total, squares
+
+
+@inlined
+def _turned(bits: Any) -> Any:
+    """Return the bits of a float64 as a number of the same order, and such a number as bits again."""
+    return bits ^ np.int64(np.uint64(bits >> 63) >> np.uint64(1))
+
+
+@inlined
+def _extremes(values: Edges) -> tuple[float, float]:
+    """Return the least and the greatest of finite values. Whole numbers are compared in vector registers."""
+    bits = values.view(np.int64)
+    least = most = _turned(bits[0])
+    for i in range(bits.size):
+        number = _turned(bits[i])
+        least, most = min(least, number), max(most, number)
+    return np.int64(_turned(least)).view(np.float64), np.int64(_turned(most)).view(np.float64)
+
+
+@inlined
+def _observe_column(
+    values: Floats,
+    edges: Edges,
+    grid: Any,
+    places: Edges,
+    steps: Counts,
+    counts: Counts,
+    tally: Counts,
+    moments: Edges,
+    room: Edges,
+    bins: Bins,
 ) -> None:
-    """Take in a column of any values: stretches of finite ones, and between them the others."""
-    start = 0
-    for i in range(values.size + 1):
-        if i == values.size or not abs(np.float64(values[i])) <= _HUGE:
-            if i > start:
-                _observe_finite(values[start:i], edges, grid, places, steps, counts, tally, moments)
-            if i < values.size:
+    """Take in a column of a tile. `room` and `bins` have places for its values.
+
+    Sums are of differences from the mean so far, which costs no digits.
+    """
+    number = _lay_finite(values, room)
+    if number < values.size:
+        for i in range(values.size):
+            if not abs(np.float64(values[i])) <= _HUGE:
                 _count_other(np.float64(values[i]), edges, counts, tally)
-            start = i + 1
+    if number == 0:
+        return
+    finite, bins = room[:number], bins[:number]
+    if steps[1] == BY_EXPONENT:
+        _log_linear_bins(finite, bins)
+    else:
+        _cells(finite, places, steps[1], bins)
+        _search(finite, edges, grid, np.uint64(steps[0]), bins)
+    _count(bins, counts)
+    least, most = _extremes(finite)
+    moments[MINIMUM], moments[MAXIMUM] = min(moments[MINIMUM], least), max(moments[MAXIMUM], most)
+    pivot = moments[MEAN] if tally[FINITE] else finite[0]
+    total, squares = _sums(finite, pivot)
+    _add_sums(finite, pivot, total, squares, tally, moments)
 
 
-@kernel
-def _add_sums(
-    values: Floats, count: int, pivot: float, total: float, squares: float, tally: Counts, moments: Edges
-) -> None:
+@inlined
+def _add_sums(values: Edges, pivot: float, total: float, squares: float, tally: Counts, moments: Edges) -> None:
     """Add what sums of differences from a pivot say of finite values, and their number."""
+    count = values.size
     mean, m2 = pivot + total / count, max(squares - total / count * total, 0.0)
     if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
         mean, m2 = 0.0, np.inf
         for i in range(values.size):
-            mean += np.float64(values[i]) / count
+            mean += values[i] / count
     _join(moments, tally[FINITE], mean, m2, count)
     tally[FINITE] += count
 
 
-@kernel
+@inlined
 def _count_other(x: float, edges: Edges, counts: Counts, tally: Counts) -> None:
     """Count a value that is not finite."""
     if x != x:
@@ -288,7 +356,7 @@ def _count_other(x: float, edges: Edges, counts: Counts, tally: Counts) -> None:
     counts[place] += 1
 
 
-@kernel
+@inlined
 def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> None:
     """Add mean and M2 of `count` values to those of the `before` there are (Chan, Golub and LeVeque, 1979)."""
     if before == 0:  # huge means: the square below may be infinite, and times nothing it is no number
@@ -335,15 +403,15 @@ def _observe(
     tally: Counts,
     moments: Edges,
 ) -> None:
-    """Column by column: what belongs to one stays near while its values go by."""
-    finite = _all_finite(rows.reshape(rows.size))
-    for column in range(rows.shape[1] if rows.size else 0):
-        c = first + column
-        values = rows[:, column]
-        if finite:
-            _observe_finite(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
-        else:
-            _observe_any(values, edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c])
+    """Tile by tile, and each column by column."""
+    room, bins = np.empty(_TILE_ROWS), np.empty(_TILE_ROWS, np.uint16)
+    for start in range(0, rows.shape[0], _TILE_ROWS):
+        tile = rows[start : start + _TILE_ROWS]
+        for column in range(rows.shape[1]):
+            c = first + column
+            _observe_column(
+                tile[:, column], edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c], room, bins
+            )
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))
