@@ -204,11 +204,11 @@ def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
 @inlined
 def _lay_finite(values: Floats, finite: Edges) -> int:
     """Lay the finite values side by side, and return how many there are."""
-    count: Any = 0
+    count = 0
     for i in range(values.size):
         x = np.float64(values[i])
         finite[count] = x
-        count += abs(x) <= _HUGE
+        count += int(abs(x) <= _HUGE)
     return count
 
 
