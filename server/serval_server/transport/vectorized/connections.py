@@ -26,7 +26,7 @@ from serval_server.transport.vectorized.sockets import Connection
 
 LOG = logging.getLogger(__name__)
 
-ACCEPT_MAX: Final = 8
+ACCEPT_MAX: Final = 2
 LINGER_NS: Final = limits.SECOND  # how long a closed connection may take to read what it was told
 FILES_MAX: Final = 1 << 20  # file descriptors beyond it are served one by one
 

@@ -13,7 +13,8 @@ from serval_registry.errors import InvalidArgument
 from serval_server.transport.vectorized.context import Peer
 
 UNIX: Final = "unix:"
-BACKLOG: Final = 1024
+# Who finds it full tries again after a second; Linux makes no more of it than net.core.somaxconn, 4,096 by default.
+BACKLOG: Final = 4096
 H2: Final = "h2"
 
 
