@@ -1,10 +1,12 @@
 """The page of a report: whole in itself, the largest difference first, and nothing of a caller's text is markup."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from serval_client.cli.told import told
 from serval_client.drift import FeatureBaseline
 from serval_client.records import FeatureKind
 from serval_client.report import charts
@@ -94,3 +96,42 @@ def test_charts_hold_every_value(before, now):
             grid = np.linspace(side.minimum, max(side.maximum, side.minimum + 1), 20)
             assert charts._shares(side, grid).sum() == pytest.approx(1.0)
             assert charts._shares(side, grid)[0] >= (side.counts[1] / 100 if side.minimum == 0.0 < side.maximum else 0)
+
+
+def steps(svg, kind):
+    """Return the heights of one side's cells, the highest of both sides being 1."""
+    (part,) = (part for part in ElementTree.fromstring(svg) if part.get("class") == kind)
+    heights = [charts.HEIGHT - float(point.split(",")[1]) for point in part.get("points").split()]
+    inner = heights if kind == "now" else heights[1:-1]  # the area is closed along the axis
+    return np.array(inner[::2]) / (charts.HEIGHT - 4)
+
+
+@pytest.mark.parametrize("value", [2.0, 100.0, -50.0, 0.0, 2.0**60])
+def test_a_constant_is_drawn_where_its_value_lies(value):
+    spread = column(np.linspace(-9.0, 9.0, 19), [5] * 20, -10.0, 10.0)
+    low, high = min(-9.9, value), max(9.9, value)
+    for edges, counts in (([0.0], [0, 9] if value >= 0 else [9, 0]), ([], [9])):
+        now = steps(charts.numbers(spread, column(edges, counts, value, value)), "now")
+        place = min(int((value - low) / (high - low) * charts.CELLS), charts.CELLS - 1)
+        assert np.flatnonzero(now).tolist() == [place]
+    alone = column([], [9], value, value)
+    assert np.flatnonzero(steps(charts.numbers(None, alone), "now")).tolist() == [charts.CELLS // 2]
+
+
+def test_values_that_are_one_at_an_end_are_not_spread():
+    # Nine in ten are 0, the least of all; the rest lies above, up to 10.
+    now = column([0.0, 5.0], [90, 5, 5], 0.0, 10.0)
+    shares = charts._shares(now, np.linspace(-10.0, 10.0, 5))
+    assert shares == pytest.approx([0, 0, 0.95, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"), [(-1.5, "-1.50"), (9999.0, "+9999.00"), (9.81e29, "+9.8e+29"), (-12345.0, "-1.2e+04")]
+)
+def test_a_huge_shift_is_told_in_a_short_form(client, shift, words):
+    client.register(b"1", "m", sample=np.zeros((20, 2)))
+    live = client.live_drift("m", distributions=True)
+    features = tuple(replace(feature, mean_shift=shift) for feature in live.report.features)
+    live = replace(live, report=replace(live.report, features=features))
+    assert f"to 2, {words} standard deviations of the baseline." in page(live)
+    assert f"  {words}  " in told(live.report)

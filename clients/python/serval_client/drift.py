@@ -17,6 +17,8 @@ from serval_client.records import FeatureKind, kind_of
 
 WindowLike: TypeAlias = timedelta | float | str | None
 
+_SHIFT_LONG = 1e4  # from here on two decimals are of no use to anyone
+
 _SPAN = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|h|d|rows)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -36,6 +38,11 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+def shift_told(shift: float) -> str:
+    """Return a shift of a mean as people read it: +1.50, or +9.8e+29 where it is huge."""
+    return f"{shift:+.2f}" if abs(shift) < _SHIFT_LONG else f"{shift:+.1e}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

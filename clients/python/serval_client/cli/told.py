@@ -3,7 +3,7 @@
 import textwrap
 
 from serval_client.cli import output
-from serval_client.drift import DriftReport, Severity, Verdict
+from serval_client.drift import DriftReport, Severity, Verdict, shift_told
 
 RULE_WIDTH = 100
 
@@ -35,7 +35,7 @@ def _measured(report: DriftReport) -> str:
             f"{feature.effect_lower:.3f}-{feature.effect_upper:.3f}",
             output.figure(feature.adjusted_p_value, ".2g"),
             output.figure(feature.psi, ".3f"),
-            output.figure(feature.mean_shift, "+.2f"),
+            None if feature.mean_shift is None else shift_told(feature.mean_shift),
             f"{feature.reference_missing:.1%} > {feature.current_missing:.1%}",
             ", ".join(feature.unseen[:3]) or None,
         )

@@ -15,6 +15,7 @@ HEIGHT: Final = 120
 CELLS: Final = 48
 CATEGORIES: Final = 10
 _TAIL: Final = 0.005  # of either side beyond this share the axis ends: one wild value is not to hide the rest
+_LEAST: Final = 1e-6  # of a value, half the axis around it alone: among large floats there is nothing within 0.5
 _AXIS: Final = 16
 
 
@@ -26,7 +27,8 @@ def numbers(before: FeatureBaseline | None, now: FeatureBaseline) -> str:
     low = min(_quantile(side, _TAIL) for side in sides)
     high = max(_quantile(side, 1 - _TAIL) for side in sides)
     if not low < high:
-        low, high = low - 0.5, high + 0.5
+        half = max(0.5, abs(low) * _LEAST)
+        low, high = low - half, high + half
     grid = np.linspace(low, high, CELLS + 1)
     shares = [_shares(side, grid) for side in sides]
     top = max(float(share.max()) for share in shares) or 1.0
@@ -81,11 +83,16 @@ def _quantile(side: FeatureBaseline, share: float) -> float:
 
 def _shares(side: FeatureBaseline, grid: Shares) -> Shares:
     """Return the share of the values between each two points, those of a bin spread evenly over it."""
-    bounds, rising = _bounds(side), _rising(side)
-    last = np.append(bounds[1:] > bounds[:-1], True)  # of bins without width, what lies above
-    below: Shares = np.interp(grid, bounds[last], rising[last])
-    below[0], below[-1] = 0.0, 1.0  # what lies beyond the axis is shown at its ends
-    return np.diff(below)
+    bounds, held = _bounds(side), np.diff(_rising(side))
+    wide = bounds[1:] > bounds[:-1]
+    rising = np.concatenate([[0.0], np.cumsum(np.where(wide, held, 0.0))])
+    below = np.interp(grid, bounds, rising)
+    below[0], below[-1] = 0.0, rising[-1]  # what lies beyond the axis is shown at its ends
+    shares: Shares = np.diff(below)
+    # All that a bin without width holds is one value, which spread out would come to lie where it is not.
+    cells = np.searchsorted(grid, bounds[:-1][~wide], side="right") - 1
+    np.add.at(shares, np.clip(cells, 0, len(shares) - 1), held[~wide])
+    return shares
 
 
 def _of_whole(side: FeatureBaseline) -> list[float]:

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Final
 
-from serval_client.drift import DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict
+from serval_client.drift import DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict, shift_told
 from serval_client.records import FeatureKind
 from serval_client.report import charts
 
@@ -71,7 +71,7 @@ def plain_words(feature: FeatureDrift) -> list[str]:
     if feature.mean_shift is not None and feature.reference_mean is not None and feature.current_mean is not None:
         said.append(
             f"Its mean went from {feature.reference_mean:.4g} to {feature.current_mean:.4g}, "
-            f"{feature.mean_shift:+.2f} standard deviations of the baseline."
+            f"{shift_told(feature.mean_shift)} standard deviations of the baseline."
         )
     if feature.outside_range:
         said.append(f"{feature.outside_range:.1%} of its rows lie outside the baseline's range.")
