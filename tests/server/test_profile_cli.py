@@ -87,6 +87,14 @@ def test_two_stored_profiles_are_compared(tmp_path, capsys):
     assert "2026-01-28" in told_rows(out, "COLUMN  KIND")["day"]
 
 
+def test_large_whole_numbers_are_counted_one_by_one(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("id,x\n" + "".join(f"{10**18 + i},{i}\n" for i in range(50)))
+    assert main(["profile", str(tmp_path / "rows.csv")]) == 0
+    out = capsys.readouterr().out
+    assert told_rows(out, "COLUMN")["id"][3] == "50"
+    assert "nothing is wrong" in out
+
+
 def test_what_is_no_stored_profile_is_refused(file, tmp_path, capsys):
     (tmp_path / "other.json").write_text('{"rows": 3}')
     assert main(["profile", str(file), "--against", str(tmp_path / "other.json")]) == 1

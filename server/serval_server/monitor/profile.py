@@ -2,7 +2,8 @@
 
 Rules. A column is an array of numbers, of booleans, of times (datetime64, timedelta64), or of objects: texts, or
 booleans, with None for missing; NaN and NaT are missing. Moments, quantiles and outliers are of finite values. Times
-are numbers: seconds, those of a moment since the beginning of 1970 in UTC.
+are numbers: seconds, those of a moment since the beginning of 1970 in UTC. Different values are counted as they came:
+float64 has no room for every whole number, so that a column of ids would be told to be constant.
 
 Outliers are values whose robust z score, 0.6745 |x - median| / MAD, exceeds 3.5 (Iglewicz and Hoaglin, "How to detect
 and handle outliers", 1993); where the MAD is 0, |x - median| / (1.2533 mean |x - median|) takes its place, and where
@@ -111,7 +112,8 @@ def _profile_numbers(name: str, column: Array) -> ColumnProfile:
     values = numbers_of(column)
     missing = np.isnan(values)
     finite = values[np.isfinite(values)]
-    distinct, counts = np.unique((column if is_time(column) else values)[~missing], return_counts=True)
+    exact = is_time(column) or column.dtype.kind in "iu"
+    distinct, counts = np.unique((column if exact else values)[~missing], return_counts=True)
     order = np.lexsort((distinct, -counts))[:FREQUENT]
     known: dict[str, object] = {}
     if len(finite):
@@ -127,7 +129,7 @@ def _profile_numbers(name: str, column: Array) -> ColumnProfile:
         infinite=int(np.isinf(values).sum()),
         distinct=len(distinct),
         outliers=int(outliers(values).sum()),
-        frequent=tuple((str(distinct[i]) if is_time(column) else f"{distinct[i]:g}", int(counts[i])) for i in order),
+        frequent=tuple((str(distinct[i]) if exact else f"{distinct[i]:g}", int(counts[i])) for i in order),
         **known,  # type: ignore[arg-type]
     )
 

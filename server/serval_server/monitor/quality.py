@@ -167,9 +167,7 @@ def _cells(profile: ColumnProfile, column: Array) -> list[Issue]:
     if profile.missing:
         found.append(_issue("missing", profile.name, _missing(column), "no value"))
     if profile.constant:
-        value = profile.frequent[0][0] if profile.frequent else "nothing"
-        detail = f"every row holds {value:.40}"
-        found.append(Issue(check="constant", column=profile.name, count=profile.rows, share=1.0, detail=detail))
+        found.append(constant(profile, profile.frequent[0][0] if profile.frequent else "nothing"))
     if profile.infinite:
         found.append(_issue("infinite", profile.name, np.isinf(numbers_of(column)), "infinite"))
     if profile.outliers:
@@ -178,6 +176,15 @@ def _cells(profile: ColumnProfile, column: Array) -> list[Issue]:
         shown = str(such) if is_time(column) else f"{such:g}"
         found.append(_issue("outlier", profile.name, far, f"far from the median, such as {shown}"))
     return found
+
+
+def constant(profile: ColumnProfile, value: str) -> Issue:
+    """Return what is told of a column whose values are all `value`, or that has none; counts rows that have one."""
+    count, every = profile.rows, "every row"
+    if 0 < profile.present < profile.rows:
+        count, every = profile.present, "every row that has a value"
+    share, detail = count / profile.rows, f"{every} holds {value:.40}"
+    return Issue(check="constant", column=profile.name, count=count, share=share, detail=detail)
 
 
 def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
@@ -267,7 +274,7 @@ def _split(table: Table, reference: Table, label: str) -> list[Issue]:
         old, new = _class_shares(reference[label]), _class_shares(table[label])
         gap = sum(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in old | new) / 2
         if gap > LABEL_GAP_MOST:
-            detail = f"its classes have other shares than in the reference, by {100 * gap:.2g} % of the rows"
+            detail = f"its classes have other shares than in the reference, by {100 * gap:.0f} % of the rows"
             found.append(
                 Issue(check="label_gap", column=label, count=round(gap * len(table[label])), share=gap, detail=detail)
             )

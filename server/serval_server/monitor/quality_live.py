@@ -17,7 +17,7 @@ from serval_registry.model import FeatureKind
 
 from serval_server.monitor.live import LiveDrift
 from serval_server.monitor.profile import FREQUENT, ColumnProfile
-from serval_server.monitor.quality import Issue, QualityReport, imbalance, parts_of, report_on
+from serval_server.monitor.quality import Issue, QualityReport, constant, imbalance, parts_of, report_on
 
 UNCHECKED: Final = {
     "duplicate_row": "a window keeps counts of each column; whether rows are equal is not among them",
@@ -67,8 +67,9 @@ def _of_column(column: FeatureBaseline, base: FeatureBaseline | None, outside: i
         found.append(_issue("missing", column, column.missing, "no value"))
     if column.infinite:
         found.append(_issue("infinite", column, column.infinite, "infinite"))
-    if _distinct(column) <= 1 and column.rows > 1:
-        found.append(_issue("constant", column, column.rows, f"every row holds {_only(column):.40}"))
+    profile = _profile(column)
+    if profile.constant:
+        found.append(constant(profile, _only(column)))
     if outside > 0 and base is not None:
         found.append(_issue("out_of_range", column, outside, f"outside {base.minimum:g} to {base.maximum:g}"))
     if base is not None and base.kind is not FeatureKind.NUMERIC and not base.other_count:

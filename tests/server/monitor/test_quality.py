@@ -134,6 +134,42 @@ def test_a_profile_counts_exactly():
     assert (empty.mean, empty.distinct, empty.constant) == (None, 0, True)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_whole_numbers_that_floats_cannot_tell_apart_are_different(dtype):
+    ids = np.append(10**18 + np.arange(50), 10**18 + 7).astype(dtype)
+    report = check_quality({"id": ids, "x": np.arange(51.0)})
+    (column, _) = report.columns
+    assert (column.distinct, column.frequent[0]) == (50, ("1000000000000000007", 2))
+    assert report.issues == ()
+    assert report.parts["variety"] == 1
+    assert profile_column("id", np.full(3, 2**63, np.uint64)).constant
+
+
+def test_a_constant_is_told_of_the_rows_that_have_a_value():
+    table = {
+        "x": np.array([np.nan, 1, np.nan, np.nan]),
+        "t": np.array([None, "a", "a", None], object),
+        "d": np.array(["NaT", "NaT", "NaT", "2026-01-01"], "datetime64[D]"),
+        "n": np.full(4, np.nan),
+        "f": np.ones(4),
+    }
+    constants = found(check_quality(table), "constant")
+    told = {name: (issue.count, issue.share, issue.detail) for name, issue in constants.items()}
+    assert told == {
+        "x": (1, 0.25, "every row that has a value holds 1"),
+        "t": (2, 0.5, "every row that has a value holds a"),
+        "d": (1, 0.25, "every row that has a value holds 2026-01-01"),
+        "n": (4, 1, "every row holds nothing"),
+        "f": (4, 1, "every row holds 1"),
+    }
+
+
+@pytest.mark.parametrize(("ones", "told"), [(0, "by 100 %"), (25, "by 75 %")])
+def test_the_gap_of_the_labels_is_told_in_whole_percent(ones, told):
+    report = check_quality({"y": np.arange(100) >= ones}, label="y", reference={"y": np.zeros(100, bool)})
+    assert told in found(report, "label_gap")["y"].detail
+
+
 @pytest.mark.parametrize(
     ("table", "label", "words"),
     [
