@@ -6,7 +6,7 @@ Missing is NaN in numbers and None in categories; a flag is the category "true" 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -19,7 +19,7 @@ from serval_kernels.drift.binning import count_bins, quantile_edges
 from serval_kernels.drift.moments import Moments
 
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
-from serval_registry.model import Array, Feature, FeatureKind, Table
+from serval_registry.model import Array, DataType, Feature, FeatureKind, Signature, Table
 
 BINS = 256
 CATEGORIES = 1000
@@ -50,6 +50,7 @@ class FeatureBaseline:
     categories: tuple[str, ...] = ()
     category_counts: tuple[int, ...] = ()
     other_count: int = 0
+    exact: bool = False  # float64 values are told apart, not float32 ones; see `binning.quantile_edges`
 
     @property
     def present(self) -> int:
@@ -72,33 +73,51 @@ class Baseline:
 
 
 def compute(
-    table: Table, features: Sequence[Feature], *, like: Baseline | None = None, created: datetime | None = None
+    table: Table,
+    features: Sequence[Feature],
+    *,
+    like: Baseline | None = None,
+    created: datetime | None = None,
+    exact: Collection[str] = (),
 ) -> Baseline:
     """Return the baseline of a sample of at least 2 rows; `created` is now unless given.
 
-    With `like`, numeric columns are counted between the edges of that baseline, so that both can be merged or compared.
-    Columns that are no features are passed over. Raises InvalidArgument for a missing column, for columns of different
-    lengths, of another type than the feature's kind, or with too few rows; FailedPrecondition when `like` has other
-    features.
+    `exact` are the features that a model takes as finer than float32, see `exact_features`. With `like`, numbers are
+    counted between the edges of that baseline, so that both can be merged or compared. Columns that are no features are
+    passed over. Raises InvalidArgument for a missing column, for columns of different lengths, of another type than the
+    feature's kind, or with too few rows; FailedPrecondition when `like` has other features.
     """
     rows = check_table(table, features)
     if rows < ROWS_LEAST:
         raise InvalidArgument(f"sample: {rows} rows; wanted at least {ROWS_LEAST}")
     models = _like_by_name(like, features)
-    columns = tuple(compute_feature(feature, table[feature.name], models.get(feature.name)) for feature in features)
+    columns = tuple(
+        compute_feature(feature, table[feature.name], models.get(feature.name), exact=feature.name in exact)
+        for feature in features
+    )
     return Baseline(rows, columns, created or datetime.now(UTC))
 
 
-def compute_feature(feature: Feature, column: Array, like: FeatureBaseline | None = None) -> FeatureBaseline:
+def exact_features(features: Iterable[Feature], signature: Signature) -> frozenset[str]:
+    """Return the names of the features that a model takes as numbers finer than float32."""
+    coarse = {spec.name for spec in signature.inputs if spec.datatype in (DataType.FP16, DataType.FP32)}
+    return frozenset(feature.name for feature in features if feature.input not in coarse)
+
+
+def compute_feature(
+    feature: Feature, column: Array, like: FeatureBaseline | None = None, *, exact: bool = False
+) -> FeatureBaseline:
     """Return the baseline of one column, of any number of rows, that `check_table` has found right; see `compute`."""
     base = FeatureBaseline(feature=feature.name, kind=feature.kind, rows=len(column))
     if feature.kind is not FeatureKind.NUMERIC:
         categories, missing = count_categories(feature, column)
         return _with_categories(replace(base, missing=missing), categories)
     floats = cast("npt.NDArray[np.floating[Any]]", column)
-    edges = quantile_edges(floats, BINS) if like is None else np.array(like.edges, np.float64)
+    exact = exact if like is None else like.exact
+    edges = quantile_edges(floats, BINS, exact=exact) if like is None else np.array(like.edges, np.float64)
     counts = tuple(count_bins(floats, edges).tolist())
-    return _with_moments(replace(base, edges=tuple(edges.tolist()), counts=counts), kernel_moments.moments(floats))
+    counted = replace(base, edges=tuple(edges.tolist()), counts=counts, exact=exact)
+    return _with_moments(counted, kernel_moments.moments(floats))
 
 
 def merge(a: Baseline, b: Baseline) -> Baseline:
@@ -242,15 +261,20 @@ _SCHEMA = pa.schema(
 )
 
 
+# Written where a feature is exact, so that releases that do not know it read all others.
+_EXACT_SCHEMA = _SCHEMA.append(pa.field("exact", pa.bool_()))
+
+
 def to_bytes(baseline: Baseline) -> bytes:
     """Return a baseline as an Arrow IPC stream, one row per feature; `from_bytes` gives back exactly what went in."""
-    columns = {name: [getattr(feature, name) for feature in baseline.features] for name in _SCHEMA.names}
+    schema = _EXACT_SCHEMA if any(feature.exact for feature in baseline.features) else _SCHEMA
+    columns = {name: [getattr(feature, name) for feature in baseline.features] for name in schema.names}
     head = {
         b"serval.baseline": _FORMAT,
         b"rows": b"%d" % baseline.rows,
         b"created": baseline.created.isoformat().encode(),
     }
-    batch = pa.record_batch(columns, schema=_SCHEMA.with_metadata(head))
+    batch = pa.record_batch(columns, schema=schema.with_metadata(head))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_batch(batch)
@@ -267,7 +291,7 @@ def from_bytes(data: bytes) -> Baseline:
     if head.get(b"serval.baseline") != _FORMAT:
         came = head.get(b"serval.baseline", b"none").decode(errors="replace")
         raise FailedPrecondition(f"baseline: format {came}; wanted {_FORMAT.decode()}")
-    if not table.schema.equals(_SCHEMA):
+    if not (table.schema.equals(_SCHEMA) or table.schema.equals(_EXACT_SCHEMA)):
         raise DataLoss(f"baseline: columns {table.schema.names}; wanted {_SCHEMA.names}")
     features = tuple(_feature_of(row) for row in table.to_pylist())
     return Baseline(int(head[b"rows"]), features, datetime.fromisoformat(head[b"created"].decode()))

@@ -2,13 +2,14 @@ import math
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from serval_registry import baseline as baselines
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
-from serval_registry.model import Feature, FeatureKind
+from serval_registry.model import DataType, Feature, FeatureKind, Signature, TensorSpec
 
 NUMBER = Feature("size", FeatureKind.NUMERIC, "input")
 TEXT = Feature("colour", FeatureKind.TEXT, "colour")
@@ -167,3 +168,26 @@ def test_a_column_without_numbers_has_moments_of_zero():
     assert (result.edges, result.counts, result.missing, result.infinite) == ((), (1,), 1, 1)
     assert (result.mean, result.variance, result.minimum, result.maximum) == (0.0, 0.0, 0.0, 0.0)
     assert math.isfinite(result.mean)
+
+
+def test_what_a_model_takes_finer_than_float32_is_told_apart_and_stays_so():
+    signature = Signature(
+        (TensorSpec("day", DataType.INT64, (-1, 1)), TensorSpec("size", DataType.FP32, (-1, 1))),
+        (TensorSpec("y", DataType.FP32, (-1, 1)),),
+        {"": 18},
+    )
+    features = [Feature("day", FeatureKind.NUMERIC, "day"), Feature("size", FeatureKind.NUMERIC, "size")]
+    exact = baselines.exact_features(features, signature)
+    table = {"day": np.full(9, 20240101.0), "size": np.full(9, 0.5, np.float32)}
+    made = baselines.compute(table, features, exact=exact)
+    assert [feature.exact for feature in made.features] == [True, False]
+    stored = baselines.from_bytes(baselines.to_bytes(made))
+    assert stored == made
+    now = baselines.compute({**table, "day": np.full(9, 20240100.0)}, features, like=stored)
+    assert now.features[0].exact
+    assert now.features[0].counts != stored.features[0].counts
+
+
+def test_a_baseline_without_exact_columns_is_read_by_releases_that_know_none():
+    made = baselines.compute({"x": np.arange(9.0)}, [Feature("x", FeatureKind.NUMERIC, "x")])
+    assert "exact" not in pa.ipc.open_stream(baselines.to_bytes(made)).schema.names

@@ -17,6 +17,8 @@ from serval_kernels.drift.sorting import Floats, check_floats, sort_present
 Edges = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
+FRACTIONS_END = 2.0**23  # float32 numbers from here on are whole
+
 _BLOCK = 64
 
 _LEAST_OF_GRID = 1 << 14  # values: fewer do not pay for the making of a grid
@@ -47,13 +49,15 @@ _COUNT_SIGNATURES = [
 ]
 
 
-def quantile_edges(x: Floats, bins: int) -> Edges:
+def quantile_edges(x: Floats, bins: int, *, exact: bool = False) -> Edges:
     """Return at most `bins` - 1 edges at the k/bins quantiles of the finite values of `x`; none where there are none.
 
     A quantile is the smallest value v with F(v) >= k/bins (type 1 of Hyndman and Fan, 1996). A value that holds two
     or more quantiles gets a bin to itself, with a second edge just below it: so a repeated value, or a constant, does
     not hide what comes in beside it. An edge lies half-way between float32 numbers where that parts the same values of
-    the sample: so a column falls into the same bins whether sample and column are float64 or float32.
+    the sample: so a column falls into the same bins whether sample and column are float64 or float32. In columns that
+    are `exact`, whole numbers, and others from 2^23 on, have bins that hold nothing else: identifiers, dates and times
+    lie nearer to each other than float32 numbers do.
 
     `x` is one-dimensional float32 or float64 (else TypeError, ValueError); `bins` is at least 2 (else ValueError).
     """
@@ -61,7 +65,7 @@ def quantile_edges(x: Floats, bins: int) -> Edges:
         raise ValueError(f"bins: {bins}; wanted 2 or more")
     ordered = sort_present(x).astype(np.float64)
     first, last = np.searchsorted(ordered, -np.inf, "right"), np.searchsorted(ordered, np.inf, "left")
-    return _edges_of(ordered[first:last], bins)
+    return _edges_of(ordered[first:last], bins, exact)
 
 
 def count_bins(x: Floats, edges: Edges) -> Counts:
@@ -192,7 +196,7 @@ def _count_on_grid(x: Floats, edges: Edges, low: Any, scale: Any, last: Any, tab
 
 
 @kernel
-def _edges_of(ordered: Edges, bins: int) -> Edges:
+def _edges_of(ordered: Edges, bins: int, exact: bool) -> Edges:
     """Choose the edges for finite sorted values."""
     edges = np.empty(bins, np.float64)
     count = 0
@@ -205,11 +209,12 @@ def _edges_of(ordered: Edges, bins: int) -> Edges:
             quantiles += 1
         k += quantiles
         below, above = _neighbours(ordered, value)
-        lower = _edge_below(value, below)
+        apart = exact and _is_apart(value)
+        lower = float(np.nextafter(value, -np.inf)) if apart else _edge_below(value, below)
         if quantiles > 1 and lower > last:
             edges[count] = last = lower
             count += 1
-        edges[count] = last = _edge_at(value, above)
+        edges[count] = last = value if apart else _edge_at(value, above)
         count += 1
     return edges[:count].copy()
 
@@ -244,6 +249,12 @@ def _edge_below(value: float, below: float) -> float:
     edge = _half_way(np.nextafter(single, np.float32(-np.inf)), single)
     good = np.isfinite(edge) and below <= edge < value and np.float32(below) <= edge
     return edge if good else float(np.nextafter(value, -np.inf))
+
+
+@kernel
+def _is_apart(value: float) -> bool:
+    """Return whether an exact column's value has a bin that holds nothing else: whole, or too large for float32."""
+    return bool(value == np.floor(value) or abs(value) >= FRACTIONS_END)
 
 
 @kernel

@@ -94,7 +94,7 @@ def new_plan(edges: Sequence[Edges]) -> Plan:
     )
     for column, of_column in enumerate(edges):
         plan.edges[column, : len(of_column)] = of_column
-        _lay_grid(plan, column, of_column)
+        _lay_grid(plan, column, of_column + 0.0)  # the bits of -0 would lie below those of 0, which is no less
     return plan
 
 
@@ -108,7 +108,7 @@ def _lay_grid(plan: Plan, column: int, edges: Edges) -> None:
         places = np.array([_coordinate(edge, by_bits) for edge in edges]) if len(edges) else np.zeros(1)
         with np.errstate(over="ignore"):
             span = places[-1] - places[0]
-        low, scale = (float(places[0]), float((_CELLS - 1) / span)) if span > 0 else (0.0, 0.0)
+            low, scale = (float(places[0]), float((_CELLS - 1) / span)) if span > 0 else (0.0, 0.0)
         if not (np.isfinite(scale) and np.isfinite(span)):
             continue  # the edges lie too near, or too far apart
         cells = np.array([_cell(place, low, scale) for place in places[: len(edges)]], np.int64)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from serval_kernels.compile import kernel
 from serval_kernels.drift import unsorted
+from serval_kernels.drift.binning import FRACTIONS_END
 from serval_kernels.drift.sorting import Floats, check_floats, sort_present
 from serval_kernels.drift.walks import ks_sorted as ks_sorted
 from serval_kernels.drift.walks import strip
@@ -109,7 +110,7 @@ def ks_p_value(statistic: float, n: int, m: int) -> float:
 
 
 @kernel
-def _ks_of_counts(edges: Edges, reference: Counts, current: Counts) -> tuple[float, float]:
+def _ks_of_counts(edges: Edges, reference: Counts, current: Counts, exact: bool) -> tuple[float, float]:
     """Return the largest |F - G| at the edges, and the largest share that both have inside one bin."""
     n, m = reference.sum(), current.sum()
     if n == 0 or m == 0:
@@ -119,30 +120,33 @@ def _ks_of_counts(edges: Edges, reference: Counts, current: Counts) -> tuple[flo
     for i in range(reference.size):
         gap += reference[i] * m - current[i] * n
         largest = max(largest, abs(gap))
-        if not (0 < i < edges.size and _holds_one(edges[i - 1], edges[i])):
+        if not (0 < i < edges.size and _holds_one(edges[i - 1], edges[i], exact)):
             error = max(error, min(reference[i] / n, current[i] / m))
     return largest / n / m, error
 
 
 @kernel
-def _holds_one(left: float, right: float) -> bool:
-    """Return whether at most one float32 number lies in (left, right]."""
+def _holds_one(left: float, right: float, exact: bool) -> bool:
+    """Return whether at most one number lies in (left, right]: a float32, or an `exact` one where that is finer."""
+    if exact and max(abs(left), abs(right)) >= FRACTIONS_END:
+        return bool(np.nextafter(left, np.inf) == right)
     first = np.float32(left)
     if first <= left:
         first = np.nextafter(first, np.float32(np.inf))
     return bool(np.nextafter(first, np.float32(np.inf)) > right)
 
 
-def ks_binned(edges: Edges, reference: Counts, current: Counts) -> BinnedDistance:
+def ks_binned(edges: Edges, reference: Counts, current: Counts, *, exact: bool = False) -> BinnedDistance:
     """Return the KS distance seen at the edges: never above the true one, and below it by at most `error`.
 
     Within a bin F - G grows by at most the reference's share there, and falls to its value at the bin's end by at most
     the current's: so the error is the largest over bins of the smaller of both shares. A bin that holds only one
-    float32 number has none, float64 samples taken to be no finer than that. Lengths: len(edges) + 1 counts each, else
-    ValueError. NaN when empty.
+    number has none: one float32, samples taken to be no finer than that, but for the large numbers of `exact` columns,
+    whose edges are those of `quantile_edges` for such. Lengths: len(edges) + 1 counts each, else ValueError. NaN when
+    empty.
     """
     _check_counts(edges, reference, current)
-    return BinnedDistance(*_ks_of_counts(edges, reference, current))
+    return BinnedDistance(*_ks_of_counts(edges, reference, current, exact))
 
 
 def wasserstein_binned(

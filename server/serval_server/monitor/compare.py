@@ -165,7 +165,7 @@ def _numeric_drift(reference: FeatureBaseline, current: FeatureBaseline, outside
         return drift
     edges = np.array(reference.edges, np.float64)
     before, now = np.array(reference.counts, np.int64), np.array(current.counts, np.int64)
-    distance = two_sample.ks_binned(edges, before, now)
+    distance = two_sample.ks_binned(edges, before, now, exact=reference.exact)
     group_of = coarsen(before, GROUPS)
     groups = merge_bins(before, group_of), merge_bins(now, group_of)
     drift = replace(

@@ -2,7 +2,7 @@
 
 Rules. Severity is of what was found to drift: the larger of the effect and the change of the missing share, times the
 column's weight, against two marks. A weight is a column's importance divided by the largest importance of the version,
-which carries importances as metrics named "importance.FEATURE"; 1 for all where it carries none.
+which carries importances as metrics named "importance.FEATURE"; 1 for a column that it carries none of.
 """
 
 from collections.abc import Mapping, Sequence

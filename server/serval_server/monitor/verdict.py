@@ -83,7 +83,8 @@ def judge(
     """Return the report on measured columns: their bounds, adjusted p values and verdicts, and what follows for all.
 
     Of each column are read: kind, effect with its noise and hidden part, p_value, the sizes and the missing shares.
-    `weights` are the columns' weights, 0 to 1, see `severity`; one that is not among them weighs 0, and all 1 if None.
+    `weights` are the columns' weights, 0 to 1, see `severity`; one that is not among them weighs 1, as nobody has said
+    that it matters little.
     """
     rows_enough = min(reference_rows, current_rows) >= VALUES_LEAST
     of_values = [place for place, f in enumerate(features) if min(f.reference_rows, f.current_rows) >= VALUES_LEAST]
@@ -104,7 +105,7 @@ def judge(
             (by_value.get(place), by_missing.get(place)),
             rule,
             margins[place],
-            1.0 if not weights else weights.get(feature.feature, 0.0),
+            weights.get(feature.feature, 1.0) if weights else 1.0,
         )
         for place, feature in enumerate(features)
     )

@@ -52,7 +52,8 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         """Compute from a sample and store."""
         version = self._registry.resolve(Ref.parse(request.model))
         table = _columns(version).table(request.sample, "sample")
-        baseline = baselines.compute(table, version.features)
+        exact = baselines.exact_features(version.features, version.signature)
+        baseline = baselines.compute(table, version.features, exact=exact)
         stored = baselines.to_bytes(baseline)
         self._registry.set_baseline(version.name, version.version, stored, baseline.rows, actor_of(context))
         return baseline_message(version, baseline)

@@ -90,7 +90,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             _completed(draft, features, missing_of(header), session, signature),
             signature,
             upload.artifact,
-            baseline=_baseline_of(table, features),
+            baseline=_baseline_of(table, features, signature),
             sample=arrow.write_table(table) if table is not None and header.keep_sample else None,
             actor=actor_of(context),
         )
@@ -293,10 +293,10 @@ def _completed(
     return dataclasses.replace(draft, features=features, missing_allowed=allowed)
 
 
-def _baseline_of(table: Table | None, features: Sequence[Feature]) -> tuple[bytes, int] | None:
+def _baseline_of(table: Table | None, features: Sequence[Feature], signature: Signature) -> tuple[bytes, int] | None:
     if table is None or len(next(iter(table.values()))) < baselines.ROWS_LEAST:
         return None
-    computed = baselines.compute(table, features)
+    computed = baselines.compute(table, features, exact=baselines.exact_features(features, signature))
     return baselines.to_bytes(computed), computed.rows
 
 

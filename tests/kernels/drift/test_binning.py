@@ -129,3 +129,16 @@ def test_a_grid_counts_as_a_search_does(name, bins, dtype):
         x = x.astype(dtype)
     expected = np.bincount(np.searchsorted(edges, x[~np.isnan(x)].astype(float)), minlength=len(edges) + 1)
     np.testing.assert_array_equal(binning.count_bins(x, edges), expected)
+
+
+def test_whole_numbers_of_an_exact_column_have_bins_of_their_own():
+    for value, near in ((20240101.0, 20240100.0), (1.7e9, 1.7e9 + 30), (2.0**40, 2.0**40 + 1), (1.0, 1 + 3e-8)):
+        edges = binning.quantile_edges(np.full(50, value), 8, exact=True)
+        assert binning.count_bins(np.array([value, near]), edges).tolist().count(1) == 2
+        assert binning.count_bins(np.float32([value, value]), edges).max() == 2
+
+
+def test_fractions_of_an_exact_column_fall_into_the_same_bins_in_either_precision():
+    sample = np.repeat([0.1, 0.25, 7.3], 20)
+    edges = binning.quantile_edges(sample, 8, exact=True)
+    assert (binning.count_bins(sample.astype(np.float32), edges) == binning.count_bins(sample, edges)).all()

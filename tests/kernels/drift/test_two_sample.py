@@ -129,6 +129,19 @@ def test_binned_ks_is_below_the_exact_by_at_most_its_error(x, y, bins):
     assert exact <= binned.statistic + binned.error + 1e-15
 
 
+WHOLE = st.lists(st.integers(0, 300).map(lambda i: 1.7e9 + i) | st.integers(-3, 3).map(float), min_size=1, max_size=60)
+
+
+@pytest.mark.slow
+@COMPILES
+@given(WHOLE.map(np.array), WHOLE.map(np.array), st.integers(2, 12))
+def test_the_error_is_true_of_whole_numbers_that_float32_does_not_part(x, y, bins):
+    edges = quantile_edges(x, bins, exact=True)
+    binned = two_sample.ks_binned(edges, count_bins(x, edges), count_bins(y, edges), exact=True)
+    assert binned.statistic <= two_sample.ks_statistic(x, y) + 1e-15
+    assert two_sample.ks_statistic(x, y) <= binned.statistic + binned.error + 1e-15
+
+
 def test_binned_ks_is_exact_where_each_value_has_a_bin():
     x, y = np.random.default_rng(0).normal(size=(2, 100))
     edges = quantile_edges(x, 256)

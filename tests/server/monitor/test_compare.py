@@ -291,3 +291,28 @@ def test_the_most_frequent_of_a_sample_are_not_said_to_have_become_rarer(toleran
     often = base.features[0].categories[0]
     moved = {"colour": np.where(rng.random(rows) < 0.8, often, table["colour"])}
     assert compare_with_baseline(moved, base, Rule(tolerance=tolerance)).verdict is Verdict.DRIFT
+
+
+def test_days_and_times_that_float32_does_not_part_are_told_apart():
+    n, rng = 2000, np.random.default_rng(0)
+    for before, now in (
+        (np.full(n, 20240101.0), np.full(n, 20240100.0)),
+        (np.full(n, 1.7e9), np.full(n, 1.7e9 + 30)),
+        (rng.choice([1.7e9, 1.7e9 + 128], n), rng.choice([1.7e9 + 10, 1.7e9 + 138], n)),
+    ):
+        baseline = baselines.compute({"size": before}, [NUMBER], exact={"size"})
+        moved, same = (compare_with_baseline({"size": column}, baseline).features[0] for column in (now, before))
+        exact = compare_tables({"size": now}, {"size": before}, [NUMBER]).features[0]
+        assert moved.verdict is Verdict.DRIFT
+        assert moved.effect == pytest.approx(exact.effect, abs=moved.ks_error + 1e-12)
+        assert (same.verdict, same.ks_error) == (Verdict.NO_DRIFT, 0.0)
+
+
+def test_a_column_without_an_importance_keeps_its_severity():
+    n, rng = 2000, np.random.default_rng(0)
+    table = {"size": rng.normal(size=n), "width": rng.normal(size=n)}
+    features = [NUMBER, Feature("width", FeatureKind.NUMERIC, "input", 1)]
+    moved = {name: column + 9 for name, column in table.items()}
+    baseline = baselines.compute(table, features)
+    report = compare_with_baseline(moved, baseline, weights={"size": 0.01})
+    assert [feature.severity for feature in report.features] == [Severity.INFO, Severity.CRITICAL]
