@@ -9,7 +9,6 @@ import json
 import math
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ WORSE = 3
 STORED = ".json"
 ISSUES_SHOWN = 30
 DETAIL_SHOWN = 70
+NAME_SHOWN = 40
 
 
 class _Profile:
@@ -118,9 +118,13 @@ def read_file(path: Path) -> Any:
     try:
         table = reader(path)
         columns = [_readable(pa, column) for column in table.columns]
+        names = table.column_names
+    except UnicodeDecodeError as error:
+        octets = error.object[:NAME_SHOWN]
+        raise InvalidArgument(f"{path.name}: column name {octets!r} is no UTF-8; save the file as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         raise InvalidArgument(f"{path.name}: {' '.join(str(error).split())[:200]}") from error
-    return arrow.sample_of(pa.table(columns, names=table.column_names), path.name)
+    return arrow.sample_of(pa.table(columns, names=names), path.name)
 
 
 def _readable(pa: Any, column: Any) -> Any:
@@ -225,8 +229,10 @@ def _place(value: float | None, is_moment: bool) -> str:
     """Return a value of a column, a moment as its date and, unless it is midnight, its time."""
     if value is None or not is_moment:
         return _figure(value)
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(value))
-    return f"{moment:%Y-%m-%d}" if value % 86400 == 0 else f"{moment:%Y-%m-%dT%H:%M:%S}"
+    import numpy as np
+
+    moment = np.datetime64(round(value), "s")  # files hold moments of years that `datetime` does not have
+    return str(moment.astype("datetime64[D]") if value % 86400 == 0 else moment)
 
 
 def _plain(value: Any) -> Any:

@@ -104,6 +104,35 @@ def test_what_is_no_stored_profile_is_refused(file, tmp_path, capsys):
     assert "--label need rows" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "least", "most"),
+    [
+        ([0, 569000000000], pa.timestamp("s"), "1970-01-01", "20000-11-22T03:33:20"),
+        ([2**31 - 1, -(2**31)], pa.date32(), "-5877641-06-23", "5881580-07-11"),
+        ([2**63 - 1, -(2**63) + 1], pa.timestamp("ms"), "-292275055-05-16T16:47:04", "292278994-08-17T07:12:56"),
+        ([2**63 - 1, -(2**63) + 1], pa.timestamp("ns"), "1677-09-21T00:12:43", "2262-04-11T23:47:17"),
+    ],
+)
+def test_moments_of_any_year_are_told(tmp_path, capsys, values, kind, least, most):
+    pq.write_table(pa.table({"t": pa.array(values, kind)}), path := tmp_path / "rows.parquet")
+    assert main(["profile", str(path), "--json", str(tmp_path / "p.json"), "--html", str(tmp_path / "p.html")]) == 0
+    row = told_rows(first := capsys.readouterr().out, "COLUMN")["t"]
+    assert (row[6], row[8]) == (least, most)
+    assert main(["profile", str(tmp_path / "p.json")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == first.splitlines()[1:]
+
+
+@pytest.mark.parametrize("option", [[], ["--reference"]])
+def test_a_name_that_is_no_utf8_is_refused(file, tmp_path, capsys, option):
+    (tmp_path / "latin.csv").write_bytes("gr\u00f6\u00dfe,x\n1,2\n".encode("latin-1"))
+    paths = [str(tmp_path / "latin.csv")] if not option else [str(file), *option, str(tmp_path / "latin.csv")]
+    assert main(["profile", *paths]) == 1
+    assert (
+        capsys.readouterr().err
+        == "serval: latin.csv: column name b'gr\\xf6\\xdfe' is no UTF-8; save the file as UTF-8\n"
+    )
+
+
 def test_columns_of_any_type_are_taken_or_refused_alone(tmp_path, capsys):
     moments = [None if i == 3 else datetime.datetime(2026, 1, 1, i) for i in range(20)]
     table = pa.table(
