@@ -88,6 +88,15 @@ def test_acknowledging_says_what_is_wrong(registry, monitor):
         assert refused(call, drift_pb2.AcknowledgeAlarmsRequest(model="people", **more))[0] == code
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_version_without_a_baseline_has_no_alarms_to_acknowledge(registry, monitor, anew):
+    register(registry, sample=0)
+    call = DriftServicer(registry, monitor).AcknowledgeAlarms
+    code, details = refused(call, drift_pb2.AcknowledgeAlarmsRequest(model="people", begin_anew=anew))
+    assert code == "FAILED_PRECONDITION"
+    assert "it has no baseline" in details
+
+
 @pytest.mark.parametrize("tool", ["evidently", "nannyml"])
 @pytest.mark.parametrize("sample", [800, 3000])
 def test_the_rules_of_others_over_rows_and_over_a_window(registry, monitor, tool, sample):

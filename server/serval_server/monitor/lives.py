@@ -233,7 +233,7 @@ class Lives:
 
     def _present(self, version: Version) -> tuple[Key, Layout, Life]:
         key, layout = (version.name, version.version), self._layouts.of(version)
-        life = self._life(key, layout)
+        life = self._life(key, layout) if layout.baseline is not None else None
         if life is None:
             raise FailedPrecondition(
                 f"{version.ref} has no alarms: it has no baseline, or no rows were looked at since it was set"
