@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from serval_registry.errors import InvalidArgument
 from serval_registry.lance import Expr, col, lit
@@ -14,6 +14,10 @@ ALARM = "alarm"  # the verdict of a window that was kept for an alarm, in the mi
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
+
+# What a token may say: how many windows of one moment were shown, and a moment after which there is another.
+_SHOWN_DIGITS = 9
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +126,10 @@ def _read_token(token: str) -> tuple[datetime, int] | None:
         return None
     moment, slash, shown = token.partition("/")
     try:
-        if slash and shown.isdigit():
-            return datetime.fromisoformat(moment), int(shown)
+        if slash and shown.isdigit() and len(shown) <= _SHOWN_DIGITS:
+            end = datetime.fromisoformat(moment)
+            if end.utcoffset() == timedelta(0) and end < _LAST:
+                return end, int(shown)
     except ValueError:
         pass
     raise InvalidArgument(f"page_token: {token[:80]!r} is none that was given out")

@@ -164,6 +164,6 @@ def _read_token(token: str) -> tuple[str, int]:
         check_name(name, "page_token")
         if not isinstance(version, int) or not 0 < version <= _LAST:
             raise ValueError(version)
-    except (binascii.Error, ValueError, TypeError, InvalidArgument):
+    except (binascii.Error, ValueError, TypeError, RecursionError, InvalidArgument):
         raise InvalidArgument(f"page_token: {token[:80]!r} did not come from a reply of this registry") from None
     return name, version

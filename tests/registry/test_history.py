@@ -69,3 +69,17 @@ def test_pages_that_cannot_be(registry):
     for wrong in ({"page_size": -1}, {"page_size": 1001}, {"page_token": "x"}, {"page_token": "2026-01-01/x"}):
         with pytest.raises(InvalidArgument, match="page_"):
             registry.history.page("wine", None, **wrong)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "9999-12-31T23:59:59.999999+00:00/0",
+        "0001-01-01T00:00:00+12:00/0",
+        "2026-01-01T00:00:00/1",
+        "2026-01-01T00:00:00+00:00/" + "9" * 23,
+    ],
+)
+def test_a_token_of_no_moment_that_has_a_next_or_of_too_many_windows(registry, token):
+    with pytest.raises(InvalidArgument, match="page_token"):
+        registry.history.page("wine", None, page_token=token)

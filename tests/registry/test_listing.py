@@ -67,7 +67,8 @@ def test_latest_only_is_the_newest_that_passes(full: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["x", "ü", "WyJhIl0=", "W10=", "bnVsbA==", "WyIneCIsIDFd", "WyJhIiwgLTFd", "WyJhIiwgIjEiXQ=="]
+    "token",
+    ["x", "ü", "WyJhIl0=", "W10=", "bnVsbA==", "WyIneCIsIDFd", "WyJhIiwgLTFd", "WyJhIiwgIjEiXQ==", "W1tb" * 2000],
 )
 def test_a_foreign_token_is_refused(full: Registry, token: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^page_token: "):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import common_pb2, drift_pb2
 from serval_registry import baseline
 from serval_registry.model import Draft, FeatureKind
@@ -95,6 +96,19 @@ def test_a_version_without_a_baseline_has_no_alarms_to_acknowledge(registry, mon
     code, details = refused(call, drift_pb2.AcknowledgeAlarmsRequest(model="people", begin_anew=anew))
     assert code == "FAILED_PRECONDITION"
     assert "it has no baseline" in details
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(10**15, 0), (-(10**15), 0), (0, -5), (0, 2 * 10**9)])
+def test_reports_of_no_moment(registry, seconds, nanos):
+    register(registry)
+    servicer = DriftServicer(registry, None)
+    for field in ("since", "until"):
+        request = drift_pb2.ListReportsRequest(model="people", **{field: Timestamp(seconds=seconds, nanos=nanos)})
+        code, details = refused(servicer.ListReports, request)
+        assert code == "INVALID_ARGUMENT"
+        assert details.startswith(f"{field}: {seconds} s and {nanos} ns")
+    last = Timestamp(seconds=253402300799, nanos=999999999)
+    assert not servicer.ListReports(drift_pb2.ListReportsRequest(model="people", until=last), CONTEXT).reports
 
 
 @pytest.mark.parametrize("tool", ["evidently", "nannyml"])

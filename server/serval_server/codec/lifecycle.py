@@ -1,9 +1,7 @@
 """The records of the lifecycle as messages, and gates and questions as records."""
 
 import re
-from datetime import UTC, datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import lifecycle_pb2 as pb
 from serval_registry.errors import InvalidArgument
 from serval_registry.lifecycle import entries
@@ -16,7 +14,7 @@ from serval_registry.lifecycle.lineage import Graph, Node
 from serval_registry.lifecycle.requests import Request
 from serval_registry.model import Ref
 
-from serval_server.codec.records import lineage_message, stage_number, timestamp
+from serval_server.codec.records import lineage_message, moment_of, stage_number, timestamp
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -136,8 +134,8 @@ def question_of(request: pb.ListAuditEntriesRequest) -> Question:
         actor=request.actor,
         object=Ref.parse(request.object, "object") if request.object else None,
         actions=tuple(Action(action) for action in request.actions),
-        since=_moment(request.since) if request.HasField("since") else None,
-        until=_moment(request.until) if request.HasField("until") else None,
+        since=moment_of(request.since, "since") if request.HasField("since") else None,
+        until=moment_of(request.until, "until") if request.HasField("until") else None,
     )
 
 
@@ -154,13 +152,6 @@ def known_of(request: pb.VerifyAuditRequest) -> dict[int, str]:
         if number < 1 or not _DIGEST.fullmatch(sha256):
             raise InvalidArgument(f"known[{number}]: {sha256[:80]!r}; wanted a SHA-256 in lower-case hex")
     return dict(request.known)
-
-
-def _moment(message: Timestamp) -> datetime:
-    try:
-        return message.ToDatetime(UTC)  # type: ignore[no-any-return]
-    except (ValueError, OverflowError) as error:
-        raise InvalidArgument(f"since, until: {message.seconds} s is no moment that can be told") from error
 
 
 def _node(node: Node) -> pb.LineageNode:

@@ -67,6 +67,17 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
+def moment_of(message: Timestamp, field: str) -> datetime:
+    """Return protobuf's Timestamp as a moment; raise InvalidArgument, naming the field, where it is none."""
+    try:
+        return message.ToDatetime(UTC)  # type: ignore[no-any-return]
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            f"{field}: {message.seconds} s and {message.nanos} ns; wanted a moment of the years 1 to 9999, "
+            "and 0 to 999999999 ns"
+        ) from error
+
+
 def _set_time(message: Timestamp, moment: datetime) -> None:
     # FromDatetime takes three times as long, and a page of versions has two hundred of them.
     since = moment - _EPOCH

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC
 
 import grpc
 from serval_protos.v1 import drift_pb2, drift_pb2_grpc
@@ -19,6 +18,7 @@ from serval_server.codec import arrow
 from serval_server.codec.columns import Columns
 from serval_server.codec.drift import baseline_message, life_message, live_message, report_message
 from serval_server.codec.quality import quality_message
+from serval_server.codec.records import moment_of
 from serval_server.errors import streaming, unary
 from serval_server.identity import actor_of
 from serval_server.monitor.compare import compare_tables, compare_with_baseline
@@ -134,8 +134,8 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
         page, token = self._registry.history.page(
             version.name,
             version.version if ref.version or ref.stage else None,
-            since=request.since.ToDatetime(UTC) if request.HasField("since") else None,
-            until=request.until.ToDatetime(UTC) if request.HasField("until") else None,
+            since=moment_of(request.since, "since") if request.HasField("since") else None,
+            until=moment_of(request.until, "until") if request.HasField("until") else None,
             page_size=request.page_size,
             page_token=request.page_token,
         )
