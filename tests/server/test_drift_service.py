@@ -56,6 +56,13 @@ def with_sample(registry, sample, name="people"):
     return registry.register(draft, SIGNATURE, b"onnx", baseline=kept, sample=arrow.write_table(sample))
 
 
+def stream(content):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, content.schema) as writer:
+        writer.write_table(content)
+    return sink.getvalue().to_pybytes()
+
+
 def seen(monitor, registry, version, inputs, outputs):
     """Have the monitor's slots hold these rows."""
     layout = Layouts(registry).of(version)
@@ -109,6 +116,68 @@ def test_reports_of_no_moment(registry, seconds, nanos):
         assert details.startswith(f"{field}: {seconds} s and {nanos} ns")
     last = Timestamp(seconds=253402300799, nanos=999999999)
     assert not servicer.ListReports(drift_pb2.ListReportsRequest(model="people", until=last), CONTEXT).reports
+
+
+FLAGS_AT_TIMES = pa.array([None, True] * 100)
+
+
+@pytest.mark.parametrize("asked", [{}, {"reference": True}, {"compatibility": "evidently"}])
+@pytest.mark.parametrize(
+    ("name", "column", "missing"),
+    [
+        ("colour", pa.nulls(200), 1.0),
+        ("colour", pa.nulls(200, pa.string()), 1.0),
+        ("colour", pa.array(np.full(200, np.nan)), 1.0),
+        ("member", pa.nulls(200), 1.0),
+        ("member", FLAGS_AT_TIMES, 0.5),
+        ("height", pa.nulls(200), 1.0),
+        ("height", pa.nulls(200, pa.string()), 1.0),
+    ],
+)
+def test_values_that_went_missing_are_drift_of_any_column(registry, name, column, missing, asked):
+    before = table(rows(1000, 99)[0])
+    with_sample(registry, before)
+    now = pa.table(table(rows(200, 1)[0]))
+    now = now.set_column(now.column_names.index(name), name, column)
+    current = common_pb2.Rows(arrow_ipc=stream(now))
+    more = {"reference": common_pb2.Rows(arrow_ipc=arrow.write_table(before))} if "reference" in asked else asked
+    call = DriftServicer(registry, None).DetectDrift
+    report = call(drift_pb2.DetectDriftRequest(model="people", current=current, **more), CONTEXT)
+    (told,) = [feature for feature in report.features if feature.feature == name]
+    assert told.current_missing == missing
+    if not report.compatibility:
+        assert report.drifted == [name]
+
+
+def test_what_is_registered_may_miss_flags(registry, monitor):
+    before = table(rows(400, 99)[0])
+    before["member"] = np.array([None, *before["member"].tolist()[1:]], object)
+    version = with_sample(registry, before)
+    servicer, (inputs, outputs) = DriftServicer(registry, monitor), rows(400, 1)
+    seen(monitor, registry, version, inputs, outputs)
+    current = common_pb2.Rows(arrow_ipc=arrow.write_table(table(inputs)))
+    by_rows = servicer.DetectDrift(
+        drift_pb2.DetectDriftRequest(model="people", current=current, compatibility="evidently"), CONTEXT
+    )
+    live = servicer.GetDrift(drift_pb2.GetDriftRequest(model="people", compatibility="evidently"), CONTEXT)
+    for report in (by_rows, live.report):
+        (told,) = [feature for feature in report.features if feature.feature == "member"]
+        assert (told.reference_missing, told.method) == (1 / 400, "z")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("member", pa.array(["yes"] * 200)), ("colour", FLAGS_AT_TIMES), ("height", FLAGS_AT_TIMES)],
+)
+def test_values_of_another_kind_are_still_refused(registry, name, column):
+    register(registry)
+    now = pa.table(table(rows(200, 1)[0]))
+    now = now.set_column(now.column_names.index(name), name, column)
+    current = common_pb2.Rows(arrow_ipc=stream(now))
+    call = DriftServicer(registry, None).DetectDrift
+    code, details = refused(call, drift_pb2.DetectDriftRequest(model="people", current=current))
+    assert code == "INVALID_ARGUMENT"
+    assert f"column {name!r}" in details
 
 
 @pytest.mark.parametrize("tool", ["evidently", "nannyml"])

@@ -26,16 +26,17 @@ class Sample(NamedTuple):
     foreign: Mapping[str, str]
 
 
-def read_table(data: bytes, field: str) -> Table:
+def read_table(data: bytes, field: str, *, missing_flags: bool = False) -> Table:
     """Return the columns of an Arrow IPC stream by name, as a model takes them.
 
     Integers, floats and decimals become float arrays with NaN for null, or integers stay as they are where nothing is
     null; booleans become bool arrays, texts and dictionaries of texts object arrays of str, with None for null. Raises
-    InvalidArgument for other types, booleans with nulls, and what is no whole stream.
+    InvalidArgument for other types, booleans with nulls, and what is no whole stream. With `missing_flags`, booleans
+    with nulls are taken too, as object arrays of bool and None.
     """
     table = _read(data, field)
     _check_names(table, field)
-    return {name: _of_model(table.column(name), name, field) for name in table.column_names}
+    return {name: _of_model(table.column(name), name, field, missing_flags) for name in table.column_names}
 
 
 def column_names(data: bytes, field: str) -> list[str]:
@@ -100,9 +101,9 @@ def write_table(table: Table) -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def _of_model(column: pa.ChunkedArray, name: str, field: str) -> Array:
+def _of_model(column: pa.ChunkedArray, name: str, field: str, missing_flags: bool) -> Array:
     column = _plain(column)
-    if pa.types.is_boolean(column.type) and column.null_count:
+    if not missing_flags and pa.types.is_boolean(column.type) and column.null_count:
         raise InvalidArgument(f"{field}: column {name!r} is boolean and has nulls; flags need a value in every row")
     array = None if pa.types.is_temporal(column.type) else _array(column)
     if array is None:

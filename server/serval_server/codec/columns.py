@@ -98,9 +98,9 @@ class Columns:
                 self._check_matrix(matrix, f"{field}.tensor")
                 return self._table_of(matrix, f"{field}.tensor")
             case "arrow_ipc":
-                table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc")
+                table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc", missing_flags=True)
                 self._check_names(table.keys(), f"{field}.arrow_ipc")
-                return {f.name: _as_statistic(_checked_kind(table[f.name], f, field), f) for f in self.features}
+                return {f.name: _as_statistic(table[f.name], f, field) for f in self.features}
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
 
@@ -178,6 +178,8 @@ def _column_from(column: Array, feature: Feature, field: str) -> Array:
 def _checked_kind(column: Array, feature: Feature, field: str) -> Array:
     """Return the column where its type is what the feature is made of."""
     fits = {FeatureKind.NUMERIC: "fiu", FeatureKind.TEXT: "O", FeatureKind.FLAG: "b"}[feature.kind]
+    if feature.kind is FeatureKind.FLAG and column.dtype == np.object_ and any(value is None for value in column):
+        raise InvalidArgument(f"{field}: column {feature.name!r} has nulls; flags need a value in every row")
     if column.dtype.kind not in fits:
         raise InvalidArgument(f"{field}: column {feature.name!r} came as {column.dtype}, wanted {feature.kind} values")
     return column
@@ -203,8 +205,17 @@ def _as_float(column: Array) -> Array:
     return column if column.dtype in (np.float32, np.float64) else column.astype(np.float64)
 
 
-def _as_statistic(column: Array, feature: Feature) -> Array:
-    return _as_float(column) if feature.kind is FeatureKind.NUMERIC else column
+def _as_statistic(column: Array, feature: Feature, field: str) -> Array:
+    """Return the column as statistics take it: NaN where a number is missing, None where a text or flag is."""
+    numeric = feature.kind is FeatureKind.NUMERIC
+    if column.dtype == np.object_ or (column.dtype.kind == "f" and not numeric):
+        value = next((value for value in column if value is not None and value == value), None)
+        if value is None:  # a column without any value has no type of its own, and fits every kind
+            return np.full(len(column), np.nan) if numeric else np.full(len(column), None, np.object_)
+        if feature.kind is FeatureKind.FLAG and isinstance(value, bool):
+            return column
+    column = _checked_kind(column, feature, field)
+    return _as_float(column) if numeric else column
 
 
 def _shown(names: set[str]) -> str:

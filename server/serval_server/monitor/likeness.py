@@ -104,7 +104,7 @@ def _values(column: FeatureBaseline, before: Array) -> Array:
         names: list[object] = [*column.categories, "(other)"]
         values = np.repeat(np.array(names, object), [*column.category_counts, column.other_count])
         # A flag is the text of a flag here, and a boolean there.
-        return values == "true" if before.dtype == np.bool_ else values
+        return values == "true" if column.kind is FeatureKind.FLAG else values
     finite = before[np.isfinite(before)] if before.dtype.kind == "f" else before
     return _spread(column, np.sort(finite).astype(np.float64)) if column.finite else np.zeros(0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import grpc
-from serval_protos.v1 import drift_pb2, drift_pb2_grpc
+from serval_protos.v1 import common_pb2, drift_pb2, drift_pb2_grpc
 from serval_registry import baseline as baselines
 from serval_registry.baseline import Baseline
 from serval_registry.errors import FailedPrecondition, InvalidArgument, NotFound, ServalError
@@ -170,7 +170,7 @@ class DriftServicer(drift_pb2_grpc.DriftServiceServicer):
                 f"{version.ref} has no rows to compare with, which the rules of others need: register it with "
                 "keep_sample, or send a reference to DetectDrift"
             )
-        return arrow.read_table(kept, "sample")
+        return _columns(version).table(common_pb2.Rows(arrow_ipc=kept), "sample")
 
     @unary
     def AcknowledgeAlarms(
