@@ -1,7 +1,9 @@
-"""How often each whole number came: class labels, in a table that is filled as they come and does not grow.
+"""How often each whole number came: class labels, in a table that does not grow.
 
-Rules. A table has room for `room` labels, a power of two; once three quarters of it are taken, labels that are not in
-it yet are counted together. So counts are exact, and add up in any order, up to that many different labels.
+Rules. A table has room for `room` labels, a power of two, and tells three quarters as many apart; of more, those that
+come first in an order without meaning, the others being counted together. A label that is among the first of all is
+among the first of any part, so that it was never one of the others: its count is exact, and what a table holds follows
+from what was counted alone, in whatever order, and in whatever parts (bottom-k, E. Cohen and H. Kaplan, PODC 2007).
 """
 
 from typing import Any, Final, NamedTuple
@@ -61,6 +63,41 @@ def _place_of(label: int, labels: Whole, counts: Whole) -> Any:
     return place
 
 
+@kernel
+def _order_of(label: int) -> Any:
+    """Return the label's place in the order: the finalizer of SplitMix64 (G. L. Steele and others, OOPSLA 2014)."""
+    x = np.uint64(label) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def _last_of(labels: Whole, counts: Whole) -> int:
+    """Return where the label is that comes last in the order; there is one."""
+    last = -1
+    for place in range(labels.size):
+        if counts[place] and (last < 0 or _order_of(labels[place]) > _order_of(labels[last])):
+            last = place
+    return last
+
+
+@kernel
+def _remove(place: int, labels: Whole, counts: Whole) -> None:
+    """Free a place; labels behind it that were kept from it move up (Knuth, TAOCP 3, 6.4, algorithm R)."""
+    mask = labels.size - 1
+    free = following = place
+    while True:
+        following = (following + 1) & mask
+        if not counts[following]:
+            break
+        home = ((labels[following] * _SPREAD) >> np.int64(32)) & mask
+        if (following - home) & mask >= (following - free) & mask:
+            labels[free], counts[free] = labels[following], counts[following]
+            free = following
+    counts[free] = 0
+
+
 _WHOLE = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _TABLE = numba.types.Array(numba.int64, 1, "C")
 
@@ -68,7 +105,7 @@ _TABLE = numba.types.Array(numba.int64, 1, "C")
 @kernel_for(numba.void(_WHOLE, _WHOLE, _TABLE, _TABLE, _TABLE))
 def _add(values: Whole, weights: Whole, labels: Whole, counts: Whole, rest: Whole) -> None:
     """Count values[i] weights[i] times; one weight is for all."""
-    taken = 0
+    taken, last = 0, -1
     for place in range(labels.size):
         taken += counts[place] > 0
     for i in range(values.size):
@@ -76,8 +113,13 @@ def _add(values: Whole, weights: Whole, labels: Whole, counts: Whole, rest: Whol
         place = _place_of(values[i], labels, counts)
         if counts[place] == 0:
             if taken >= labels.size * 3 // 4:
-                rest[0] += weight
-                continue
+                last = last if last >= 0 else _last_of(labels, counts)
+                if _order_of(values[i]) > _order_of(labels[last]):
+                    rest[0] += weight
+                    continue
+                rest[0] += counts[last]
+                _remove(last, labels, counts)
+                place, last, taken = _place_of(values[i], labels, counts), -1, taken - 1
             taken += 1
             labels[place] = values[i]
         counts[place] += weight

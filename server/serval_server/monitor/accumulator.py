@@ -1,10 +1,13 @@
 """What some rows of a version looked like: an accumulator takes rows in, adds others of its layout, and is kept.
 
 Rules. It holds the sketch of all numeric columns, a table for each label output and two counters for each column of
-texts: of those that the baseline lists, all of which are told apart, and of the first 1,000 others. It knows no clock
-and no lock.
+texts: of those that the baseline lists, all of which are told apart, and of 1,000 others, the first in an order without
+meaning, so that it does not matter in what order or in what parts rows came (see `labels`). It knows no clock and no
+lock.
 """
 
+import hashlib
+import heapq
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -42,6 +45,7 @@ class Accumulator:
         self.other_texts = [0] * len(texts)
         self.rows = 0
         self.unobserved = 0
+        self._lasts: list[list[tuple[int, str]]] = [[] for _ in texts]  # heaps of `texts`, once there are too many
 
     @classmethod
     def of(cls, layout: Layout) -> "Accumulator":
@@ -100,7 +104,17 @@ class Accumulator:
             elif text in known or len(known) < CATEGORIES:
                 known[text] += count
             else:
-                self.other_texts[place] += count
+                self._count_one_too_many(place, text, count)
+
+    def _count_one_too_many(self, place: int, text: str, count: int) -> None:
+        """Count a text that is not told apart, or in the place of the last of those that are."""
+        known, lasts = self.texts[place], self._lasts[place]
+        if not lasts:
+            lasts += [_last_first(each) for each in known]
+            heapq.heapify(lasts)
+        _, gone = heapq.heappushpop(lasts, _last_first(text))
+        known[text] = count
+        self.other_texts[place] += known.pop(gone)
 
     def to_bytes(self) -> bytes:
         """Return it as octets; `from_bytes` gives back what went in."""
@@ -168,6 +182,12 @@ class _Reader:
         array = np.frombuffer(self._octets, dtype, count, self._at).reshape(shape).copy()
         self._at += array.nbytes
         return array
+
+
+def _last_first(text: str) -> tuple[int, str]:
+    """Return a text behind what sorts the last in the order first."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return -int.from_bytes(digest, "little"), text
 
 
 def _numbers(array: Array, width: int) -> npt.NDArray[np.floating[Any]]:

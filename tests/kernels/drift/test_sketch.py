@@ -199,11 +199,25 @@ def test_labels_are_counted(values, cut):
     assert found == {value: values.count(value) for value in set(values)}
 
 
-def test_labels_beyond_the_room_are_counted_together():
-    table = labels.new_labels(8)
-    labels.count(np.arange(100), table)
-    labels.count(np.arange(3), table)
-    assert (table.counts > 0).sum() == 6
-    assert table.counts.sum() + table.rest[0] == 103
+def told_apart(table):
     taken = table.counts > 0
-    assert dict(zip(table.labels[taken], table.counts[taken], strict=True)) == {0: 2, 1: 2, 2: 2, 3: 1, 4: 1, 5: 1}
+    return dict(zip(table.labels[taken].tolist(), table.counts[taken].tolist(), strict=True)), int(table.rest[0])
+
+
+@given(st.lists(st.integers(-40, 40), max_size=300), st.lists(st.integers(0, 2), min_size=300), st.randoms())
+def test_what_is_told_apart_beyond_the_room_follows_from_what_was_counted_alone(values, part_of, random):
+    """In one go, or in parts that are counted in another order and merged in any."""
+    whole = labels.new_labels(8)
+    labels.count(np.array(values, np.int64), whole)
+    parts = [labels.new_labels(8) for _ in range(3)]
+    shuffled = sorted(zip(values, part_of, strict=False), key=lambda _: random.random())
+    for number, part in enumerate(parts):
+        labels.count(np.array([value for value, of in shuffled if of == number], np.int64), part)
+    random.shuffle(parts)
+    for part in parts[1:]:
+        labels.merge(parts[0], part)
+    kept, others = told_apart(whole)
+    assert told_apart(parts[0]) == (kept, others)
+    assert len(kept) == min(6, len(set(values)))
+    assert all(values.count(value) == count for value, count in kept.items())
+    assert sum(kept.values()) + others == len(values)

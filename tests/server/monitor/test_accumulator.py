@@ -175,3 +175,26 @@ def test_models_of_too_many_columns_are_only_counted():
     wide = Signature((TensorSpec("X", DataType.FP32, (-1, COLUMNS_MAX + 1)),), (), {})
     layout = layout_of(SimpleNamespace(signature=wide, features=(), classes=()), None)
     assert (layout.inputs, layout.outputs) == ((), ())
+
+
+def test_which_texts_are_told_apart_does_not_depend_on_the_order_of_parts(layout):
+    rare = [[f"{part} {i}" for i in range(CATEGORIES - 100)] for part in "ab"]
+    parts = []
+    for texts in (*rare, ["hot"] * 5000, rare[0]):
+        inputs, outputs = rows(len(texts))
+        inputs["texts"][:, 0] = texts
+        parts.append(observed(layout, inputs, outputs).to_bytes())
+    sums = []
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)):
+        added = Accumulator.from_bytes(parts[order[0]])
+        for place in order[1:]:
+            added.add(Accumulator.from_bytes(parts[place]))
+        sums.append((added.texts[0], added.other_texts[0]))
+    left = Accumulator.from_bytes(parts[0])
+    left.add(Accumulator.from_bytes(parts[1]))
+    right = Accumulator.from_bytes(parts[2])
+    right.add(Accumulator.from_bytes(parts[3]))
+    right.add(left)
+    assert sums[0] == sums[1] == sums[2] == (right.texts[0], right.other_texts[0])
+    assert sums[0][0].total() + sums[0][1] == 3 * (CATEGORIES - 100) + 5000
+    assert all(count == {"a": 2, "b": 1, "h": 5000}[text[0]] for text, count in sums[0][0].items())
