@@ -170,8 +170,9 @@ def _told(name: str, report: Any, moments: Collection[str]) -> str:
         ),
     )
     more = f"\n... and {len(report.issues) - len(shown)} more" if len(report.issues) > len(shown) else ""
+    unchecked = "".join(f"\nnot checked: {check}: {why}" for check, why in report.unchecked.items())
     head = f"{name}: {report.rows:,} rows, {len(report.columns)} columns, quality {report.score:.3f}"
-    return f"{head}\n{parts}\n\n{columns}\n\n{issues if shown else 'nothing is wrong'}{more}"
+    return f"{head}\n{parts}\n\n{columns}\n\n{issues if shown else 'nothing is wrong'}{more}{unchecked}"
 
 
 def _range(column: Any) -> tuple[float | None, ...]:

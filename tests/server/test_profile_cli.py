@@ -87,6 +87,16 @@ def test_two_stored_profiles_are_compared(tmp_path, capsys):
     assert "2026-01-28" in told_rows(out, "COLUMN  KIND")["day"]
 
 
+def test_what_could_not_be_checked_is_told(file, tmp_path, capsys):
+    (tmp_path / "other.csv").write_text("weight\n1\n")
+    options = ["--reference", str(tmp_path / "other.csv"), "--label", "size", "--json", str(tmp_path / "p.json")]
+    assert main(["profile", str(file), *options]) == 0
+    assert main(["profile", str(tmp_path / "p.json")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\nnot checked: shared_row: ") == out.count("\nnot checked: class_imbalance: ") == 2
+    assert "separation" not in out
+
+
 def test_large_whole_numbers_are_counted_one_by_one(tmp_path, capsys):
     (tmp_path / "rows.csv").write_text("id,x\n" + "".join(f"{10**18 + i},{i}\n" for i in range(50)))
     assert main(["profile", str(tmp_path / "rows.csv")]) == 0

@@ -60,7 +60,7 @@ class ColumnProfile:
 class QualityReport:
     """What is wrong with a sample. score: 0 to 1, the product of the parts to the power of their weights.
 
-    unchecked: of a live window, the checks that counts cannot tell, and why.
+    unchecked: the checks that could not be made, and why: of a live window, those that counts cannot tell.
     """
 
     name: str

@@ -12,14 +12,15 @@ counts in full, what may be in its nature counts for little.
     variety        columns that are not constant                                                     0.25
     balance        entropy of the label's classes, as a share of the most it could be                0.25
 
-A part that cannot be measured is left out. Range and categories are those of a baseline; without one they are not held
-against anything. A row is what it has in all columns that both tables have, and two numbers are the same if they are
-equal.
+A part that cannot be measured is left out, and the check behind it told as unchecked where it was asked for. Range and
+categories are those of a baseline; without one they are not held against anything. A row is what it has in all columns
+that both tables have, and two numbers are the same if they are equal. A label of floats of which any is no whole number
+is a measure and has no classes: each of its values would be one, and they would be balanced whatever they are.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,8 @@ CLASS_SHARE_LEAST = 0.1
 LABEL_GAP_MOST = 0.1
 NUMBERS_FROM = 0.9
 
+_MEASURE = "the label holds numbers that are not whole: it is a measure, and has no classes"
+
 WEIGHTS: Mapping[str, float] = {
     "completeness": 1.0,
     "validity": 1.0,
@@ -50,6 +53,15 @@ WEIGHTS: Mapping[str, float] = {
     "typicality": 0.25,
     "variety": 0.25,
     "balance": 0.25,
+}
+
+# A part is left out where this check could not be made.
+_CHECK_OF: Mapping[str, str] = {
+    "completeness": "missing",
+    "uniqueness": "duplicate_row",
+    "separation": "shared_row",
+    "typicality": "outlier",
+    "variety": "constant",
 }
 
 
@@ -106,15 +118,17 @@ def check_quality(
         issues += [*_cells(profile, column), *_types(profile.name, column, wanted.get(profile.name))]
         if profile.name in known and known[profile.name].kind is profile.kind:
             issues += _against(known[profile.name], column)
-    classes = _class_shares(table[label]) if label else None
+    unchecked = _unchecked(table, label, reference)
+    classes = _class_shares(table[label]) if label and "class_imbalance" not in unchecked else None
     if classes is not None:
         issues += imbalance(label, classes, rows)
     if reference is not None:
-        issues += _split(table, reference, label)
+        issues += _split(table, reference, label, unchecked)
     parts = parts_of(issues, profiles, rows, {*wanted, *foreign}, classes)
     if reference is None:
         del parts["separation"]
-    return report_on(rows, profiles, issues, parts)
+    parts = {name: part for name, part in parts.items() if _CHECK_OF.get(name) not in unchecked}
+    return replace(report_on(rows, profiles, issues, parts), unchecked=unchecked)
 
 
 def report_on(
@@ -136,6 +150,27 @@ def _rows_of(table: Table, label: str) -> int:
     if label and label not in table:
         raise InvalidArgument(f"label: no column {label!r}; the sample has {', '.join(sorted(table)[:20])}")
     return next(iter(lengths.values()))
+
+
+def _unchecked(table: Table, label: str, reference: Table | None) -> dict[str, str]:
+    """Return the checks that were asked for and cannot be made, and why."""
+    found = {}
+    if label and _is_measure(table[label]):
+        found["class_imbalance"] = _MEASURE
+    if reference is None:
+        return found
+    both = [name for name in table if name in reference]
+    if not both:
+        found["shared_row"] = "the sample and the reference have no column in common that can be looked at"
+    elif not len(reference[both[0]]):
+        found["shared_row"] = "the reference has no rows"
+    if label in both:
+        sides = table[label], reference[label]
+        if any(_is_measure(side) for side in sides):
+            found["label_gap"] = _MEASURE
+        elif any(_missing(side).all() for side in sides):
+            found["label_gap"] = "the label has no value in the sample or in the reference"
+    return found
 
 
 def _schema(came: Collection[str], rows: int, wanted: Mapping[str, FeatureKind], label: str) -> list[Issue]:
@@ -251,7 +286,7 @@ def imbalance(label: str, shares: Mapping[str, float], rows: int) -> list[Issue]
     return [Issue(check="class_imbalance", column=label, count=count, share=1.0 - least * len(shares), detail=detail)]
 
 
-def _split(table: Table, reference: Table, label: str) -> list[Issue]:
+def _split(table: Table, reference: Table, label: str, unchecked: Collection[str]) -> list[Issue]:
     """Return what is wrong with a pair of tables that should be alike and have no row in common."""
     both = [name for name in table if name in reference]
     found = [
@@ -265,12 +300,12 @@ def _split(table: Table, reference: Table, label: str) -> list[Issue]:
         if came != was:
             detail = f"{came} values in the sample, {was} in the reference"
             found.append(Issue(check="schema_gap", column=name, count=1, share=0.0, detail=detail))
-    if both:
+    if "shared_row" not in unchecked:
         here, there = row_keys([{name: side[name] for name in both} for side in (table, reference)])
         shared = np.isin(here, there)
         if shared.any():
             found.append(_issue("shared_row", "", shared, "comes in the reference too"))
-    if label in both:
+    if label in both and "label_gap" not in unchecked:
         old, new = _class_shares(reference[label]), _class_shares(table[label])
         gap = sum(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in old | new) / 2
         if gap > LABEL_GAP_MOST:
@@ -355,6 +390,13 @@ def _evenness(classes: Mapping[str, float]) -> float:
 def _class_shares(column: Array) -> dict[str, float]:
     names, counts = np.unique([category(value) for value in column[~_missing(column)].tolist()], return_counts=True)
     return {str(name): float(count / counts.sum()) for name, count in zip(names, counts, strict=True)}
+
+
+def _is_measure(column: Array) -> bool:
+    if column.dtype.kind != "f":
+        return False
+    finite = column[np.isfinite(column)]
+    return bool((finite != np.trunc(finite)).any())
 
 
 def _missing(column: Array) -> npt.NDArray[np.bool_]:

@@ -49,12 +49,16 @@ def page(name: str, report: QualityReport) -> str:
             for i in report.issues
         ),
     )
+    unchecked = "".join(
+        f"<p><small>Not checked: {escape(check.replace('_', ' '))}: {escape(why)}.</small></p>"
+        for check, why in report.unchecked.items()
+    )
     columns = "".join(_column(column) for column in report.columns)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(name)}: quality</title>'
         f"<style>{_STYLE}</style><h1>{escape(name)}</h1><p><span class=score>{report.score:.3f}</span> of 1, "
         f"{report.rows:,} rows, {len(report.columns)} columns</p>{parts}<h2>What is wrong</h2>"
-        f"{issues if report.issues else '<p>Nothing was found.</p>'}<h2>Columns</h2>{columns}</html>\n"
+        f"{issues if report.issues else '<p>Nothing was found.</p>'}{unchecked}<h2>Columns</h2>{columns}</html>\n"
     )
 
 

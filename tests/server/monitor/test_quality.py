@@ -164,6 +164,39 @@ def test_a_constant_is_told_of_the_rows_that_have_a_value():
     }
 
 
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"x": np.zeros(0), "y": np.zeros(0)}, {"shared_row": "no rows", "label_gap": "no value"}),
+        ({"other": np.zeros(3)}, {"shared_row": "no column in common"}),
+        ({}, {"shared_row": "no column in common"}),
+    ],
+)
+def test_what_was_not_compared_is_no_part_of_the_score(reference, words):
+    report = check_quality({"x": np.arange(5.0), "y": np.zeros(5)}, label="y", reference=reference)
+    assert "separation" not in report.parts
+    assert report.unchecked.keys() == words.keys()
+    assert all(part in report.unchecked[check] for check, part in words.items())
+    assert not {"shared_row", "label_gap"} & {issue.check for issue in report.issues}
+    told = page("rows", report)
+    assert all(f"Not checked: {check.replace('_', ' ')}: " in told for check in words)
+    compared = check_quality({"x": np.arange(5.0)}, reference={"x": np.full(1, np.nan)})
+    assert (compared.parts["separation"], compared.unchecked) == (1, {})
+
+
+def test_a_label_of_fractions_is_a_measure_and_has_no_classes():
+    measure = np.random.default_rng(0).normal(size=50)
+    report = check_quality({"y": measure}, label="y")
+    assert "balance" not in report.parts
+    assert report.unchecked.keys() == {"class_imbalance"}
+    assert "class_imbalance" not in {issue.check for issue in report.issues}
+    whole = np.array([0.0, 1.0, np.nan, np.inf, 1.0], np.float32)
+    assert {"balance"} <= check_quality({"y": whole}, label="y").parts.keys()
+    against = check_quality({"y": np.tile([0, 1], 25)}, label="y", reference={"y": measure})
+    assert (against.parts["balance"], against.unchecked.keys()) == (1, {"label_gap"})
+    assert not found(against, "label_gap")
+
+
 @pytest.mark.parametrize(("ones", "told"), [(0, "by 100 %"), (25, "by 75 %")])
 def test_the_gap_of_the_labels_is_told_in_whole_percent(ones, told):
     report = check_quality({"y": np.arange(100) >= ones}, label="y", reference={"y": np.zeros(100, bool)})
