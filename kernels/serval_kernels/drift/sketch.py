@@ -138,10 +138,12 @@ def clear(sketch: Sketch) -> None:
 
 
 def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
-    """Take in rows: float32 or float64 [n, w], C-contiguous; their columns are `first` to `first` + w of the sketch.
+    """Take in rows: float32 or float64 [n, w], any strides; their columns are `first` to `first` + w of the sketch.
 
     Raises TypeError for arrays of another kind and ValueError for columns that the sketch does not have.
     """
+    if rows.dtype not in (np.float32, np.float64) or rows.ndim != 2:
+        raise TypeError(f"rows: {rows.dtype} of {rows.ndim} dimensions; wanted float32 or float64 of 2")
     if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
         raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
     _observe(rows, first, plan.edges, plan.grid, plan.map, plan.steps, *sketch)
@@ -379,7 +381,7 @@ _WHOLE = numba.types.Array(numba.int64, 2, "C")
 @kernel_for(
     *(
         numba.void(
-            numba.types.Array(dtype, 2, "C", readonly=True),
+            numba.types.Array(dtype, 2, "A", readonly=True),
             numba.int64,
             _MATRIX,
             numba.types.Array(numba.uint16, 2, "C"),
