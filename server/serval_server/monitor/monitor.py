@@ -178,7 +178,8 @@ class Monitor:
             LOG.exception("looking after what was monitored failed; it is tried again")
 
     def _raised(self, version: Version, life: LifeReport, raised: list[str]) -> None:
-        names = ", ".join(" ".join(name.split()) for name in raised)  # whoever names features writes no lines of the log
+        # Who names features writes no lines of the log.
+        names = ", ".join(" ".join(name.split()) for name in raised)
         LOG.warning("%s: alarm, drift of %s at row %d", version.ref, names, life.rows)
         self._reports.alarm(version, life, raised)
 
