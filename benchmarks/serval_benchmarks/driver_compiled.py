@@ -136,7 +136,8 @@ class Run:
         return self._tally
 
     def _warm(self) -> None:
-        """Have everything compiled before a connection waits for it; the engine's own entries come with `open`."""
+        """Have everything compiled before a connection waits for it."""
+        wire.load()
         nobody = self._client.receive(np.zeros(0, np.int64), np.zeros(0, np.int64))
         places, counts = turns.new_places(1, (b"",), (0,))
         turns.settle(nobody, 0, 0, 0, 0, places, counts, self._left)

@@ -202,6 +202,16 @@ def test_drivers_agree(server, run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("in_flight", [1, 16])
+def test_requests_larger_than_what_a_driver_holds_for_a_connection(server, run, in_flight):
+    made = prepare(server.address, "adder", "ModelInfer", 40_000, None)
+    assert min(map(len, made.requests)) > 500_000
+    tally = run(Closed(in_flight), connections=1, made=made)
+    assert tally.errors == {}
+    assert tally.replies > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", [COMPILED], indirect=True)
 def test_a_server_that_comes_back_is_found_again(run, serve_again):
     """Calls that were under way are lost, those due meanwhile are sent late; all are counted."""

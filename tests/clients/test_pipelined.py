@@ -112,6 +112,11 @@ def test_texts_and_another_version_with_other_outputs(serve, servicer, monkeypat
     assert {type(error) for error in each.errors.values()} == {errors.Aborted}
 
 
+def test_rows_of_more_than_a_connections_output(client):
+    each = client.predict_each("nobody", np.zeros((4, 300_000), np.float32), timeout=30)
+    assert [type(error) for error in each.errors.values()] == [errors.NotFound] * 4
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
@@ -254,6 +259,13 @@ def server(tmp_path_factory):
     running = start_server(tmp_path_factory.mktemp("served") / "data")
     yield running
     running.terminate()
+
+
+@pytest.mark.slow
+def test_rows_of_more_than_a_connections_output_against_the_server_itself(server):
+    with Client(server.address) as client:
+        each = client.predict_each("nobody", np.zeros((8, 300_000), np.float32), in_flight=4, timeout=30)
+    assert [type(error) for error in each.errors.values()] == [errors.NotFound] * 8
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ No sockets and no clocks: the caller reads into `reading`, sends what `waiting` 
     read into `reading(c)`, for each connection that has something
     `receive`        all frames are taken; what is done stands in the records that it returns
     `offer`          the next calls; they are written at once as far as the windows go, and later ones with `receive`
-    send `waiting(c)`, and say with `sent` how much went
+    send `waiting(c)`, and say with `sent` how much went; where more waits than the output holds, the next is there then
 
 All calls are of one method and have the same header block. A call is known to its caller by a `tag`, a number of the
 caller's. Its message lies in `requests`, which is handed over at the start, and must stay there until the call is done;
@@ -99,7 +99,7 @@ def _open(s: State, c: int, settings: Integers) -> None:
     row.first = row.last = NONE
     row.block_stream = row.block_octets = row.block_frames = row.block_flags = 0
     row.table_size = row.table_limit = row.table_lowest = constants.DEFAULT_HEADER_TABLE_SIZE
-    row.indexed = row.area = row.carried = 0
+    row.indexed = row.area = row.carried = row.short = 0
     row.free = setup.slots
     for i in range(setup.slots):
         s.free[c * setup.slots + i] = (c + 1) * setup.slots - 1 - i
@@ -176,6 +176,14 @@ def _offer(s: State, calls: Integers) -> int:
 
 
 @borrowing
+def _refill(s: State, c: int) -> None:
+    """Write what may go of what waited for room in the output of connection `c`."""
+    if c < 0 or c >= s.rows.size:
+        raise IndexError("connection: there is none of this number")
+    flush(s, c)
+
+
+@borrowing
 def _close(s: State, c: int) -> int:
     """End connection `c`, whose socket is gone; return how many calls are done with it."""
     if c < 0 or c >= s.rows.size:
@@ -236,6 +244,7 @@ class Client:
             ],
             np.int64,
         )
+        self._short = state.rows["short"]
         self._octets = state.pool.octets.data
         self._output = state.output.data
 
@@ -288,13 +297,20 @@ class Client:
         return self._output[base + int(self.state.out_from[c]) : base + int(self.state.out_to[c])]
 
     def sent(self, c: int, count: int) -> bool:
-        """Note that `count` octets of `waiting(c)` are on their way; return whether nothing is left."""
+        """Note that `count` octets of `waiting(c)` are on their way; return whether nothing is left.
+
+        What waited for their room is in it afterwards: the peer gives windows back for much at a time, so that it may
+        say nothing until more has come. Results and messages of the last entry stay good.
+        """
         state = self.state
         state.out_from[c] += count
         if state.out_from[c] < state.out_to[c]:
             return False
         state.out_from[c] = state.out_to[c] = 0
-        return True
+        if not self._short[c]:
+            return True
+        _refill(state, c)
+        return not state.out_to[c]
 
     def message(self, done: np.void) -> bytes | None:
         """Return the message of one DONE record, None where it has none."""
@@ -335,6 +351,7 @@ def load() -> None:
     client = Client(np.zeros(1, np.uint8), [(b":path", b"/")], Sizes(1, 1, pool=1 << 16))
     client.open(0)
     client.sent(0, len(client.waiting(0)))
+    _refill(client.state, 0)
     client.offer(np.zeros((1, 4), np.int64))
     client.receive(np.zeros(1, np.int64), np.zeros(1, np.int64))
     client.cancel(0, 0)

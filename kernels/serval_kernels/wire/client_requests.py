@@ -127,6 +127,7 @@ def _begin(s: State, c: int, k: int) -> bool:
         return False
     needed = 2 * FRAME_HEADER_SIZE + _UPDATE_OCTETS + HEAD_OCTETS_MAX + _SMALLEST_PIECE
     if s.out_to[c] + needed > REQUEST_OCTETS:
+        row.short = 1
         return False
     call.stream = row.next_stream
     row.next_stream += 2
@@ -159,7 +160,10 @@ def _send(s: State, c: int, k: int) -> bool:
     while call.left > 0:
         room = REQUEST_OCTETS - s.out_to[c] - FRAME_HEADER_SIZE
         size = min(call.left, row.max_frame)
-        if room < min(size, _SMALLEST_PIECE) or row.send_window <= 0:
+        if row.send_window <= 0:
+            return False
+        if room < min(size, _SMALLEST_PIECE):
+            row.short = 1
             return False
         size = min(size, room, row.send_window, call.send_window)
         if size <= 0:
@@ -176,6 +180,7 @@ def _send(s: State, c: int, k: int) -> bool:
 def flush(s: State, c: int) -> None:
     """Write of what waits whatever may be sent now, in the order in which it was offered."""
     settle_output(s, c)
+    s.rows[c].short = 0
     k = s.rows[c].first
     while k >= 0:
         call = s.calls[k]

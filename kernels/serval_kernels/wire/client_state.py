@@ -81,6 +81,7 @@ CONNECTION: Final = np.dtype(
     + [(name, np.int64) for name in ("send_window", "recv_window", "recv_due")]
     + [(name, np.int64) for name in ("initial_window", "max_frame", "max_streams", "active")]
     + [(name, np.int64) for name in ("first", "last", "free")]  # the list of what waits; how many rows are free
+    + [("short", np.int64)]  # whether some of it waits for room in the output, and so for nothing that the peer says
     + [(name, np.int64) for name in ("block_stream", "block_flags", "block_frames", "block_octets")]
     # The peer's dynamic table: its size now, its limit, the lowest limit since our last block, and whether it has ours
     + [(name, np.int64) for name in ("table_size", "table_limit", "table_lowest", "indexed")]

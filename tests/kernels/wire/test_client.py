@@ -645,3 +645,24 @@ def test_answers_that_nobody_takes_away_stop_the_reading():
         pair.client.receive(np.array([1]), np.array([0]))
     pair.client.sent(1, len(pair.client.waiting(1)))
     assert pair.client.may_read(1)
+
+
+@pytest.mark.parametrize("piece", [1 << 16, 1 << 20])
+def test_requests_beyond_the_output_go_on_as_it_is_sent(piece):
+    """A server whose windows hold everything says nothing between the first octet and the last."""
+    requests = [bytes([number]) * size for number, size in enumerate((1_200_000, 3, 700_000, 300_000, 5, 262_144))]
+    wide = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24}
+    pair = Pair(requests, piece=piece, server=wide, ready=False)
+    pair.server.increment_flow_control_window(1 << 24)
+    pair.exchange()
+    pair.offer(*range(len(requests)))
+    assert not pair.client.sent(1, 0)
+    pair.to_server()
+    assert pair.bodies() == {2 * number + 1: prefixed(request) for number, request in enumerate(requests)}
+    assert pair.streams() == [1, 3, 5, 7, 9, 11]
+    assert pair.client.sent(1, 0)
+    for stream in pair.streams():
+        pair.answer(stream, b"reply")
+    pair.exchange()
+    assert len(pair.done) == len(requests)
+    assert pair.is_clean()
