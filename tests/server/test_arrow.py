@@ -28,7 +28,7 @@ def test_a_sample_has_every_column_that_can_be_looked_at():
     texts = pa.array(["a", None, "a"]).dictionary_encode()
     content = stream(flag=FLAGS, seen=TIMES, money=MONEY, many=LISTS, text=texts, day=TIMES.cast(pa.date32()))
     columns, foreign = arrow.read_sample(content, "sample")
-    assert foreign == {"many": "list<item: int64>"}
+    assert foreign == {"many": ("list<item: int64>", 3)}
     assert columns["flag"].tolist() == [True, None, False]
     assert columns["seen"].dtype == np.dtype("datetime64[ms]")
     assert np.isnat(columns["seen"]).tolist() == np.isnat(columns["day"]).tolist() == [False, True, False]

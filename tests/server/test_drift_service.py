@@ -271,6 +271,22 @@ def test_the_quality_of_a_sample_with_columns_that_no_model_takes(registry, moni
     assert {column.name for column in report.columns} == {"height", "member", "weight", "age"}
 
 
+def test_the_quality_of_a_sample_without_a_column_that_a_model_takes(registry):
+    with_sample(registry, table(rows(300, 99)[0]))
+    sample = common_pb2.Rows(arrow_ipc=stream(pa.table({"height": pa.array([[1.0]] * 5)})))
+    call = DriftServicer(registry, None).CheckQuality
+    report = call(drift_pb2.CheckQualityRequest(model="people", sample=sample), CONTEXT)
+    found = {(issue.check, issue.column): issue.count for issue in report.issues if issue.check != "score"}
+    others = ("age", "colour", "member", "weight")
+    assert found == {("type", "height"): 5} | {("missing_column", name): 5 for name in others}
+    assert [(part.name, part.share) for part in report.parts] == [("validity", 0)]
+    # Whether rows come in a reference that cannot be looked at is not known.
+    own = common_pb2.Rows(arrow_ipc=arrow.write_table(table(rows(300, 99)[0])))
+    report = call(drift_pb2.CheckQualityRequest(model="people", sample=own, reference=sample), CONTEXT)
+    assert "separation" not in {part.name for part in report.parts}
+    assert [entry.check for entry in report.unchecked] == ["shared_row"]
+
+
 def test_the_quality_of_a_window_as_far_as_counts_tell(registry, monitor):
     before = table(rows(3000, 99)[0])
     version = with_sample(registry, before)

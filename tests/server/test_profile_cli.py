@@ -143,6 +143,16 @@ def test_a_name_that_is_no_utf8_is_refused(file, tmp_path, capsys, option):
     )
 
 
+def test_a_file_of_columns_that_cannot_be_looked_at_is_told(tmp_path, capsys):
+    pq.write_table(pa.table({"many": pa.array([[1.0]] * 5)}), path := tmp_path / "rows.parquet")
+    kept = str(tmp_path / "p.json")
+    assert main(["profile", str(path), "--json", kept, "--html", str(tmp_path / "p.html")]) == 0
+    assert main(["profile", kept, "--against", kept]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("rows.parquet: 5 rows, 0 columns, quality 0.000\nvalidity 0.000\n")
+    assert told_rows(out, "CHECK")["type"][1:5] == ["many", "5", "100.0%", "0"]
+
+
 def test_columns_of_any_type_are_taken_or_refused_alone(tmp_path, capsys):
     moments = [None if i == 3 else datetime.datetime(2026, 1, 1, i) for i in range(20)]
     table = pa.table(

@@ -13,6 +13,8 @@ import pyarrow as pa
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Table
 
+from serval_server.monitor.profile import Foreign
+
 Array = npt.NDArray[np.generic]
 
 COLUMNS_MAX = 10_000
@@ -20,10 +22,10 @@ FOREIGN_TEXT_MAX = 200
 
 
 class Sample(NamedTuple):
-    """Columns to look at as they came. `foreign` names the Arrow types of those that are in none of the columns."""
+    """Columns to look at as they came, and those that cannot be looked at."""
 
     columns: Table
-    foreign: Mapping[str, str]
+    foreign: Mapping[str, Foreign]
 
 
 def read_table(data: bytes, field: str, *, missing_flags: bool = False) -> Table:
@@ -63,7 +65,7 @@ def sample_of(table: pa.Table, field: str) -> Sample:
         column = _plain(table.column(name))
         array = _array(column)
         if array is None:
-            foreign[name] = str(column.type)
+            foreign[name] = Foreign(str(column.type), len(column))
         else:
             columns[name] = array
     return Sample(columns, foreign)

@@ -12,6 +12,7 @@ that is 0 too nothing is an outlier. A column of up to 10 different values has n
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,13 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _NORMAL_MAD = 0.6745
 _NORMAL_MEAN = 1.2533
+
+
+class Foreign(NamedTuple):
+    """A column of another type, which is not looked at: the type in words, and how many rows it has."""
+
+    kind: str
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from serval_registry.model import Array, Feature, FeatureKind, Table
 
 from serval_server.monitor.profile import (
     ColumnProfile,
+    Foreign,
     category,
     is_time,
     kind_of,
@@ -63,6 +64,7 @@ _CHECK_OF: Mapping[str, str] = {
     "typicality": "outlier",
     "variety": "constant",
 }
+_OF_COLUMNS = ("missing", "infinite", "duplicate_row", "outlier", "constant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,20 +101,21 @@ def check_quality(
     baseline: Baseline | None = None,
     label: str = "",
     reference: Table | None = None,
-    foreign: Mapping[str, str] | None = None,
+    foreign: Mapping[str, Foreign] | None = None,
 ) -> QualityReport:
     """Check a sample of at least 1 row; `profile` says what columns are.
 
     features: the columns that are wanted; without them all are taken as they are. baseline: ranges and categories.
     label: the column of classes. reference: a table that no row should come from, such as that of training. foreign:
-    types by name of the sample's columns that cannot be looked at, each of which violates the schema. Raises
-    InvalidArgument for no rows, columns of different lengths, and an unknown label.
+    the sample's columns that cannot be looked at, by name, each of which violates the schema; there may be no others.
+    Raises InvalidArgument for no rows, columns of different lengths, and an unknown label.
     """
-    rows, foreign = _rows_of(table, label), foreign or {}
+    foreign = foreign or {}
+    rows = _rows_of(table, foreign, label)
     wanted = {feature.name: feature.kind for feature in features}
     known = {} if baseline is None else {base.feature: base for base in baseline.features}
     profiles = tuple(profile_column(name, column) for name, column in table.items())
-    issues = [*_schema([*table, *foreign], rows, wanted, label), *_foreign(foreign, rows), *_repeats(table)]
+    issues = [*_schema([*table, *foreign], rows, wanted, label), *_foreign(foreign), *_repeats(table)]
     for profile in profiles:
         column = table[profile.name]
         issues += [*_cells(profile, column), *_types(profile.name, column, wanted.get(profile.name))]
@@ -143,18 +146,19 @@ def report_on(
     return QualityReport(rows=rows, score=score, parts=parts, columns=profiles, issues=tuple(issues))
 
 
-def _rows_of(table: Table, label: str) -> int:
-    lengths = {name: len(column) for name, column in table.items()}
-    if len(set(lengths.values())) != 1 or not max(lengths.values(), default=0):
-        raise InvalidArgument(f"sample: columns of {sorted(set(lengths.values()))} rows; wanted one length, 1 or more")
+def _rows_of(table: Table, foreign: Mapping[str, Foreign], label: str) -> int:
+    lengths = {len(column) for column in table.values()} | {column.rows for column in foreign.values()}
+    if len(lengths) != 1 or not max(lengths):
+        raise InvalidArgument(f"sample: columns of {sorted(lengths)} rows; wanted one length, 1 or more")
     if label and label not in table:
-        raise InvalidArgument(f"label: no column {label!r}; the sample has {', '.join(sorted(table)[:20])}")
-    return next(iter(lengths.values()))
+        names = ", ".join(sorted(table)[:20]) or "none that can be looked at"
+        raise InvalidArgument(f"label: no column {label!r}; the sample has {names}")
+    return max(lengths)
 
 
 def _unchecked(table: Table, label: str, reference: Table | None) -> dict[str, str]:
     """Return the checks that were asked for and cannot be made, and why."""
-    found = {}
+    found = {} if table else dict.fromkeys(_OF_COLUMNS, "the sample has no column that can be looked at")
     if label and _is_measure(table[label]):
         found["class_imbalance"] = _MEASURE
     if reference is None:
@@ -188,11 +192,11 @@ def _schema(came: Collection[str], rows: int, wanted: Mapping[str, FeatureKind],
     ]
 
 
-def _foreign(foreign: Mapping[str, str], rows: int) -> list[Issue]:
+def _foreign(foreign: Mapping[str, Foreign]) -> list[Issue]:
     wanted = "wanted numbers, texts, booleans or times"
     return [
-        Issue(check="type", column=name, count=rows, share=1.0, row=0, detail=f"{kind:.40}; {wanted}")
-        for name, kind in foreign.items()
+        Issue(check="type", column=name, count=column.rows, share=1.0, row=0, detail=f"{column.kind:.40}; {wanted}")
+        for name, column in foreign.items()
     ]
 
 
@@ -265,6 +269,8 @@ def _against(base: FeatureBaseline, column: Array) -> list[Issue]:
 
 
 def _repeats(table: Table) -> list[Issue]:
+    if not table:
+        return []
     keys = row_keys([table])[0]
     _, first = np.unique(keys, return_index=True)
     again = np.ones(len(keys), bool)

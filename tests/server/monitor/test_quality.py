@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from serval_registry import baseline as baselines
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Feature, FeatureKind
-from serval_server.monitor.profile import outliers, profile_column
+from serval_server.monitor.profile import Foreign, outliers, profile_column
 from serval_server.monitor.quality import WEIGHTS, check_quality, row_keys
 from serval_server.monitor.quality_page import page
 
@@ -216,6 +216,19 @@ def test_what_cannot_be_checked_is_named(table, label, words):
         check_quality(table, label=label)
 
 
+@pytest.mark.parametrize(
+    ("table", "rows", "label", "words"),
+    [
+        ({}, 0, "", r"columns of \[0\] rows"),
+        ({"x": np.ones(2)}, 3, "", r"columns of \[2, 3\] rows"),
+        ({}, 3, "l", "the sample has none that can be looked at"),
+    ],
+)
+def test_foreign_columns_have_rows_too(table, rows, label, words):
+    with pytest.raises(InvalidArgument, match=words):
+        check_quality(table, foreign={"l": Foreign("list<item: double>", rows)}, label=label)
+
+
 def test_the_page_holds_no_markup_of_the_data():
     table = {"<b>x": np.array(["<script>", "b", "b"], object)}
     text = page("a<c", check_quality(table))
@@ -263,13 +276,27 @@ def test_times_and_flags_with_nulls_have_their_own_kind():
 
 
 def test_a_foreign_column_violates_the_schema_and_no_other_does():
-    table, foreign = clean(), {"size": "list<item: int64>", "more": "binary"}
+    table, foreign = clean(), {"size": Foreign("list<item: int64>", 400), "more": Foreign("binary", 400)}
     report = check_quality({"colour": table["colour"]}, features=FEATURES, foreign=foreign)
     assert found(report, "type").keys() == {"size", "more"}
     assert found(report, "type")["size"].detail.startswith("list<item: int64>; wanted numbers")
     assert found(report, "missing_column") == {}
     assert found(report, "extra_column").keys() == {"more"}
     assert report.parts["validity"] == pytest.approx(1 / 3)
+
+
+def test_a_sample_of_foreign_columns_alone_violates_the_schema():
+    foreign = {"size": Foreign("list<item: double>", 5)}
+    report = check_quality({}, features=FEATURES, foreign=foreign, reference={})
+    assert (report.rows, report.score, report.columns) == (5, 0, ())
+    assert {(i.check, i.column): (i.count, i.row) for i in report.issues} == {
+        ("type", "size"): (5, 0),
+        ("missing_column", "colour"): (5, -1),
+        ("score", ""): (5, -1),
+    }
+    assert report.parts == {"validity": 0}
+    assert report.unchecked.keys() == {"missing", "infinite", "duplicate_row", "outlier", "constant", "shared_row"}
+    assert "list&lt;item: double&gt;" in page("rows", report)
 
 
 def test_columns_of_another_kind_are_a_schema_gap():
