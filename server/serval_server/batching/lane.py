@@ -7,10 +7,11 @@ waits, and is the next batch. So a slow model delays nobody but its own callers,
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 from serval_kernels.missing import first_nan
@@ -23,11 +24,15 @@ from serval_server.batching.chunks import Chunk, Group, Octets, joined, whole
 from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import BatchInput
 from serval_server.engine.loaded import NAN_TYPES, LoadedModel
+from serval_server.errors import status_of
 from serval_server.transport.vectorized.vectors import Answers, Calls
 
 LOG = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.generic]
+
+# What a call that failed is told, and None where only the log says more. Not the error, which holds the batch.
+Failure = tuple[grpc.StatusCode, str] | None
 
 # The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
 # full costs them; a thread costs the model about a quarter of this.
@@ -64,12 +69,12 @@ class _Bound(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A batch on a worker thread, and afterwards what came of it."""
+    """A batch on a worker thread, and afterwards what came of it; `failed` are the messages that failed, and why."""
 
     lane: "Lane"
     chunk: Chunk
     values: Octets
-    failed: Sequence[int]
+    failed: Mapping[int, Failure]
     times: tuple[int, int, int]
 
 
@@ -119,7 +124,7 @@ class Lane:
             self._take(group)
         except Exception:  # in the loop's thread: what is wrong with one model must not end the server
             _, first, messages, *_ = group.row
-            self._fail(group.calls[group.order[first : first + messages]])
+            self._fail(group.calls[group.order[first : first + messages]], time.perf_counter_ns())
 
     def _take(self, group: Group) -> None:
         started = time.perf_counter_ns()
@@ -192,22 +197,32 @@ class Lane:
         try:
             self._give(job)
         except Exception:  # for instance a reply of more than 2 GiB
-            self._fail(job.chunk.calls)
+            self._fail(job.chunk.calls, job.times[0])
 
     def _give(self, job: Job) -> None:
         chunk = job.chunk
         group = whole(chunk)
-        for place in job.failed:
-            self._answers.refuse(int(chunk.calls[place]), canned.MODEL_FAILED)
-        if len(job.failed) < len(chunk.calls):
+        for place, failure in job.failed.items():
+            self._refuse(int(chunk.calls[place]), failure, job.times[0])
+        answered = len(chunk.calls) - len(job.failed)
+        if answered:
             self._answer(group, chunk.ids, job.values)
-            self._count(len(chunk.calls), int(chunk.records["rows"].sum()), job.times)
+            rows = chunk.records["rows"]
+            self._count(answered, int(rows.sum() - rows[list(job.failed)].sum()), job.times)
 
-    def _fail(self, calls: Calls) -> None:
+    def _refuse(self, call: int, failure: Failure, started: int) -> None:
+        """Answer a call that failed in a run as its servicer would, and count it."""
+        if failure is not None:
+            self._answers.fail(call, *failure)
+        else:
+            self._answers.refuse(call, canned.MODEL_FAILED)
+        self.model.statistics.failed(started)
+
+    def _fail(self, calls: Calls, started: int) -> None:
         """Log the error that is being handled, and refuse those of the calls that have no answer yet."""
         LOG.exception("%s: a batch of %d calls could not be answered", self.model.version.ref, len(calls))
-        for call in calls.tolist():
-            self._answers.refuse(call, canned.MODEL_FAILED)
+        for call in calls[self._answers.open_ones(calls)].tolist():
+            self._refuse(call, None, started)
 
     def _is_short(self, rows: int) -> bool:
         """Tell whether the loop can wait for a run of so many rows."""
@@ -286,7 +301,7 @@ class Lane:
                 # Without the calls that nobody waits for any more
                 self._begin([part for part in map(self._open_part, chunks) if len(part.calls)])
             except Exception:
-                self._fail(np.concatenate([chunk.calls for chunk in chunks]))
+                self._fail(np.concatenate([chunk.calls for chunk in chunks]), time.perf_counter_ns())
 
     def _next_chunks(self) -> list[Chunk]:
         """Take from what waits as much as makes the largest batch, and one chunk at least."""
@@ -335,7 +350,7 @@ class Lane:
         if observer is None or len(job.failed) == len(job.chunk.calls):
             return
         keep = np.ones(len(job.chunk.calls), np.bool_)
-        keep[job.failed] = False
+        keep[list(job.failed)] = False
         rows = np.repeat(keep, job.chunk.records["rows"])
         given = job.chunk.rows.view(self._given.dtype).reshape(rows.size, *self._given.row)
         arrays = [given, *self._plan.views(rows.size, job.values)]
@@ -345,7 +360,7 @@ class Lane:
         """Run a batch. Where it fails, each message is run alone."""
         started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
         rows = int(chunk.records["rows"].sum())
-        values, failed = _NO_VALUES, list[int]()
+        values, failed = _NO_VALUES, dict[int, Failure]()
         try:
             values = np.empty(self._plan.size(rows), np.uint8)
             try:
@@ -357,20 +372,20 @@ class Lane:
             self._plan.lay_out(outputs, rows, values)
         except Exception:
             LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, rows)
-            failed, ran = list(range(len(chunk.calls))), time.perf_counter_ns()
+            failed, ran = dict.fromkeys(range(len(chunk.calls))), time.perf_counter_ns()
         return Job(self, chunk, values, failed, (started, started, ran))
 
-    def _run_each(self, chunk: Chunk) -> tuple[list[Array], list[int]]:
-        """Return the outputs of all rows, zeros for those of messages that fail, and which messages these are."""
+    def _run_each(self, chunk: Chunk) -> tuple[list[Array], dict[int, Failure]]:
+        """Return the outputs of all rows, zeros for those of messages that fail, and which these are and why."""
         parts: list[list[Array]] = []
-        failed: list[int] = []
+        failed: dict[int, Failure] = {}
         ends = np.cumsum(chunk.records["payload_length"]).tolist()
         for place, (end, rows) in enumerate(zip(ends, chunk.records["rows"].tolist(), strict=True)):
             start = end - int(chunk.records["payload_length"][place])
             try:
                 parts.append(self._run(chunk.rows[start:end].copy(), rows))
-            except ServalError:
-                failed.append(place)
+            except ServalError as error:
+                failed[place] = status_of(error)
                 parts.append(
                     [
                         np.zeros((rows, *shape), dtype)

@@ -22,7 +22,7 @@ from serval_server.batching import lane
 from serval_server.batching.chunks import Group
 from serval_server.batching.inputs import batch_input, rows_are_independent
 from serval_server.codec.features import features_of
-from serval_server.config import Options
+from serval_server.config import Options, Transport
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.session import Session
 
@@ -53,6 +53,17 @@ def filtering() -> bytes:
     return _model(nodes, held)
 
 
+def looking_up() -> bytes:
+    """What a table of five says of the first number of a row; it fails for any other than 0 to 4."""
+    nodes = [
+        helper.make_node("Gather", ["X", "first"], ["begins"], axis=1),
+        helper.make_node("Cast", ["begins"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "place"], ["Y"], axis=0),
+    ]
+    table = numpy_helper.from_array(np.arange(5, dtype=np.float32), "table")
+    return _model(nodes, [numpy_helper.from_array(np.array([0], np.int64), "first"), table], 1)
+
+
 def _model(nodes: Sequence[onnx.NodeProto], held: Sequence[onnx.TensorProto], width: int = WIDTH) -> bytes:
     inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, WIDTH])]
     outputs = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [None, width])]
@@ -76,9 +87,11 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[lane.Lane]:
 
 
 @contextlib.contextmanager
-def serving(tmp_path: Path, artifact: bytes) -> Iterator[tuple[App, Client]]:
+def serving(
+    tmp_path: Path, artifact: bytes, transport: Transport = Transport.VECTORIZED
+) -> Iterator[tuple[App, Client]]:
     """A server with one model, m."""
-    app = App(Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0))
+    app = App(Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0, transport=transport))
     app.start()
     try:
         with Client(f"127.0.0.1:{app.port}", timeout=PATIENCE) as client:
@@ -157,8 +170,35 @@ def test_replies_that_cannot_be_written_are_refused(
             patch.setattr(found, "_codec", found._codec._replace(sizes=sizes))
             with pytest.raises(errors.Internal, match="the model failed"):
                 client.predict("m", rows(1))
+        assert found.model.statistics.fail_count == 1
         assert len(client.predict("m", rows(1)).outputs["Y"]) == 1
         assert not app.has_ended()
+
+
+@pytest.mark.slow
+def test_a_message_that_fails_on_a_worker_is_told_why_and_counted(
+    tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = np.zeros((200, WIDTH), np.float32)
+    given[:, 0] = np.arange(200) % 5
+    given[::50, 0] = 99
+    with serving(tmp_path / "other", looking_up(), Transport.GRPCIO) as (_, client):
+        reference = client.predict_each("m", given)
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    with serving(tmp_path / "data", looking_up()) as (_, client):
+        statistics = until_batched(lambda: client.predict("m", given[1]), lanes).model.statistics
+        statistics.settle()
+        before = statistics.success.count, statistics.inference_count
+        each = client.predict_each("m", given, in_flight=100)
+        statistics.settle()
+        assert {row: (type(error), str(error)) for row, error in each.errors.items()} == {
+            row: (type(error), str(error)) for row, error in reference.errors.items()
+        }
+        assert list(each.errors) == [0, 50, 100, 150]
+        assert "idx=99" in str(each.errors[50])
+        np.testing.assert_array_equal(each.outputs["Y"], reference.outputs["Y"])
+        assert statistics.fail_count == 4
+        assert (statistics.success.count - before[0], statistics.inference_count - before[1]) == (196, 196)
 
 
 def test_a_worker_without_memory_fails_its_batch_and_takes_the_next(

@@ -2,11 +2,14 @@
 
 from typing import Protocol
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 from serval_kernels.wire import turn
 from serval_kernels.wire.octets import Octets
 from serval_kernels.wire.state import Records, State
+
+from serval_server.transport.vectorized.metadata import trailers_only_block
 
 Calls = npt.NDArray[np.int64]
 
@@ -41,6 +44,11 @@ class Answers:
     def refuse(self, call: int, answer: int) -> None:
         """Answer a call with one of `serval_kernels.wire.answers`."""
         turn.refuse(self._state.handle, call, answer)
+
+    def fail(self, call: int, code: grpc.StatusCode, details: str) -> None:
+        """Answer a call with a status and a text of its own."""
+        block = np.frombuffer(trailers_only_block(code.value[0], details), np.uint8)
+        turn.respond(self._state.handle, call, block, block.size, 0, 0, True)
 
     def open_ones(self, calls: Calls) -> npt.NDArray[np.bool_]:
         """Return which calls somebody waits for."""
