@@ -64,7 +64,7 @@ class Baseline(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[int] = ..., features: _Optional[_Iterable[_Union[FeatureBaseline, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class FeatureBaseline(_message.Message):
-    __slots__ = ("feature", "kind", "rows", "missing", "infinite", "edges", "counts", "mean", "variance", "minimum", "maximum", "categories", "category_counts", "other_count")
+    __slots__ = ("feature", "kind", "rows", "missing", "infinite", "edges", "counts", "mean", "variance", "minimum", "maximum", "categories", "category_counts", "other_count", "exact")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class FeatureBaseline(_message.Message):
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_COUNTS_FIELD_NUMBER: _ClassVar[int]
     OTHER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     feature: str
     kind: _common_pb2.FeatureKind
     rows: int
@@ -93,7 +94,8 @@ class FeatureBaseline(_message.Message):
     categories: _containers.RepeatedScalarFieldContainer[str]
     category_counts: _containers.RepeatedScalarFieldContainer[int]
     other_count: int
-    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., mean: _Optional[float] = ..., variance: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[int]] = ..., other_count: _Optional[int] = ...) -> None: ...
+    exact: bool
+    def __init__(self, feature: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.FeatureKind, str]] = ..., rows: _Optional[int] = ..., missing: _Optional[int] = ..., infinite: _Optional[int] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., mean: _Optional[float] = ..., variance: _Optional[float] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., categories: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[int]] = ..., other_count: _Optional[int] = ..., exact: _Optional[bool] = ...) -> None: ...
 
 class DetectDriftRequest(_message.Message):
     __slots__ = ("model", "current", "reference", "alpha", "tolerance", "compatibility")
