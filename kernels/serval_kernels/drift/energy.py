@@ -23,7 +23,7 @@ class CramerVonMises(NamedTuple):
 
 def energy_distance(x: Floats, y: Floats) -> float:
     """Return sqrt(2 integral (F - G)^2), as scipy.stats.energy_distance; raises as `sorting.sort`."""
-    return energy_sorted(sort_present(x), sort_present(y))
+    return energy_sorted(sort_present(x), sort_present(y, "y"))
 
 
 def cramer_von_mises(x: Floats, y: Floats) -> CramerVonMises:
@@ -33,7 +33,7 @@ def cramer_von_mises(x: Floats, y: Floats) -> CramerVonMises:
     limit after T is brought to the limit's mean and variance, as scipy.stats.cramervonmises_2samp(method="asymptotic");
     within 1e-7 of it, absolute, where it ends its series. Raises as `sorting.sort`.
     """
-    x, y = sort_present(x), sort_present(y)
+    x, y = sort_present(x), sort_present(y, "y")
     n, m = x.size, y.size
     if n == 0 or m == 0:
         return CramerVonMises(math.nan, math.nan)

@@ -72,7 +72,7 @@ def compare(reference: Reference, current: Floats) -> Distances:
 
     float64 against a float32 reference is rounded to float32, as the model that was trained on it would see it.
     """
-    check_floats(current)
+    check_floats(current, "current")
     current = np.ascontiguousarray(current, reference.values.dtype)
     counts, places = partitions.count_and_place(current, reference.cells)
     if counts is None:
@@ -96,7 +96,7 @@ def compare(reference: Reference, current: Floats) -> Distances:
 
 def ks(reference: Reference, current: Floats) -> float:
     """Return only the KS distance, in less time; arguments as in `compare`."""
-    check_floats(current)
+    check_floats(current, "current")
     current = np.ascontiguousarray(current, reference.values.dtype)
     counts = partitions.count(current, reference.cells)
     if counts is None:

@@ -35,28 +35,28 @@ class _Layout(NamedTuple):
         return cls(number(1 << top), number(top), np.array(np.inf, dtype).view(keys.dtype)[()], number(1))
 
 
-def sort(x: Floats) -> Floats:
+def sort(x: Floats, name: str = "x") -> Floats:
     """Return the values of `x` in rising order, NaN last, in a new contiguous array of the same dtype.
 
-    Raises TypeError for other dtypes and ValueError for other than one dimension.
+    Raises TypeError for other dtypes and ValueError for other than one dimension, by the caller's `name` for `x`.
     """
-    check_floats(x)
+    check_floats(x, name)
     keys: Keys = np.array(x, order="C").view(np.uint32 if x.dtype == np.float32 else np.uint64)
     return _sort_bits(keys, _Layout.of(keys, x.dtype)).view(x.dtype)
 
 
-def sort_present(x: Floats) -> Floats:
-    """Return the values of `x` that are not NaN, in rising order."""
-    ordered = sort(x)
+def sort_present(x: Floats, name: str = "x") -> Floats:
+    """Return the values of `x` that are not NaN, in rising order; raises as `sort`."""
+    ordered = sort(x, name)
     return ordered[: _present_count(ordered)]
 
 
-def check_floats(x: Floats) -> None:
-    """Raise unless `x` is a one-dimensional float32 or float64 array in the byte order of the machine."""
+def check_floats(x: Floats, name: str = "x") -> None:
+    """Raise unless `x`, called `name`, is a one-dimensional float32 or float64 array in the machine's byte order."""
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x: dtype {x.dtype}; wanted float32 or float64")
+        raise TypeError(f"{name}: dtype {x.dtype}; wanted float32 or float64")
     if x.ndim != 1:
-        raise ValueError(f"x: {x.ndim} dimensions; wanted 1")
+        raise ValueError(f"{name}: {x.ndim} dimensions; wanted 1")
 
 
 @kernel

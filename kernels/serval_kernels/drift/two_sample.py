@@ -60,7 +60,7 @@ def _measured(
 ) -> float:
     """Return a distance in whichever way is quicker for samples of this size."""
     check_floats(x)
-    check_floats(y)
+    check_floats(y, "y")
     x, y = _alike(np.ascontiguousarray(x), np.ascontiguousarray(y))
     if min(x.size, y.size) >= _LEAST_OF_CELLS and max(x.size, y.size) <= _MOST_OF_CELLS:
         distance = by_cells(x, y)

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import special, stats
-from serval_kernels.drift import two_sample
+from serval_kernels.drift import energy, two_sample
 from serval_kernels.drift.binning import count_bins, quantile_edges
 from serval_kernels.drift.sorting import sort_present
 
@@ -83,6 +83,19 @@ def test_missing_values_take_no_part_and_nothing_gives_nan():
         assert math.isnan(two_sample.wasserstein(empty, y))
     assert math.isnan(two_sample.ks_p_value(math.nan, 3, 3))
     assert math.isnan(two_sample.ks_p_value(0.5, 0, 3))
+
+
+@pytest.mark.parametrize(
+    "measure", [two_sample.ks_statistic, two_sample.wasserstein, energy.energy_distance, energy.cramer_von_mises]
+)
+def test_the_sample_that_cannot_be_measured_is_named(measure):
+    x = np.ones(3)
+    for dtype, dimensions in ((int, (3,)), (float, (3, 1))):
+        wrong = np.ones(dimensions, dtype)
+        with pytest.raises((TypeError, ValueError), match=r"^x: "):
+            measure(wrong, x)
+        with pytest.raises((TypeError, ValueError), match=r"^y: "):
+            measure(x, wrong)
 
 
 def test_infinities_are_values():
