@@ -110,26 +110,28 @@ def energy_sorted(x: Floats, y: Floats) -> float:
 
 
 @kernel
-def rank_deviations(x: Floats, y: Floats) -> float:
-    """Return n sum (r_i - i)^2 + m sum (s_j - j)^2, with r and s the mid-ranks of x and y among both together."""
-    i = j = 0
-    of_x = of_y = 0.0
-    while i < x.size or j < y.size:
-        value = x[i] if j == y.size or (i < x.size and x[i] <= y[j]) else y[j]
-        ties_x = ties_y = 0
-        while i + ties_x < x.size and x[i + ties_x] == value:
-            ties_x += 1
-        while j + ties_y < y.size and y[j + ties_y] == value:
-            ties_y += 1
-        half = (ties_x + ties_y + 1) / 2
-        of_x += _sum_of_squares(j + half, ties_x)
-        of_y += _sum_of_squares(i + half, ties_y)
-        i += ties_x
-        j += ties_y
-    return x.size * of_x + y.size * of_y
+def squared_gaps(x: Floats, y: Floats) -> float:
+    """Return the sum of (n m (F - G))^2 over all values, at ties the mean of all the orders that they may have.
 
-
-@kernel
-def _sum_of_squares(c: float, count: int) -> float:
-    """Return sum (c - k)^2 over k = 1 .. count."""
-    return count * c * c - c * count * (count + 1) + count * (count + 1) * (2 * count + 1) / 6
+    Of t tied values p are of x and q of y. In random order, after s of them, the gap has grown by s (m p - n q) / t on
+    average, with the variance (n + m)^2 p q s (t - s) / (t^2 (t - 1)) of a draw without replacement. Summed over s.
+    """
+    n, m = x.size, y.size
+    i = j = gap = 0
+    total = 0.0
+    while i < n or j < m:
+        value = x[i] if j == m or (i < n and x[i] <= y[j]) else y[j]
+        p = q = 0
+        while i + p < n and x[i + p] == value:
+            p += 1
+        while j + q < m and y[j + q] == value:
+            q += 1
+        t = p + q
+        before, change = float(gap), float(m * p - n * q)
+        total += before * before * t + before * change * (t + 1.0)
+        total += change * change * (t + 1.0) * (2.0 * t + 1.0) / (6.0 * t)
+        total += (n + m) ** 2.0 * p * q * (t + 1.0) / (6.0 * t)
+        gap += m * p - n * q
+        i += p
+        j += q
+    return total

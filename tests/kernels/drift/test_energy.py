@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -21,31 +22,82 @@ def naive_energy(x, y):
 
 
 def naive_cramer(x, y):
-    """n m / (n + m)^2 times the sum of (F - G)^2 over all values."""
+    """n m / (n + m)^2 times the sum of (F - G)^2 over all values, the mean over every order of the tied."""
     both = np.concatenate([x, y])
-    gaps = [((x <= v).mean() - (y <= v).mean()) ** 2 for v in both]
-    return len(x) * len(y) / len(both) ** 2 * sum(gaps)
+    from_x = np.arange(both.size) < len(x)
+    orders = [
+        order for order in map(list, itertools.permutations(range(both.size))) if (np.diff(both[order]) >= 0).all()
+    ]
+    sums = [(np.cumsum(np.where(from_x[order], 1 / len(x), -1 / len(y))) ** 2).sum() for order in orders]
+    return len(x) * len(y) / both.size**2 * np.mean(sums)
 
 
 @pytest.mark.slow
 @COMPILES
 @given(SAMPLES, SAMPLES)
-def test_equal_their_definitions(x, y):
+def test_energy_equals_its_definition_and_scipy(x, y):
     scale = max(np.abs(x).max(), np.abs(y).max())
     assert energy_distance(x, y) ** 2 == pytest.approx(naive_energy(x, y) ** 2, rel=1e-9, abs=1e-12 * scale)
-    if np.unique(np.concatenate([x, y])).size == x.size + y.size:
-        assert cramer_von_mises(x, y).statistic == pytest.approx(naive_cramer(x, y), rel=1e-9, abs=1e-12)
+    assert energy_distance(x, y) == pytest.approx(stats.energy_distance(x, y), rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1.0, 5, 3], [2.0, 4, 0, 7]),
+        ([1.0, 1, 2], [1.0, 2, 2, 3]),
+        ([0.0, 0, 0, 4], [0.0, 9]),
+        ([2.0, 2], [2.0, 2, 2]),
+        ([1.0], [1.0]),
+    ],
+)
+def test_cramer_equals_its_definition(x, y):
+    x, y = np.array(x), np.array(y)
+    expected = naive_cramer(x, y)
+    assert cramer_von_mises(x, y).statistic == pytest.approx(expected, rel=1e-12)
+    assert cramer_von_mises(-y, -x).statistic == pytest.approx(expected, rel=1e-12)
+
+
+# Of distinct values: SciPy's formula takes mid-ranks for ranks, which is another statistic where values are tied.
 @pytest.mark.slow
 @COMPILES
-@given(SAMPLES, SAMPLES)
-def test_equal_scipy(x, y):
-    assert energy_distance(x, y) == pytest.approx(stats.energy_distance(x, y), rel=1e-9, abs=1e-300)
+@given(npst.arrays(np.float64, st.integers(4, 40), elements=ELEMENTS, unique=True), st.data())
+def test_cramer_equals_scipy_without_ties(both, data):
+    x, y = np.split(both, [data.draw(st.integers(2, both.size - 2))])
     expected = stats.cramervonmises_2samp(x, y, method="asymptotic")
     found = cramer_von_mises(x, y)
     assert found.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-12)
     assert found.p_value == pytest.approx(expected.pvalue, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, size: rng.integers(0, 5, size),
+        lambda rng, size: rng.random(size) < 0.5,
+        lambda rng, size: np.where(rng.random(size) < 0.5, 0.0, rng.random(size)),
+        lambda rng, size: rng.normal(size=size).round(1),
+        lambda rng, size: rng.normal(size=size),
+    ],
+    ids=["five values", "a coin", "half zeros", "rounded", "no ties"],
+)
+def test_samples_of_one_distribution_seldom_differ(draw):
+    rng = np.random.default_rng(1)
+    sizes = ((2000, 500), (60, 900), (300, 300))
+    p_values = [
+        cramer_von_mises(draw(rng, n).astype(float), draw(rng, m).astype(float)).p_value
+        for _ in range(400)
+        for n, m in sizes
+    ]
+    # More than 20 of 1,200 at 0.01 come once in 200 times, more than 77 at 0.05 once in 100.
+    assert np.count_nonzero(np.array(p_values) < 0.01) <= 20
+    assert np.count_nonzero(np.array(p_values) < 0.05) <= 77
+
+
+def test_a_shift_among_ties_is_found():
+    rng = np.random.default_rng(2)
+    x, y = rng.integers(0, 5, 2000), rng.choice(5, 500, p=[0.36, 0.16, 0.16, 0.16, 0.16])
+    assert cramer_von_mises(x.astype(float), y.astype(float)).p_value < 1e-4
 
 
 def test_missing_nothing_and_far_out():
@@ -55,6 +107,7 @@ def test_missing_nothing_and_far_out():
     assert math.isnan(cramer_von_mises(x[1:2], y).p_value)
     assert cramer_tail(-1.0) == 1.0
     assert cramer_tail(20.0) == pytest.approx(0.0, abs=1e-12)
+    assert [cramer_tail(x) for x in (151.5, 1e6, 1e8, math.inf)] == [0.0] * 4
     assert energy_distance(np.array([1.0, np.inf]), np.array([1.0, 2.0])) == math.inf
 
 
