@@ -41,8 +41,12 @@ def unseen(x: npt.NDArray[Any], known: npt.NDArray[Any]) -> Flags:
 
 def spread(x: Floats) -> tuple[float, float]:
     """Return the median and the median distance from it (MAD) of the finite values: a baseline for `robust_scores`."""
-    center = median(x)
-    return center, median(np.abs(x[np.isfinite(x)].astype(np.float64) - center))
+    center, finite = median(x), x[np.isfinite(x)].astype(np.float64)
+    with np.errstate(over="ignore"):
+        distances = np.abs(finite - center)
+    if np.isinf(distances).any():  # of halves they are finite
+        return center, 2.0 * median(np.abs(finite / 2 - center / 2))
+    return center, median(distances)
 
 
 def robust_scores(x: Floats, center: float, mad: float) -> Reals:
@@ -52,14 +56,19 @@ def robust_scores(x: Floats, center: float, mad: float) -> Reals:
     """
     check_floats(x)
     scores = np.empty(x.size)
-    _distances(x, center, mad * NORMAL, scores)
+    _distances(x, center, mad, scores)
     return scores
 
 
 @kernel
-def _score(value: float, center: float, deviation: float) -> float:
-    """Return one value's |x - center| / deviation, 0 at the center whatever the deviation."""
-    return 0.0 if value == center else abs(value - center) / deviation
+def _score(value: float, center: float, mad: float) -> float:
+    """Return one value's |x - center| / (1.4826 mad), 0 at the center whatever the mad."""
+    if value == center:
+        return 0.0
+    distance = abs(value - center)
+    if np.isinf(distance) and np.isfinite(value):
+        return abs(value / 2.0 - center / 2.0) / mad / NORMAL * 2.0
+    return distance / mad / NORMAL
 
 
 @kernel
@@ -76,6 +85,6 @@ def _absent(x: Any, known: Any, flags: Flags) -> None:
 
 
 @kernel
-def _distances(x: Floats, center: float, deviation: float, scores: Reals) -> None:
+def _distances(x: Floats, center: float, mad: float, scores: Reals) -> None:
     for i in range(x.size):
-        scores[i] = _score(np.float64(x[i]), center, deviation)
+        scores[i] = _score(np.float64(x[i]), center, mad)

@@ -28,8 +28,14 @@ class Discrepancy(NamedTuple):
 def mean_vector(rows: Vector) -> Scores:
     """Return the mean of the rows without NaN and infinities: float64[width]; NaN where there is none."""
     total = np.zeros(rows.shape[1])
-    count = _add_rows(rows, total)
-    return total / count if count else np.full(rows.shape[1], np.nan)
+    count = _add_rows(rows, total, 1.0)
+    if not count:
+        return np.full(rows.shape[1], np.nan)
+    if not np.isfinite(total).all():  # the sum of huge numbers; that of their shares cannot overflow
+        total = np.zeros(rows.shape[1])
+        _add_rows(rows, total, 1.0 / count)
+        return total
+    return total / count
 
 
 def mean_cosine(reference: Vector, current: Vector) -> float:
@@ -106,7 +112,8 @@ def _finite(rows: Vector) -> Vector:
 
 
 @kernel
-def _add_rows(rows: Vector, total: Scores) -> int:
+def _add_rows(rows: Vector, total: Scores, share: float) -> int:
+    """Add the rows without NaN and infinities, each number times `share`; return how many there are."""
     count = 0
     for row in range(rows.shape[0]):
         finite = True
@@ -115,5 +122,5 @@ def _add_rows(rows: Vector, total: Scores) -> int:
         if finite:
             count += 1
             for i in range(rows.shape[1]):
-                total[i] += rows[row, i]
+                total[i] += np.float64(rows[row, i]) * share
     return count

@@ -35,3 +35,12 @@ def test_nothing_known_or_no_spread():
     assert scores[:2].tolist() == [0.0, math.inf]
     assert math.isnan(scores[2])
     assert all(math.isnan(value) for value in anomalies.spread(x[2:]))
+
+
+def test_distances_and_deviations_beyond_the_largest_number():
+    x = np.array([1e308, -1.7e308, 0.0, np.inf])
+    expected = np.array([1 / 1.5, 1.7 / 1.5, 0.0, np.inf]) / anomalies.NORMAL
+    np.testing.assert_allclose(anomalies.robust_scores(x, 0.0, 1.5e308), expected, rtol=1e-15)
+    assert anomalies.robust_scores(x[1:2], 1.7e308, 1e308)[0] == pytest.approx(3.4 / anomalies.NORMAL, rel=1e-15)
+    center, mad = anomalies.spread(np.array([-1.7e308, 1.7e308, 1.6e308, -1.6e308, 1.5e308]))
+    assert (center, mad) == (1.5e308, pytest.approx(0.2e308, rel=1e-9))

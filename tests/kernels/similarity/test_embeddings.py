@@ -21,6 +21,9 @@ def test_means_leave_out_broken_rows():
     assert mean_vector(rows).tolist() == [2.0, 3.0]
     assert mean_cosine(rows, np.array([[4.0, 6.0]])) == pytest.approx(1.0)
     assert math.isnan(mean_cosine(rows, rows[1:2]))
+    huge = np.array([[1e308, 1.0]] * 3 + [[1e308, np.nan]])
+    assert mean_vector(huge) == pytest.approx([1e308, 1.0], rel=1e-15)
+    assert mean_cosine(np.full((4, 2), 1e308), np.ones((4, 2))) == pytest.approx(1.0)
     assert math.isnan(median_width(rows[:1]))
 
 
