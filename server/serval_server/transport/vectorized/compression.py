@@ -35,6 +35,8 @@ def decompress(message: bytes, encoding: str, max_octets: int) -> bytes:
     bits = _WINDOW_BITS.get(encoding)
     if bits is None:
         raise _malformed("Compression bit set but no encoding configured")
+    if not message:  # what is empty may go as it is under any encoding: gRPC's C core reads it so
+        return message
     unpacker = zlib.decompressobj(bits)
     try:
         unpacked = unpacker.decompress(message, max_octets + 1 if max_octets >= 0 else 0)

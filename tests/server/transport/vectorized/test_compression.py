@@ -34,9 +34,13 @@ class TestDecompress:
 
     @given(message=st.binary(max_size=200), cut=st.integers(1, 10))
     def test_cut_short(self, encoding, message, cut):
+        packed = PACK[encoding](message)
         with pytest.raises(UndecodableMessage) as failure:
-            decompress(PACK[encoding](message)[:-cut], encoding, 1000)
+            decompress(packed[:-cut] or packed[:1], encoding, 1000)
         assert failure.value.code == grpc.StatusCode.INTERNAL
+
+    def test_nothing_at_all(self, encoding):
+        assert decompress(b"", encoding, 1000) == b""
 
     @given(junk=st.binary(max_size=200))
     def test_junk_is_an_error_or_within_the_limit(self, encoding, junk):
