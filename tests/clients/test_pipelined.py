@@ -112,6 +112,34 @@ def test_texts_and_another_version_with_other_outputs(serve, servicer, monkeypat
     assert {type(error) for error in each.errors.values()} == {errors.Aborted}
 
 
+@pytest.mark.parametrize("word", [False, True])
+def test_an_output_without_a_shape_is_one_a_row(serve, servicer, monkeypatch, word):
+    plain = servicer._predict
+
+    def predict(request, version):
+        reply = plain(request, version)
+        reply.outputs.add(name="total", datatype=common_pb2.FP32, floats=[sum(request.values)])
+        if word:
+            reply.outputs.add(name="word", datatype=common_pb2.STRING, strings=[f"w{request.values[0]:.2f}"])
+        return reply
+
+    monkeypatch.setattr(servicer, "_predict", predict)
+    with Client(f"127.0.0.1:{serve(servicer)[1]}") as client:
+        client.register(b"onnx bytes", "area")
+        each = client.predict_each("area", ROWS[:50])
+    assert each.errors == {}
+    np.testing.assert_allclose(each.outputs["total"], ROWS[:50].sum(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(each.outputs["label"], ROWS[:50].sum(axis=1) > 0)
+    if word:
+        assert each.outputs["word"].tolist() == [f"w{value:.2f}" for value in ROWS[:50, 0]]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("timeout", [float("inf"), 1e9])
+def test_a_timeout_without_end(client, timeout):
+    assert client.predict_each("area", ROWS[:20], timeout=timeout).errors == {}
+
+
 def test_rows_of_more_than_a_connections_output(client):
     each = client.predict_each("nobody", np.zeros((4, 300_000), np.float32), timeout=30)
     assert [type(error) for error in each.errors.values()] == [errors.NotFound] * 4

@@ -22,8 +22,8 @@ class EachPrediction:
     """The answers to independent rows, in their order.
 
     model: the name that was asked.
-    outputs: an array for each output, by name; the first dimension is the rows. A row that failed holds NaN, 0, False
-    or None.
+    outputs: an array for each output, by name; the first dimension is the rows, also where an output has none of its
+    own. A row that failed holds NaN, 0, False or None.
     versions: int64[rows], which version answered each; 0 where the row failed.
     errors: what went wrong, by row.
     """
@@ -69,23 +69,25 @@ class Answers:
         except errors.ServalError as error:
             self.errors[row] = error
             return
+        # A number without a shape is the row's: what came by one call.
+        arrays = {name: np.atleast_1d(array) for name, array in answer.outputs.items()}
         if self._outputs is None:
-            self._learn(message, answer)
-        shapes = {name: (array.dtype, array.shape[1:]) for name, array in answer.outputs.items()}
-        if shapes != self._outputs or any(len(array) != 1 for array in answer.outputs.values()):
+            self._learn(message, arrays)
+        shapes = {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
+        if shapes != self._outputs or any(len(array) != 1 for array in arrays.values()):
             self.errors[row] = errors.Aborted(f"{answer.ref} answers with other outputs than the version before it")
             return
         self.versions[row] = answer.version
-        for output, (name, array) in zip(self.layout, answer.outputs.items(), strict=False):
+        for output, (name, array) in zip(self.layout, arrays.items(), strict=False):
             if name not in self._objects:
                 wide = array.astype(_carrier(array.dtype)).view(np.uint8).ravel()
                 at = row * self.stride + int(output["offset"])
                 self.values[at : at + wide.size] = wide
         for name, objects in self._objects.items():
-            objects[row] = answer.outputs[name][0]
+            objects[row] = arrays[name][0]
 
-    def _learn(self, message: prediction_pb2.PredictReply, answer: prediction.Prediction) -> None:
-        self._outputs = {name: (array.dtype, array.shape[1:]) for name, array in answer.outputs.items()}
+    def _learn(self, message: prediction_pb2.PredictReply, arrays: Mapping[str, Array]) -> None:
+        self._outputs = {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
         rows, texts, offset = len(self.versions), bytearray(), 0
         layout = np.zeros(len(message.outputs), predict_replies.OUTPUT)
         for place, output in zip(layout, message.outputs, strict=True):

@@ -110,7 +110,7 @@ class Pipeline:
             (b"content-type", b"application/grpc"),
             (b"te", b"trailers"),
             (b"user-agent", b"serval-python"),
-            (b"grpc-timeout", f"{min(max(round(self._options.timeout * 1000), 1), 99_999_999)}m".encode()),
+            (b"grpc-timeout", f"{_milliseconds(self._options.timeout)}m".encode()),
         ]
 
     def _connect(self) -> None:
@@ -254,3 +254,8 @@ class Pipeline:
             self._answers.errors[row] = errors.Unavailable(details)
         self._again, self._next = [], len(self._answers.versions)
         self._done = len(self._answers.versions)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return a timeout as grpc-timeout has room for it, which is not endless: 27 hours at most."""
+    return round(min(max(seconds * 1000, 1), 99_999_999))
