@@ -20,6 +20,7 @@ from dataclasses import replace
 from serval_registry.errors import InvalidArgument
 
 from serval_server.config import BACKGROUND_SECONDS, Options
+from serval_server.transport.address import UNIX, host_and_port
 
 LOG = logging.getLogger(__name__)
 
@@ -110,10 +111,9 @@ class _reserved:  # noqa: N801
     """Holds the port for the workers, so that it is one port and nobody else's; yields HOST:PORT."""
 
     def __init__(self, listen: str) -> None:
-        host, colon, port = listen.rpartition(":")
-        if not colon or not port.isdigit():
+        if listen.startswith(UNIX):
             raise InvalidArgument(f"listen: {listen!r} cannot be shared by workers; wanted HOST:PORT")
-        self._host, self._port = host.strip("[]"), int(port)
+        self._host, self._port = host_and_port(listen)
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             with socket.socket(family) as probe:  # without SO_REUSEPORT: fails where anybody listens already
@@ -122,8 +122,9 @@ class _reserved:  # noqa: N801
             self._socket = socket.socket(family)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._socket.bind((self._host, self._port))
-        except OSError as error:
-            raise InvalidArgument(f"listen: cannot bind {listen}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidArgument(f"listen: cannot bind {listen}: {reason}") from error
 
     def __enter__(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host

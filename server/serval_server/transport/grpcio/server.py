@@ -4,6 +4,7 @@ import grpc
 from serval_registry.errors import InvalidArgument
 
 from serval_server.config import Options, Tls
+from serval_server.transport.address import check
 from serval_server.transport.grpcio.whole_streams import WholeStreams
 from serval_server.transport.threads import call_threads
 
@@ -25,6 +26,7 @@ class GrpcioTransport:
     def listen(self) -> int:
         """Bind; return the port. Raises InvalidArgument where the address cannot be had."""
         address, tls = self._options.listen, self._options.tls
+        check(address)
         try:
             if tls is None:
                 return self.server.add_insecure_port(address)  # type: ignore[no-any-return]

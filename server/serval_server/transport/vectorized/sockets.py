@@ -10,9 +10,9 @@ from typing import IO, Any, Final
 
 from serval_registry.errors import InvalidArgument
 
+from serval_server.transport.address import UNIX, check, host_and_port
 from serval_server.transport.vectorized.context import Peer
 
-UNIX: Final = "unix:"
 # Who finds it full tries again after a second; Linux makes no more of it than net.core.somaxconn, 4,096 by default.
 BACKLOG: Final = 4096
 H2: Final = "h2"
@@ -24,14 +24,14 @@ def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]
     It listens, with BACKLOG, once somebody is there to accept: until then callers are refused and not kept waiting.
     Port 0 takes any free one. Raises InvalidArgument where the address cannot be had.
     """
+    check(address)
     try:
         if address.startswith(UNIX):
             return _PathListener(address[len(UNIX) :]), 1
-        return _bind_to_port(address, share_port)
-    except OSError as error:
-        raise InvalidArgument(
-            f"listen: cannot bind {address}: {error.strerror or error}; is another server running there?"
-        ) from error
+        return _bind_to_port(host_and_port(address), share_port)
+    except (OSError, UnicodeError) as error:  # UnicodeError: for a host name that cannot be one
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidArgument(f"listen: cannot bind {address}: {reason}; is another server running there?") from error
 
 
 class _PathListener(socket.socket):
@@ -65,20 +65,16 @@ def _answers(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
-def _bind_to_port(address: str, share_port: bool) -> tuple[socket.socket, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise InvalidArgument(f"listen: {address!r}; wanted HOST:PORT or unix:PATH")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if not share_port and port != "0":
-        _check_free(family, (host, int(port)))
+def _bind_to_port(address: tuple[str, int], share_port: bool) -> tuple[socket.socket, int]:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    if not share_port and address[1]:
+        _check_free(family, address)
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, int(port)))
+        listener.bind(address)
     except BaseException:
         listener.close()
         raise
