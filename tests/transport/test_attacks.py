@@ -138,6 +138,23 @@ def on_an_open_call(*parts: bytes, read: bool = True) -> Callable[..., str]:
     )
 
 
+def on_a_call_that_is_over(*parts: bytes) -> Callable[..., str]:
+    """Flood stream 1, a call that is answered before it has ended."""
+
+    def run(target) -> str:
+        if not target.grpc:
+            pytest.skip("the target waits for the end of a request")
+
+        def sent(client: FrameClient) -> Iterator[bytes]:
+            client.send(client.grpc_headers(1, target.path + "Unknown"))
+            client.expect_headers(1)
+            yield from itertools.cycle(parts)
+
+        return flooded(target, sent)
+
+    return run
+
+
 def continuations(part: bytes) -> Callable[..., str]:
     """A header block without an end."""
 
@@ -308,6 +325,11 @@ ATTACKS = [
     Attack("empty DATA flood", on_an_open_call(data(1)), True),
     Attack("padding alone", on_an_open_call(data(1, pad=0))),
     Attack("RST_STREAM flood on one stream", on_an_open_call(rst_stream(1))),
+    Attack("DATA of a call that is over", on_a_call_that_is_over(data(1, bytes(1000))), True),
+    Attack("DATA of a call that is over, an octet each", on_a_call_that_is_over(data(1, b"x"))),
+    Attack("ends of a call that is over", on_a_call_that_is_over(data(1, end=True))),
+    Attack("header blocks of a call that is over", on_a_call_that_is_over(headers(1, NEW_ENTRIES))),
+    Attack("RST_STREAM of a call that is over", on_a_call_that_is_over(rst_stream(1))),
     Attack("large replies into a window of nothing", large_replies((INITIAL_WINDOW_SIZE, 0), reads=True)),
     Attack("large replies into windows of one octet", large_replies((INITIAL_WINDOW_SIZE, 1), reads=True)),
     Attack("large replies that nobody reads", large_replies((INITIAL_WINDOW_SIZE, 2**30), reads=False)),

@@ -61,6 +61,13 @@ def answered(*stream_ids: int) -> Step:
     return lambda c: [c.expect_headers(stream_id) for stream_id in stream_ids or (1,)]
 
 
+def without_a_body(c: FrameClient) -> None:
+    """RFC 9110, 9.3.2: as GET would be answered, and content-length says what its body would be."""
+    reply = c.expect_reply(1)
+    assert (reply.reset, reply.body, reply.data_sizes) == (None, b"", [])
+    assert int(reply.headers.get("content-length", 1)) > 0
+
+
 def alive(c: FrameClient) -> None:
     c.still_alive()
 
@@ -159,6 +166,10 @@ def concurrent_streams(c: FrameClient) -> None:
     c.expect_stream_error(2 * limit + 1, PROTOCOL_ERROR, REFUSED_STREAM)
 
 
+def head_with_a_body(c: FrameClient) -> None:
+    c.send(headers(1, c.encode(*plain_request("HEAD")), end=False), data(1, b"test", end=True))
+
+
 def negative_window(c: FrameClient) -> None:
     c.send(settings((INITIAL_WINDOW_SIZE, 3)), get(c))
     c.expect_body(1, 3)
@@ -245,7 +256,8 @@ GENERIC = [
         answered(),
     ),
     Case("GET", asks(), answered()),
-    Case("HEAD", lambda c: c.send(headers(1, c.encode(*plain_request("HEAD")))), answered()),
+    Case("HEAD", lambda c: c.send(headers(1, c.encode(*plain_request("HEAD")))), without_a_body),
+    Case("HEAD with a body of its own", head_with_a_body, without_a_body),
     Case("POST", opens(data(1, b"test", end=True)), answered()),
     Case(
         "POST with trailers",

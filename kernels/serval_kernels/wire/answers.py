@@ -34,6 +34,7 @@ WRONG_TIMEOUT: Final = 11
 DEADLINE_EXCEEDED: Final = 12
 HEADERS_TOO_LARGE: Final = 13
 MODEL_FAILED: Final = 14
+NOT_POST_BUT_HEAD: Final = 15  # as NOT_POST, without its line of text: RFC 9110, 9.3.2
 
 Answer = tuple[bytes, bytes]
 
@@ -50,8 +51,9 @@ def _grpc(code: int, message: str, *more: tuple[bytes, bytes]) -> Answer:
     return hpack.encode_headers((*head, *status, *more)), b""
 
 
+_NOT_POST: Final = _http(405, "gRPC is served here: wanted the method POST", (b"allow", b"POST"))
 _ANSWERS: Final[dict[int, Answer]] = {
-    NOT_POST: _http(405, "gRPC is served here: wanted the method POST", (b"allow", b"POST")),
+    NOT_POST: _NOT_POST,
     NOT_GRPC: _http(415, "gRPC is served here: wanted a content-type of application/grpc"),
     UNKNOWN_METHOD: _grpc(_UNIMPLEMENTED, "Method not found!"),
     UNKNOWN_ENCODING: _grpc(
@@ -72,6 +74,7 @@ _ANSWERS: Final[dict[int, Answer]] = {
     DEADLINE_EXCEEDED: _grpc(_DEADLINE_EXCEEDED, "Deadline Exceeded"),
     HEADERS_TOO_LARGE: _grpc(_RESOURCE_EXHAUSTED, "received metadata size exceeds the limit of 16384 octets"),
     MODEL_FAILED: _grpc(_INTERNAL, "the model failed on this input"),
+    NOT_POST_BUT_HEAD: (_NOT_POST[0], b""),
 }
 
 

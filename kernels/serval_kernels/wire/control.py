@@ -57,8 +57,9 @@ def rst_stream(s: State, c: int, stream_id: int, at: int, end: int) -> int:
         return PROTOCOL_ERROR
     number = streams.find(s, c, stream_id)
     if number == streams.NONE:
-        return faults.counted(s, c)
+        return faults.late(s, c, 0, True)
     early = s.turn[0].now - s.streams[number].opened < limits.RESET_EARLY
+    s.streams[number].remote_closed = 1
     streams.cancel(s, number, error_code)
     return faults.provoked(s, c) if early else faults.counted(s, c)
 

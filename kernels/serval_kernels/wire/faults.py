@@ -26,14 +26,27 @@ def counted(s: State, c: int) -> int:
 
 
 @borrowing
+def late(s: State, c: int, octets: int, ends: bool) -> int:
+    """Pass over a frame of a closed stream that may have been on its way when we ended it: RFC 9113, 5.1.
+
+    What more comes than the windows of such streams left is counted, and so is a frame that neither has octets nor
+    ends anything.
+    """
+    row = s.connections[c]
+    cost = max(octets, 1 if ends else 0)
+    if cost == 0 or cost > row.late:
+        return counted(s, c)
+    row.late -= cost
+    return NO_ERROR
+
+
+@borrowing
 def stream_error(s: State, c: int, stream_id: int, number: int, error_code: int) -> int:
     """Reset a stream, whether it has a row or not: RFC 9113, 5.4.2."""
     if number != streams.NONE:
         windows.give_up(s, number, error_code)
-    else:
-        streams.remember_reset(s, c, stream_id)
-        if not output.rst_stream(s, c, stream_id, error_code):
-            return INTERNAL_ERROR
+    elif not output.rst_stream(s, c, stream_id, error_code):
+        return INTERNAL_ERROR
     return provoked(s, c)
 
 

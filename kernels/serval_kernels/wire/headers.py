@@ -89,26 +89,35 @@ def _block(s: State, c: int, at: int, end: int, flags: int) -> int:
 
 @borrowing
 def _open(s: State, c: int, stream_id: int) -> int:
-    """Return the error code with which a new stream is refused, or NO_ERROR; a connection error as its negative - 1."""
+    """Begin a stream; return the error code with which it is refused, or NO_ERROR."""
     row = s.connections[c]
-    if stream_id <= row.last_stream:
-        return -1 - (STREAM_CLOSED if stream_id == row.last_stream else PROTOCOL_ERROR)
+    streams.note_gap(s, c, stream_id)
     row.last_stream = stream_id
     if row.going_away == connections.GONE or row.streams >= s.turn[0].max_streams:
         return REFUSED_STREAM
     return NO_ERROR
 
 
+@borrowing
+def _reset(s: State, c: int, stream_id: int, number: int, flags: int, error_code: int) -> int:
+    """Reset a stream for its field block. One without a row has just begun, and is over with that."""
+    if number == streams.NONE:
+        streams.note_closed(s, c, stream_id, flags & FLAG_END_STREAM != 0, limits.STREAM_WINDOW)
+    return faults.stream_error(s, c, stream_id, number, error_code)
+
+
 @merged
 def field_block(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> int:
     """Take a whole field block: a request's, or its trailers: RFC 9113, 8.1."""
     number = streams.find(s, c, stream_id)
-    reset = number == streams.NONE and streams.was_reset(s, c, stream_id)
-    refused = NO_ERROR
-    if number == streams.NONE and not reset:
-        refused = _open(s, c, stream_id)
-        if refused < 0:
-            return -1 - refused
+    is_new = faults.is_idle(s, c, stream_id)
+    is_late = number == streams.NONE and not is_new
+    if is_late:
+        if streams.was_ended(s, c, stream_id):
+            return STREAM_CLOSED
+        if streams.was_skipped(s, c, stream_id):
+            return PROTOCOL_ERROR
+    refused = _open(s, c, stream_id) if is_new else NO_ERROR
     # The table has to stay in step, so a block is decoded whatever becomes of the stream.
     status = count = 0
     for attempt in range(2):
@@ -126,14 +135,14 @@ def field_block(s: State, c: int, stream_id: int, flags: int, at: int, end: int)
         return ENHANCE_YOUR_CALM
     if status == hpack.BUFFER_TOO_SMALL:
         return INTERNAL_ERROR
-    if reset:
-        return NO_ERROR
+    if is_late:
+        return faults.late(s, c, 0, flags & FLAG_END_STREAM != 0)
     if flags & _DEPENDS_ON_ITSELF:  # RFC 7540, 5.3.1; RFC 9113 has no priorities, and lets a server mind
-        return faults.stream_error(s, c, stream_id, number, PROTOCOL_ERROR)
+        return _reset(s, c, stream_id, number, flags, PROTOCOL_ERROR)
     if number != streams.NONE:
         return _trailers(s, c, stream_id, number, flags, status, count)
     if refused != NO_ERROR:
-        return faults.stream_error(s, c, stream_id, streams.NONE, refused)
+        return _reset(s, c, stream_id, number, flags, refused)
     return _request(s, c, stream_id, flags, status, count)
 
 
@@ -150,7 +159,7 @@ def _trailers(s: State, c: int, stream_id: int, number: int, flags: int, status:
     row = s.streams[number]
     if row.remote_closed:
         return faults.stream_error(s, c, stream_id, number, STREAM_CLOSED)
-    short = row.content_length >= 0 and row.received != row.content_length
+    short = row.content_length >= 0 and row.received != row.content_length and not row.answered
     good = flags & FLAG_END_STREAM and requests.trailers_are_well_formed(s.fields, count) and not short
     if status >= hpack.MALFORMED or not good:
         return faults.stream_error(s, c, stream_id, number, PROTOCOL_ERROR)
@@ -169,15 +178,16 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
     r = s.request[0]
     ends = flags & FLAG_END_STREAM != 0
     if status == hpack.MALFORMED or (status < hpack.MALFORMED and (r.malformed or (ends and r.content_length > 0))):
-        return faults.stream_error(s, c, stream_id, streams.NONE, PROTOCOL_ERROR)
+        return _reset(s, c, stream_id, streams.NONE, flags, PROTOCOL_ERROR)
     number = streams.open_stream(s, c, stream_id)
     if number == streams.NONE:
-        return faults.stream_error(s, c, stream_id, streams.NONE, REFUSED_STREAM)
+        return _reset(s, c, stream_id, streams.NONE, flags, REFUSED_STREAM)
     row = s.streams[number]
     row.remote_closed = ends
     row.content_length, row.encoding, row.method = max(-1, r.content_length), r.encoding, r.path
     answer = answers.HEADERS_TOO_LARGE if status == hpack.LIST_TOO_LARGE else _first_answer(s)
-    if answer in (answers.NOT_POST, answers.NOT_GRPC) and not ends:
+    plain = answer in (answers.NOT_POST, answers.NOT_POST_BUT_HEAD, answers.NOT_GRPC)
+    if plain and not ends and not r.connect:  # a request ends before it is answered, but a tunnel does not
         row.kind, row.refusal, answer = VECTORIZED, answer + 1, calls.NO_ANSWER
     elif answer == calls.NO_ANSWER:
         row.kind = s.kinds[max(0, r.path)] if r.path >= 0 else ORDINARY
@@ -198,7 +208,7 @@ def _first_answer(s: State) -> int:
     """Return what is wrong with a request that is well-formed HTTP, or NO_ANSWER."""
     r = s.request[0]
     if not r.post:
-        return answers.NOT_POST
+        return answers.NOT_POST_BUT_HEAD if r.head else answers.NOT_POST
     if not r.grpc:
         return answers.NOT_GRPC
     if r.path == fields.UNKNOWN and s.turn[0].answer_unknown:

@@ -56,6 +56,13 @@ CONNECTION_WINDOW: Final = 16 << 20
 # A request that is no gRPC call is answered when it has ended, or has gone on for so long.
 REFUSED_OCTETS: Final = 64 << 10
 
+# Frames that were on their way when we ended a stream are passed over. How much may come is what the streams' windows
+# left, and no more than has room in the connection's; twice that, as the ends of streams take none of it.
+LATE_OCTETS: Final = 2 * CONNECTION_WINDOW
+# Streams that the peer ended last, and gaps that it left last: closed as well, but nothing of them is on its way. A
+# peer that goes on with older ones is passed over, too.
+RECENT: Final = 16
+
 # Unread output: beyond the first, bodies wait in the pool; beyond the second a connection is not read any more; one
 # that makes us owe it more than the third in control frames and small answers is closed.
 OUTPUT_OCTETS: Final = 256 << 10

@@ -73,17 +73,17 @@ def _data(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> in
     at, end, error = frames.unpadded(s.pool.octets, at, end, flags)
     if error != NO_ERROR:
         return error
+    ends = flags & FLAG_END_STREAM != 0
     number = streams.find(s, c, stream_id)
     if number == streams.NONE:
         if faults.is_idle(s, c, stream_id):
             return PROTOCOL_ERROR
-        if streams.was_reset(s, c, stream_id):
-            return NO_ERROR
-        if stream_id == connection.last_stream:  # it has ended for sure, and not been skipped or reset
+        if streams.was_ended(s, c, stream_id):
             return STREAM_CLOSED
-        return faults.stream_error(s, c, stream_id, number, STREAM_CLOSED)
+        if streams.was_skipped(s, c, stream_id):
+            return faults.stream_error(s, c, stream_id, number, STREAM_CLOSED)
+        return faults.late(s, c, size, ends)
     row = s.streams[number]
-    ends = flags & FLAG_END_STREAM != 0
     if row.remote_closed:
         return faults.stream_error(s, c, stream_id, number, STREAM_CLOSED)
     row.recv_window -= size
@@ -92,13 +92,13 @@ def _data(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> in
         return faults.stream_error(s, c, stream_id, number, FLOW_CONTROL_ERROR)
     if at == end and not ends and faults.counted(s, c) != NO_ERROR:
         return ENHANCE_YOUR_CALM
+    if row.answered:  # the answer is on its way already: nobody reads or counts what comes
+        row.remote_closed = ends
+        return NO_ERROR
     if row.content_length >= 0:
         received = row.received + end - at
         if received > row.content_length or (ends and received != row.content_length):
             return faults.stream_error(s, c, stream_id, number, PROTOCOL_ERROR)
-    if row.answered:  # the answer is on its way already
-        row.remote_closed = ends
-        return NO_ERROR
     answer = calls.take_data(s, number, at, end, ends)
     if answer == calls.NO_ANSWER and ends:
         answer = calls.half_close(s, number)

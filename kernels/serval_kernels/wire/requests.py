@@ -22,6 +22,7 @@ _REQUIRED: Final = 1 << f.METHOD | 1 << f.SCHEME | 1 << f.PATH
 ABSENT: Final = -2  # beside fields.UNKNOWN, which is there and wrong
 
 _CONNECT: Final = np.frombuffer(b"CONNECT", np.uint8)
+_HEAD: Final = np.frombuffer(b"HEAD", np.uint8)
 _GRPC_PREFIX: Final = np.frombuffer(b"application/grpc", np.uint8)
 
 
@@ -43,10 +44,9 @@ def _is_grpc(text: Octets, row: Any) -> bool:
 def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) -> None:
     """Fill `s.request` from the first `count` rows, whose text lies in `text` if it was decoded."""
     r = s.request[0]
-    r.seen = r.malformed = r.post = 0
+    r.seen = r.malformed = r.post = r.head = r.connect = 0
     r.path, r.grpc, r.timeout = f.UNKNOWN, 0, NO_DEADLINE
     r.encoding, r.content_length = f.IDENTITY, ABSENT
-    connect = False
     for i in range(count):
         row = rows[i]
         meaning, detail = signed(row.meaning), signed(row.detail)
@@ -57,7 +57,8 @@ def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) 
             r.seen |= bit
             if meaning == f.METHOD:
                 r.post = detail == f.POST
-                connect = with_text and _is(text, row, _CONNECT)
+                r.connect = with_text and _is(text, row, _CONNECT)
+                r.head = with_text and _is(text, row, _HEAD)
             elif meaning == f.PATH:
                 r.path = detail
                 if with_text and row.value_size == 0:
@@ -77,7 +78,7 @@ def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) 
             r.content_length = detail
         elif meaning == f.CONNECTION_SPECIFIC:
             r.malformed = 1
-    required = _METHOD if connect else _REQUIRED
+    required = _METHOD if r.connect else _REQUIRED
     if r.seen & required != required:
         r.malformed = 1
 

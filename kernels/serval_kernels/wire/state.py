@@ -47,8 +47,6 @@ HEAD_INDEXED: Final = 1  # content-type, at 62
 INDEXED: Final = 2  # content-type at 63, grpc-status at 62
 LITERAL: Final = 3  # it is too small to use
 
-RECENT: Final = 16  # identifiers of streams that we reset, of which frames may still be on their way
-
 CONNECTION: Final = np.dtype(
     [(name, np.int64) for name in ("phase",)]
     + [(name, np.int64) for name in ("opened", "last_read", "idle_since", "ping_sent")]
@@ -64,8 +62,11 @@ CONNECTION: Final = np.dtype(
     # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add, of which
     # `whole` are messages
     + [(name, np.int64) for name in ("out_at", "out_block", "out_from", "out_to", "planned", "whole", "dirty", "flush")]
-    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "work", "resets_next")]
-    + [("recent", np.int64, (RECENT,))],
+    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "work")]
+    # Closed streams: what may still come of those that we ended, the identifiers that the peer ended last, and the gaps
+    # between identifiers that it left last
+    + [(name, np.int64) for name in ("late", "ended_next", "gaps_next")]
+    + [(name, np.int64, (limits.RECENT,)) for name in ("ended", "gap_from", "gap_to")],
     align=True,
 )
 
@@ -112,8 +113,8 @@ TURN: Final = np.dtype(
 )
 
 REQUEST: Final = np.dtype(
-    [(name, np.int64) for name in ("seen", "malformed", "post", "path", "grpc", "timeout", "encoding")]
-    + [(name, np.int64) for name in ("content_length",)],
+    [(name, np.int64) for name in ("seen", "malformed", "post", "head", "connect", "path", "grpc")]
+    + [(name, np.int64) for name in ("timeout", "encoding", "content_length")],
     align=True,
 )
 

@@ -1,8 +1,10 @@
 """Streams: RFC 9113, 5.1. Rows that are found by connection and identifier, and belong to their connection's list.
 
 A stream has a row from the HEADERS that open it until both sides have ended it, or one has reset it. One without a row
-is idle (its identifier is above the connection's last) or closed. Of the closed ones only those that we reset lately
-are told apart, as frames that the peer sent before it knew are to be ignored (5.1, closed).
+is idle (its identifier is above the connection's last) or closed. Frames of a closed one are passed over, as the peer
+may have sent them before it knew that we had ended it (5.1, closed). They are wrong for sure where the peer had ended
+or reset it itself, or has never opened it; the last of these are remembered. `late` is how much a peer that keeps to
+its windows can still have sent of those that we ended.
 
 Who checks what. Callers hand in rows that are open. `open_stream` looks whether there is a row left. The index has
 twice as many places as there are rows, so that a search ends.
@@ -16,7 +18,7 @@ from serval_kernels.compile import borrowing, inlined
 from serval_kernels.wire import limits, memory, shares
 from serval_kernels.wire.constants import LARGEST_WINDOW_SIZE
 from serval_kernels.wire.octets import signed
-from serval_kernels.wire.state import CANCELLED, NO_DEADLINE, ORDINARY, RECENT, State
+from serval_kernels.wire.state import CANCELLED, NO_DEADLINE, ORDINARY, State
 
 NONE: Final = -1
 
@@ -25,6 +27,7 @@ _HIGH: Final = np.uint64(24)
 _GENERATION_BITS: Final = 32
 ROW_MASK: Final = (1 << _GENERATION_BITS) - 1  # of a call: its row
 _GENERATIONS: Final = (1 << 30) - 1
+_ENDS: Final = 2  # of a stream that we ended: its END_STREAM, and a RST_STREAM, may come without an octet of its window
 
 
 @inlined
@@ -115,11 +118,53 @@ def _forget(s: State, c: int, stream_id: int) -> None:
 
 
 @borrowing
+def note_closed(s: State, c: int, stream_id: int, ended: bool, window: int) -> None:
+    """Note that a stream is over: `ended` by the peer, or by us while it could still send `window` octets."""
+    row = s.connections[c]
+    if ended:
+        row.ended[row.ended_next] = stream_id
+        row.ended_next = (row.ended_next + 1) % limits.RECENT
+    else:
+        row.late = min(row.late + max(0, window) + _ENDS, limits.LATE_OCTETS)
+
+
+@inlined
+def was_ended(s: State, c: int, stream_id: int) -> bool:
+    """Tell whether the peer ended this stream, or reset it, lately."""
+    row = s.connections[c]
+    found = False
+    for i in range(limits.RECENT):
+        found |= row.ended[i] == stream_id
+    return found
+
+
+@inlined
+def note_gap(s: State, c: int, stream_id: int) -> None:
+    """Note the identifiers between the connection's last stream and a new one: they are closed by it (5.1.1)."""
+    row = s.connections[c]
+    first = (row.last_stream + 1) | 1
+    if first < stream_id:
+        row.gap_from[row.gaps_next], row.gap_to[row.gaps_next] = first, stream_id - 2
+        row.gaps_next = (row.gaps_next + 1) % limits.RECENT
+
+
+@inlined
+def was_skipped(s: State, c: int, stream_id: int) -> bool:
+    """Tell whether this stream was never opened, and lies in one of the last gaps."""
+    row = s.connections[c]
+    found = False
+    for i in range(limits.RECENT):
+        found |= row.gap_from[i] <= stream_id <= row.gap_to[i]
+    return found
+
+
+@borrowing
 def close_stream(s: State, number: int) -> None:
     """Give a row back with all that it holds; nothing is written and nobody is told."""
     row = s.streams[number]
     c = signed(row.connection)
     _forget(s, c, signed(row.id))
+    note_closed(s, c, signed(row.id), row.remote_closed != 0, signed(row.recv_window))
     connection = s.connections[c]
     if row.preceding:
         s.streams[row.preceding - 1].following = row.following
@@ -189,24 +234,6 @@ def cancel_all(s: State, c: int, cause: int) -> None:
     """End all streams of a connection."""
     while s.connections[c].first:
         cancel(s, signed(s.connections[c].first) - 1, cause)
-
-
-@inlined
-def remember_reset(s: State, c: int, stream_id: int) -> None:
-    """Note that we have reset a stream: frames of it may be on their way."""
-    row = s.connections[c]
-    row.recent[row.resets_next] = stream_id
-    row.resets_next = (row.resets_next + 1) % RECENT
-
-
-@inlined
-def was_reset(s: State, c: int, stream_id: int) -> bool:
-    """Tell whether we reset this stream lately."""
-    row = s.connections[c]
-    found = False
-    for i in range(RECENT):
-        found |= row.recent[i] == stream_id
-    return found
 
 
 @borrowing

@@ -29,7 +29,6 @@ def finish(s: State, number: int) -> None:
     c, stream_id, remote_closed = signed(row.connection), signed(row.id), row.remote_closed
     streams.close_stream(s, number)
     if not remote_closed:
-        streams.remember_reset(s, c, stream_id)
         output.rst_stream(s, c, stream_id, NO_ERROR)
 
 
@@ -39,7 +38,6 @@ def give_up(s: State, number: int, error_code: int) -> None:
     row = s.streams[number]
     c, stream_id = signed(row.connection), signed(row.id)
     streams.cancel(s, number, error_code)
-    streams.remember_reset(s, c, stream_id)
     output.rst_stream(s, c, stream_id, error_code)
 
 

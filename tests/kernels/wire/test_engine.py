@@ -568,7 +568,8 @@ def test_every_canned_answer_is_an_answer():
         peer.exchange()
         assert stream_id in peer.ended
         status = peer.status[stream_id]
-        assert status[b":status"] == b"200" or peer.body[stream_id].endswith(b"\n")
+        written = peer.body.get(stream_id, b"").endswith(b"\n")
+        assert status[b":status"] == b"200" or written or answer == answers.NOT_POST_BUT_HEAD
         assert int(status.get(b"grpc-status", 1)) > 0
     server.assert_nothing_left()
 
