@@ -18,6 +18,7 @@ MODULES = {
     "threads": "serval_server.transport.threads",
     "loop": "serval_server.transport.vectorized.loop",
     "connections": "serval_server.transport.vectorized.connections",
+    "endings": "serval_server.transport.vectorized.endings",
     "sockets": "serval_server.transport.vectorized.sockets",
     "tables": "serval_kernels.wire.sockets",
     "call": "serval_server.transport.vectorized.call",

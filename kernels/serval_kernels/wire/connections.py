@@ -34,6 +34,7 @@ from serval_kernels.wire.state import CAUSE_CONNECTION, CLOSING, FREE, PREFACE, 
 STAYING: Final = 0
 LEAVING: Final = 1  # GOAWAY with the largest identifier: what is on its way still comes in
 GONE: Final = 2  # GOAWAY with the last stream that we take
+OVER: Final = 3  # and none is left: only its output has to go yet. Who is CLOSING otherwise has failed
 
 _NO_DEBUG_DATA: Final = np.zeros(0, np.uint8)
 _SETTINGS: Final = 3
@@ -136,6 +137,15 @@ def be_gone(s: State, c: int) -> None:
     if row.going_away == LEAVING:
         row.going_away = GONE
         goaway(s, c, signed(row.last_stream), NO_ERROR)
+
+
+@borrowing
+def end(s: State, c: int) -> None:
+    """End a connection in order, whose peer knows and has no call left. What it still sends is not taken."""
+    row = s.connections[c]
+    row.going_away = OVER
+    row.phase = CLOSING
+    _drop_input(s, c)
 
 
 @borrowing

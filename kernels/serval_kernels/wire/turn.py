@@ -245,7 +245,7 @@ def _grow_old(s: State, c: int, row: Any, t: Any) -> None:
         row.ping_sent = 0
         connections.be_gone(s, c)
     if row.going_away == connections.GONE and row.streams == 0:
-        row.phase = CLOSING
+        connections.end(s, c)
     elif age > t.max_age and age - t.max_age > t.max_age_grace:
         connections.fail(s, c, NO_ERROR)
 

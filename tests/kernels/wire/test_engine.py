@@ -16,7 +16,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serval_engine import HEAD, OK, ORDINARY, OTHER, SMALL, VECTORIZED, Engine, parsed, request
-from serval_kernels.wire import answers, limits, turn
+from serval_kernels.wire import answers, connections, limits, turn
 from serval_kernels.wire import state as engine
 from serval_peer import Peer, fenced, kinds, started
 
@@ -334,7 +334,30 @@ def test_leaving_takes_what_is_on_its_way():
     server.write()
     server.look_after()
     assert server.connection()["phase"] == engine.CLOSING
+    assert server.connection()["going_away"] == connections.OVER
     assert peer is not None
+    server.assert_nothing_left()
+
+
+def test_a_connection_that_ends_in_order_keeps_nothing_of_what_came():
+    server = fenced()
+    Peer(server)
+    leave(server, final=True)
+    server.feed(h2f.ping()[:5])
+    assert server.connection()["carried"] == 5
+    server.look_after()
+    assert (server.connection()["phase"], server.connection()["carried"]) == (engine.CLOSING, 0)
+    server.feed(h2f.ping()[5:])
+    server.assert_nothing_left()
+
+
+def test_a_connection_that_fails_while_it_leaves_does_not_end_in_order():
+    server = fenced()
+    Peer(server)
+    leave(server, final=True)
+    server.feed(h2f.frame(h2f.PING, 0, 0, b"short"))
+    assert server.connection()["phase"] == engine.CLOSING
+    assert server.connection()["going_away"] == connections.GONE
     server.assert_nothing_left()
 
 

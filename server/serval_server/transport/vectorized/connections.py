@@ -16,18 +16,19 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from serval_kernels.wire import limits, turn
+import numpy.typing as npt
+from serval_kernels.wire import connections, limits, turn
 from serval_kernels.wire import sockets as tables
 from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.endings import Ending
 from serval_server.transport.vectorized.ordinary import OrdinaryCalls
 from serval_server.transport.vectorized.sockets import Connection
 
 LOG = logging.getLogger(__name__)
 
 ACCEPT_MAX: Final = 2
-LINGER_NS: Final = limits.SECOND  # how long a closed connection may take to read what it was told
 FILES_MAX: Final = 1 << 20  # file descriptors beyond it are served one by one
 
 NEVER: Final = 2**63 - 1
@@ -36,10 +37,14 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
 class Connections:
-    """Listeners and connections. `over` is called when calls have ended because their connection has."""
+    """Listeners and connections. `over` is called when calls have ended because their connection has.
 
-    def __init__(self, state: engine.State, over: Callable[[], None]) -> None:
+    `times` is the engine's turn.TIMES[1].
+    """
+
+    def __init__(self, state: engine.State, times: engine.Records, over: Callable[[], None]) -> None:
         self._state = state
+        self._longest = int(times["max_age"][0]) + int(times["max_age_grace"][0])  # beyond NEVER where one is that
         self._over = over
         count = len(state.connections)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -52,8 +57,7 @@ class Connections:
         self._free = list(range(count - 1, -1, -1))
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
-        self._closing: dict[int, Connection] = {}  # by file descriptor: their output is all that is left
-        self._unread: dict[int, int] = {}  # failed connections that do not read: since when, by file descriptor
+        self._endings: dict[int, Ending] = {}  # by file descriptor: of those whose output is all that is left
         self._discarded = memoryview(bytearray(64 << 10))
         self._phase = state.connections["phase"]
 
@@ -69,8 +73,8 @@ class Connections:
             self._shake_hands(connection)
         elif fd in self._listeners:
             self._accept(*self._listeners[fd])
-        elif fd in self._closing:
-            self._discard(self._closing[fd])
+        elif fd in self._endings:
+            self._discard(self._endings[fd])
 
     def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
         for _ in range(ACCEPT_MAX):
@@ -155,22 +159,34 @@ class Connections:
                 self.watch(connection, reading=True, writing=False)
 
     def linger(self, connection: Connection) -> None:
-        """Close our side, and read on for a moment: a socket that is closed unread takes GOAWAY back from the peer."""
+        """Close our side and read on: a socket that is closed unread takes back what the peer has not read."""
+        now = time.monotonic_ns()
+        ending = self._ending_of(connection, now)
         self._release(connection)
         connection.end_output()
-        connection.since = time.monotonic_ns()
+        ending.wrote_all(now)
+        ending.look(0, now)
         self.by_fd.pop(connection.fd, None)
-        self._closing[connection.fd] = connection
         self.epoll.modify(connection.fd, READ)
 
-    def _discard(self, connection: Connection) -> None:
+    def _ending_of(self, connection: Connection, now: int) -> Ending:
+        """Return the end of a connection that is CLOSING, which begins now if it has not begun."""
+        ending = self._endings.get(connection.fd)
+        if ending is None:
+            row = self._state.connections[connection.number]
+            in_order = bool(row["going_away"] == connections.OVER)
+            ending = Ending(connection, now, in_order=in_order, until=int(row["opened"]) + self._longest)
+            self._endings[connection.fd] = ending
+        return ending
+
+    def _discard(self, ending: Ending) -> None:
         try:
             # Not into the arena: what others have sent in this turn lies there.
-            if connection.receive(self._discarded) != 0:
+            if ending.connection.receive(self._discarded) != 0:
                 return
         except OSError:
             pass
-        self._forget(connection)
+        self._forget(ending.connection)
 
     def close(self, connection: Connection) -> None:
         """Close a connection; its calls are over."""
@@ -194,8 +210,7 @@ class Connections:
 
     def _forget(self, connection: Connection) -> None:
         self.by_fd.pop(connection.fd, None)
-        self._closing.pop(connection.fd, None)
-        self._unread.pop(connection.fd, None)
+        self._endings.pop(connection.fd, None)
         with contextlib.suppress(OSError):
             self.epoll.unregister(connection.fd)
         connection.close()
@@ -204,17 +219,21 @@ class Connections:
         """Accept again, and close what had its time (`now`: nanoseconds of the monotonic clock)."""
         while self._paused:
             self.epoll.modify(self._paused.pop(), READ)
-        high = int(self._state.turn["high_connection"][0])
-        for number in np.flatnonzero(self._phase[:high] == engine.CLOSING).tolist():
+        rows = self._state.connections
+        for number in np.flatnonzero(self._phases() == engine.CLOSING).tolist():
             connection = self.numbered[number]
             if connection is None:
                 continue
-            if not self._state.connections["dirty"][number] and not connection.writing:
+            if not rows["dirty"][number] and not connection.writing:
                 self.linger(connection)
-            elif now - self._unread.setdefault(connection.fd, now) > LINGER_NS:  # it does not read what it is told
-                self.close(connection)
-        for connection in [c for c in self._closing.values() if now - c.since > LINGER_NS]:
-            self._forget(connection)
+            else:
+                waiting = int(rows["out_to"][number] - rows["out_from"][number])
+                self._ending_of(connection, now).look(waiting, now)
+        for ending in list(self._endings.values()):
+            if ending.connection.number < 0:
+                ending.look(0, now)
+            if ending.has_had_its_time(now):
+                self.close(ending.connection)
         for connection in [c for c in self.by_fd.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
             self.close(connection)
 
@@ -235,12 +254,18 @@ class Connections:
             if connection.number >= 0:
                 turn.leave(self._state.handle, connection.number, final)
 
+    def _phases(self) -> npt.NDArray[np.int64]:
+        """Return the phases of the rows that have been in use."""
+        return self._phase[: int(self._state.turn["high_connection"][0])]
+
     def close_all(self) -> None:
         """Close everything."""
         for listener, _ in self._listeners.values():
             listener.close()
-        for connection in [*self.by_fd.values(), *self._closing.values()]:
+        for connection in list(self.by_fd.values()):
             self.close(connection)
+        for ending in list(self._endings.values()):
+            self.close(ending.connection)
         self.epoll.close()
 
     def peer_of(self, number: int) -> Peer:

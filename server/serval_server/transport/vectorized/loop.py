@@ -71,7 +71,7 @@ class Loop:
         self._arena = sizes.arena
         self._times = times.for_engine()
         self._methods = [vectorized[path] for path in paths if path in vectorized]
-        self._connections = Connections(state, lambda: self._calls.take_events())
+        self._connections = Connections(state, self._times, lambda: self._calls.take_events())
         self._calls = OrdinaryCalls(
             state, handlers, paths, HandlerThreads(executor), self._connections.peer_of, self.wake, sizes.max_message
         )

@@ -108,7 +108,7 @@ class Connection:
         )
         self.fd = self.socket.fileno()
         self.number = -1
-        self.since = since  # ns: of the accept, or of the end of output to one that is closed
+        self.since = since  # ns: of the accept
         self.reading = True
         self.writing = False
         self.address = _written(accepted.family, address)

@@ -14,14 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 import serval_frames as h2f
+from serval_kernels.wire import batch
 from serval_kernels.wire.state import Sizes
 from serval_protos.inference import open_inference_pb2 as inference
 from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
+from serval_server.transport.vectorized import endings
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import Connection, server_context
 from serval_server.transport.vectorized.times import Times
@@ -29,6 +32,9 @@ from serval_server.transport.vectorized.times import Times
 PATIENCE = 20
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SECRET = bytes(range(256))
+SERVER_LIVE = "/inference.GRPCInferenceService/ServerLive"
+DOWNLOAD = "/serval.v1.RegistryService/DownloadArtifact"
+SIZED = "/serval.test.Vectors/Sized"
 
 
 class Inference(inference_grpc.GRPCInferenceServiceServicer):
@@ -87,6 +93,31 @@ class Registry(registry_grpc.RegistryServiceServicer):
             yield registry.DownloadArtifactReply(chunk=bytes([i % 256]) * size)
 
 
+class Sized:
+    """Replies of as many octets as the messages say, all of a turn at once."""
+
+    def start(self, answers, wake):
+        self.answers, self.groups = answers, batch.new_groups(1)
+
+    def take(self, messages, calls):
+        octets, order = self.answers.octets, np.arange(len(messages))
+        replies = [
+            h2f.grpc_message(bytes(int(octets[at : at + length].tobytes())))
+            for at, length in messages[["at", "length"]].tolist()
+        ]
+        messages["reply_length"] = [len(reply) for reply in replies]
+        self.groups["messages"] = len(messages)
+        unfinished = self.answers.begin(messages, calls, order, self.groups, 0)
+        for at, reply in zip(messages["reply_at"].tolist(), replies, strict=True):
+            if at >= 0:
+                octets[at : at + len(reply)] = np.frombuffer(reply, np.uint8)
+        if unfinished:
+            self.answers.end(calls, order, self.groups, 0)
+
+    def finish(self):
+        pass
+
+
 class Running:
     """A server, its servicer, and channels to it."""
 
@@ -96,6 +127,7 @@ class Running:
         self.server = Server(self.executor, **more)
         inference_grpc.add_GRPCInferenceServiceServicer_to_server(self.servicer, self.server)
         registry_grpc.add_RegistryServiceServicer_to_server(Registry(), self.server)
+        self.server.add_vectorized_method(SIZED, Sized())
         add = self.server.add_insecure_port if context is None else self.server.add_secure_port
         port = add(listen) if context is None else add(listen, context)
         self.address = listen if listen.startswith("unix:") else f"localhost:{port}"
@@ -390,8 +422,7 @@ def test_a_client_that_never_reads(shared):
     with h2f.FrameClient(shared.where, receive_buffer=4096, timeout=2) as client:
         client.send(h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)), h2f.window_update(0, 1 << 30))
         message = registry.DownloadArtifactRequest(model="1000x100000").SerializeToString()
-        path = "/serval.v1.RegistryService/DownloadArtifact"
-        client.send(b"".join(client.grpc_request(stream_id, path, message) for stream_id in (1, 3)))
+        client.send(b"".join(client.grpc_request(stream_id, DOWNLOAD, message) for stream_id in (1, 3)))
         ping = b"".join(h2f.ping() for _ in range(1000))
         with contextlib.suppress(TimeoutError):
             for _ in range(5):
@@ -475,6 +506,41 @@ def test_replies_that_are_on_their_way_arrive_before_the_end():
         assert codes <= {grpc.StatusCode.UNAVAILABLE}
 
 
+# Path, calls, and the size of their replies. When the calls are over, the last of the ordinary reply lies in the
+# socket, and most of the small ones in the engine.
+LARGE = pytest.mark.parametrize(("path", "calls", "size"), [(DOWNLOAD, 1, 800_000), (SIZED, 300, 16_000)])
+READING_SECONDS = 3  # more than a connection that has failed is given
+
+
+def slow_client(server):
+    """A client whose system keeps little for it."""
+    return h2f.FrameClient(server.where, receive_buffer=8192)
+
+
+def asks_for(client, path, calls, size):
+    """Ask for replies that the windows let go at once, and wait until they are written."""
+    client.send(h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)), h2f.window_update(0, 1 << 30))
+    download = registry.DownloadArtifactRequest(model=f"1x{size}").SerializeToString()
+    message = b"%d" % size if path == SIZED else download
+    client.send(b"".join(client.grpc_request(1 + 2 * i, path, message) for i in range(calls)))
+    time.sleep(0.5)
+
+
+def read_slowly(client, calls, size):
+    """Read those replies, and send window for them, as clients do; then the connection is closed."""
+    client.timeout, read, frames = PATIENCE, 0, calls * size // h2f.DEFAULT_FRAME_SIZE
+    for i in range(calls):
+        while not client.reply(1 + 2 * i).over:
+            before = len(client.reply(1 + 2 * i).body)
+            assert client.receive() is not None, f"cut after {read} octets"
+            if len(client.reply(1 + 2 * i).body) > before:
+                read += len(client.reply(1 + 2 * i).body) - before
+                time.sleep(READING_SECONDS / frames)
+        assert client.reply(1 + 2 * i).grpc_status == 0
+    assert read >= calls * size
+    client.until(lambda: client.receive() is None, "the end")
+
+
 # Ages
 
 
@@ -525,12 +591,39 @@ def test_keepalive_finds_out_who_is_gone():
         gone.until(lambda: gone.receive() is None, "the end")
 
 
-def is_established(server, client):
-    """Whether the server still holds its end of a connection, as the system tells it."""
+@pytest.mark.slow
+@LARGE
+@pytest.mark.parametrize("times", [Times(max_connection_age=0.2), Times(max_connection_idle=0.2)])
+def test_a_connection_that_is_let_go_has_its_replies_first(times, path, calls, size):
+    with running(times=times) as server, slow_client(server) as client:
+        asks_for(client, path, calls, size)
+        read_slowly(client, calls, size)
+
+
+@pytest.mark.slow
+def test_the_grace_of_an_age_ends_what_is_read_slowly():
+    times = Times(max_connection_age=0.2, max_connection_age_grace=1)
+    with running(times=times) as server, slow_client(server) as client:
+        asks_for(client, SIZED, 600, 16_000)
+        with pytest.raises(AssertionError, match="cut"):
+            read_slowly(client, 600, 16_000)
+
+
+def end_of(server, client):
+    """The system's words about the server's end of a connection; none when it is gone."""
     ends = f"{server.port:04X} ", f"{client.socket.getsockname()[1]:04X} "
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    states = [row[3] for row in rows if (row[1][-4:] + " ", row[2][-4:] + " ") == ends]
-    return states == ["01"]
+    return next((row for row in rows if (row[1][-4:] + " ", row[2][-4:] + " ") == ends), [])
+
+
+def is_established(server, client):
+    """Whether neither side has closed."""
+    return end_of(server, client)[3:4] == ["01"]
+
+
+def has_a_descriptor(server, client):
+    """Whether the server has not let go of its end: else the system has it alone."""
+    return end_of(server, client)[9:10] not in ([], ["0"])
 
 
 @pytest.mark.slow
@@ -546,12 +639,25 @@ def test_a_client_that_never_reads_is_let_go(times):
     with running(times=times) as server, h2f.FrameClient(server.where, receive_buffer=4096) as client:
         client.send(h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)), h2f.window_update(0, 1 << 30))
         message = registry.DownloadArtifactRequest(model="1000x100000").SerializeToString()
-        client.send(client.grpc_request(1, "/serval.v1.RegistryService/DownloadArtifact", message))
+        client.send(client.grpc_request(1, DOWNLOAD, message))
         assert is_established(server, client)
         deadline = time.monotonic() + 6
         while is_established(server, client):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@pytest.mark.slow
+@LARGE
+def test_who_takes_nothing_is_let_go_though_it_is_closed_in_order(path, calls, size, monkeypatch):
+    monkeypatch.setattr(endings, "TAKING_NS", 2_000_000_000)
+    with running(times=Times(max_connection_idle=0.2)) as server, slow_client(server) as client:
+        asks_for(client, path, calls, size)
+        begun = time.monotonic()
+        while has_a_descriptor(server, client):
+            assert time.monotonic() - begun < 8
+            time.sleep(0.05)
+        assert time.monotonic() - begun > 1.5
 
 
 # Where it listens
@@ -725,7 +831,7 @@ def test_handshakes_that_do_not_end_keep_nobody_waiting(certificates):
 
 def test_octet_by_octet_through_tls(certificates):
     with secure(certificates) as server, tls_client(server, certificates, ["h2"]) as client:
-        block = h2f.literals(*h2f.fields_of("/inference.GRPCInferenceService/ServerLive"))
+        block = h2f.literals(*h2f.fields_of(SERVER_LIVE))
         said = h2f.PREFACE + h2f.settings() + h2f.headers(1, block, end=False)
         said += h2f.data(1, h2f.grpc_message(b""), end=True)
         for i in range(len(said)):
