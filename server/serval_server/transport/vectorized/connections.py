@@ -58,6 +58,7 @@ class Connections:
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
         self._endings: dict[int, Ending] = {}  # by file descriptor: of those whose output is all that is left
+        self._stopping = False
         self._discarded = memoryview(bytearray(64 << 10))
         self._phase = state.connections["phase"]
 
@@ -183,6 +184,7 @@ class Connections:
         try:
             # Not into the arena: what others have sent in this turn lies there.
             if ending.connection.receive(self._discarded) != 0:
+                ending.heard(time.monotonic_ns())
                 return
         except OSError:
             pass
@@ -232,7 +234,7 @@ class Connections:
         for ending in list(self._endings.values()):
             if ending.connection.number < 0:
                 ending.look(0, now)
-            if ending.has_had_its_time(now):
+            if ending.has_had_its_time(now, stopping=self._stopping):
                 self.close(ending.connection)
         for connection in [c for c in self.by_fd.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
             self.close(connection)
@@ -250,9 +252,17 @@ class Connections:
 
     def leave(self, *, final: bool) -> None:
         """Tell every peer that no new calls are taken; see `turn.leave`."""
+        self._stopping = True
         for connection in self.by_fd.values():
             if connection.number >= 0:
                 turn.leave(self._state.handle, connection.number, final)
+
+    def holds_a_stop(self, now: int) -> bool:
+        """Tell whether any peer that was served has yet to take what it was sent, or to close."""
+        phases = self._phases()
+        if bool(((phases == engine.OPEN) | (phases == engine.CLOSING)).any()):
+            return True
+        return any(ending.is_waited_for(now) for ending in self._endings.values())
 
     def _phases(self) -> npt.NDArray[np.int64]:
         """Return the phases of the rows that have been in use."""

@@ -297,7 +297,7 @@ class Loop:
         self._connections.look_after(now)
 
     def _drain(self) -> None:
-        """End in order: no new connections, then no new calls, and those that are there get their time."""
+        """End in order: no new connections, then no new calls; those that are there, and their replies, get time."""
         self._connections.stop_listening()
         self._connections.leave(final=False)
         settled = time.monotonic() + 0.05  # what is on its way comes in
@@ -314,8 +314,4 @@ class Loop:
         self._turn()
 
     def _is_busy(self) -> bool:
-        return bool(
-            self._open_streams[0]
-            or len(self._calls)
-            or any(connection.writing for connection in self._connections.by_fd.values())
-        )
+        return bool(self._open_streams[0] or len(self._calls) or self._connections.holds_a_stop(time.monotonic_ns()))

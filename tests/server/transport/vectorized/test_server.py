@@ -541,6 +541,34 @@ def read_slowly(client, calls, size):
     client.until(lambda: client.receive() is None, "the end")
 
 
+@LARGE
+def test_a_slow_reader_has_its_reply_before_the_end(path, calls, size):
+    with running() as server, slow_client(server) as client:
+        asks_for(client, path, calls, size)
+        ended = server.server.stop(PATIENCE)
+        read_slowly(client, calls, size)
+        assert ended.wait(5)
+
+
+@LARGE
+def test_who_does_not_read_holds_a_stop_no_longer_than_its_grace(path, calls, size):
+    with running() as server, slow_client(server) as client:
+        asks_for(client, path, calls, size)
+        begun = time.monotonic()
+        ended = server.server.stop(2)
+        assert not ended.wait(1.5)
+        assert ended.wait(PATIENCE)
+        assert time.monotonic() - begun < 4
+
+
+def test_who_does_not_close_holds_a_stop_for_a_moment():
+    """It has all that it was sent, and nothing is known of whether it has read it."""
+    with running() as server, h2f.FrameClient(server.where):
+        begun = time.monotonic()
+        assert server.server.stop(PATIENCE).wait(PATIENCE)
+        assert time.monotonic() - begun < 3
+
+
 # Ages
 
 
@@ -794,6 +822,26 @@ def tls_client(server, certificates, protocols):
     if protocols:
         context.set_alpn_protocols(protocols)
     return context.wrap_socket(socket.create_connection(server.where, PATIENCE), server_hostname="localhost")
+
+
+def test_a_slow_reader_of_tls_has_its_replies_before_the_end(certificates):
+    with secure(certificates) as server, tls_client(server, certificates, ["h2"]) as client:
+        block, calls, size = h2f.literals(*h2f.fields_of(SIZED)), 300, 16_000
+        client.sendall(h2f.PREFACE + h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)) + h2f.window_update(0, 1 << 30))
+        message = h2f.grpc_message(b"%d" % size)
+        asked = [h2f.headers(i, block, end=False) + h2f.data(i, message, end=True) for i in range(1, 2 * calls, 2)]
+        client.sendall(b"".join(asked))
+        time.sleep(0.5)
+        ended = server.server.stop(PATIENCE)
+        time.sleep(READING_SECONDS)
+        heard = 0
+        while octets := client.recv(50_000):
+            heard += len(octets)
+            with contextlib.suppress(OSError):  # the last may be late
+                client.sendall(h2f.window_update(0, len(octets)))
+        assert heard > calls * size
+        client.close()
+        assert ended.wait(5)
 
 
 @pytest.mark.parametrize("protocols", [None, ["http/1.1"], ["h2c"]])
