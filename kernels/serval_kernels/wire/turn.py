@@ -198,9 +198,12 @@ def close_connection(h: Handle, c: int) -> None:
 
 @entry
 def leave(h: Handle, c: int, final: bool) -> None:
-    """Close a connection in order: first let the peer know, then (`final`) take no more streams."""
+    """Close a connection in order: first let the peer know, then (`final`) take no more streams.
+
+    A peer whose preface has not come yet is told as well: ours has gone out, and more may follow it (RFC 9113, 3.4).
+    """
     s = state_of(h)
-    if s.connections[c].phase == OPEN:
+    if s.connections[c].phase not in (FREE, CLOSING):
         connections.leave(s, c)
         if final:
             connections.be_gone(s, c)

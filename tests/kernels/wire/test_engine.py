@@ -339,6 +339,24 @@ def test_leaving_takes_what_is_on_its_way():
     server.assert_nothing_left()
 
 
+@pytest.mark.parametrize("said", [b"", h2f.PREFACE[:5], h2f.PREFACE])
+def test_leaving_before_the_peer_has_begun(said):
+    """It is told at once; a call that comes behind its preface is refused."""
+    server = fenced()
+    server.connect()
+    if said:
+        server.feed(said)
+    leave(server)
+    leave(server, final=True)
+    assert goaways(server) == [(2**31 - 1, 0), (0, 0)]
+    block = h2f.literals(*h2f.fields_of(VECTORIZED))
+    server.feed(h2f.PREFACE[len(said) :] + h2f.settings() + h2f.headers(1, block, end=True))
+    assert [(f.stream_id, f.error_code) for f in server.frames() if isinstance(f, RstStreamFrame)] == [(1, 7)]
+    server.look_after()
+    assert server.connection()["phase"] == engine.CLOSING
+    server.assert_nothing_left()
+
+
 def test_a_connection_that_ends_in_order_keeps_nothing_of_what_came():
     server = fenced()
     Peer(server)

@@ -58,7 +58,7 @@ class Connections:
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
         self._endings: dict[int, Ending] = {}  # by file descriptor: of those whose output is all that is left
-        self._stopping = False
+        self._stopping = self._final = False  # whether every peer is told to go, and that no new calls are taken
         self._discarded = memoryview(bytearray(64 << 10))
         self._phase = state.connections["phase"]
 
@@ -127,6 +127,8 @@ class Connections:
             self.sockets.numbers[connection.fd] = number + 1
             self.sockets.fds[number] = connection.fd
         turn.open_connection(self._state.handle, number, time.monotonic_ns())
+        if self._stopping:  # its handshake was under way when the others were told
+            turn.leave(self._state.handle, number, self._final)
 
     def watch(self, connection: Connection, *, reading: bool, writing: bool) -> None:
         """Have epoll tell when a connection can be read, and written."""
@@ -251,8 +253,8 @@ class Connections:
         self._paused.clear()
 
     def leave(self, *, final: bool) -> None:
-        """Tell every peer that no new calls are taken; see `turn.leave`."""
-        self._stopping = True
+        """Tell every peer, and whoever begins to speak from now on, that no new calls are taken; see `turn.leave`."""
+        self._stopping, self._final = True, final
         for connection in self.by_fd.values():
             if connection.number >= 0:
                 turn.leave(self._state.handle, connection.number, final)

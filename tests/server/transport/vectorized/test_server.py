@@ -569,6 +569,30 @@ def test_who_does_not_close_holds_a_stop_for_a_moment():
         assert time.monotonic() - begun < 3
 
 
+def assert_told_to_go(say, hear):
+    """Say the preface and a call, and hear that the call is not taken."""
+    heard = bytearray()
+    block = h2f.literals(*h2f.fields_of(SERVER_LIVE))
+    call = h2f.headers(1, block, end=False) + h2f.data(1, h2f.grpc_message(b""), end=True)
+    say(h2f.PREFACE + h2f.settings() + call)
+    while octets := hear():
+        heard += octets
+    assert h2f.goaway(last=0) in heard
+    assert h2f.rst_stream(1, h2f.REFUSED_STREAM) in heard
+    assert b"grpc-status" not in heard
+
+
+def test_a_connection_that_begins_in_a_drain_is_told_to_go():
+    with running() as server, socket.create_connection(server.where, PATIENCE) as late:
+        future = waits(server, server.stub(), timeout=PATIENCE)
+        ended = server.server.stop(PATIENCE)
+        time.sleep(0.3)
+        assert_told_to_go(late.sendall, lambda: late.recv(10_000))
+        server.servicer.release.set()
+        assert future.result().ready
+        assert ended.wait(5)
+
+
 # Ages
 
 
@@ -841,6 +865,20 @@ def test_a_slow_reader_of_tls_has_its_replies_before_the_end(certificates):
                 client.sendall(h2f.window_update(0, len(octets)))
         assert heard > calls * size
         client.close()
+        assert ended.wait(5)
+
+
+def test_a_tls_handshake_that_ends_in_a_drain_is_told_to_go(certificates):
+    with secure(certificates) as server, socket.create_connection(server.where, PATIENCE) as late:
+        future = waits(server, server.stub(credentials=credentials(certificates)), timeout=PATIENCE)
+        ended = server.server.stop(PATIENCE)
+        time.sleep(0.3)
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        context.set_alpn_protocols(["h2"])
+        with context.wrap_socket(late, server_hostname="localhost") as client:
+            assert_told_to_go(client.sendall, lambda: client.recv(10_000))
+        server.servicer.release.set()
+        assert future.result().ready
         assert ended.wait(5)
 
 
