@@ -88,25 +88,25 @@ def test_names_lead_to_versions_in_predictions_and_in_open_inference(clients, tr
     alice, _, nobody = clients
     row = trained["cancer"].rows[:1]
     for label in ("1.0.0", "1.1.0-rc.1"):
-        alice.register(trained["cancer"].onnx, "named", label=label)
-    with pytest.raises(errors.AlreadyExists, match="named@1"):
-        alice.register(trained["cancer"].onnx, "named", label="1.0.0+other")
-    assert nobody.predict("named@1.1.0-rc.1", row).version == 2
+        alice.register(trained["cancer"].onnx, "labelled", label=label)
+    with pytest.raises(errors.AlreadyExists, match="labelled@1"):
+        alice.register(trained["cancer"].onnx, "labelled", label="1.0.0+other")
+    assert nobody.predict("labelled@1.1.0-rc.1", row).version == 2
     with pytest.raises(errors.NotFound, match="no alias 'champion'"):
-        nobody.predict("named@champion", row)
-    assert alice.set_alias("named", "champion", 1).before is None
-    assert nobody.predict("named@champion", row).version == 1
-    assert alice.set_alias("named", "champion", 2).before == 1
-    assert nobody.predict("named@champion", row).version == 2
-    assert nobody.show("named@champion").model.aliases == ("champion",)
-    alice.set_alias("named", "champion", None)
+        nobody.predict("labelled@champion", row)
+    assert alice.set_alias("labelled", "champion", 1).before is None
+    assert nobody.predict("labelled@champion", row).version == 1
+    assert alice.set_alias("labelled", "champion", 2).before == 1
+    assert nobody.predict("labelled@champion", row).version == 2
+    assert nobody.show("labelled@champion").model.aliases == ("champion",)
+    alice.set_alias("labelled", "champion", None)
     with pytest.raises(errors.NotFound):
-        nobody.predict("named@champion", row)
+        nobody.predict("labelled@champion", row)
     with pytest.raises(errors.InvalidArgument, match="no stage"):
-        alice.set_alias("named", "Production", 1)
-    assert alice.edit_tags("named@1", {"team": "growth", "tier": "1"}).tags == {"team": "growth", "tier": "1"}
-    assert alice.edit_tags("named@1", remove=["tier"]).tags == {"team": "growth"}
-    assert [model.ref for model in nobody.models("named", tags={"team": "growth"})] == ["named@1"]
+        alice.set_alias("labelled", "Production", 1)
+    assert alice.edit_tags("labelled@1", {"team": "growth", "tier": "1"}).tags == {"team": "growth", "tier": "1"}
+    assert alice.edit_tags("labelled@1", remove=["tier"]).tags == {"team": "growth"}
+    assert [model.ref for model in nobody.models("labelled", tags={"team": "growth"})] == ["labelled@1"]
 
 
 def test_lineage_comparison_and_card(clients, trained):

@@ -151,7 +151,7 @@ class Connection:
                 if size == 0:
                     return at
                 at += size
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):  # the last: after `end_output`
             pass
         except ssl.SSLEOFError:
             return at

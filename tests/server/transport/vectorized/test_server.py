@@ -868,6 +868,31 @@ def test_a_slow_reader_of_tls_has_its_replies_before_the_end(certificates):
         assert ended.wait(5)
 
 
+def test_who_sends_window_over_tls_while_its_last_replies_are_on_their_way_has_them_all(certificates):
+    with secure(certificates) as server, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        slow.settimeout(PATIENCE)
+        slow.connect(server.where)
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        context.set_alpn_protocols(["h2"])
+        with context.wrap_socket(slow, server_hostname="localhost") as client:
+            block, calls, size = h2f.literals(*h2f.fields_of(SIZED)), 10, 16_000  # its system takes them at once
+            client.sendall(h2f.PREFACE + h2f.settings((h2f.INITIAL_WINDOW_SIZE, 1 << 30)))
+            message = h2f.grpc_message(b"%d" % size)
+            asked = [h2f.headers(i, block, end=False) + h2f.data(i, message, end=True) for i in range(1, 2 * calls, 2)]
+            client.sendall(h2f.window_update(0, 1 << 30) + b"".join(asked))
+            time.sleep(0.5)
+            ended = server.server.stop(PATIENCE)
+            heard = 0
+            while octets := client.recv(10_000):
+                heard += len(octets)
+                time.sleep(0.05)
+                with contextlib.suppress(OSError):  # the last may be late
+                    client.sendall(h2f.window_update(0, len(octets)))
+            assert heard > calls * size
+        assert ended.wait(5)
+
+
 def test_a_tls_handshake_that_ends_in_a_drain_is_told_to_go(certificates):
     with secure(certificates) as server, socket.create_connection(server.where, PATIENCE) as late:
         future = waits(server, server.stub(credentials=credentials(certificates)), timeout=PATIENCE)
