@@ -54,10 +54,16 @@ def merge(into: Labels, part: Labels) -> None:
 
 
 @kernel
+def _home_of(label: int, mask: int) -> Any:
+    """Return the place where a search for a label begins."""
+    return ((label * _SPREAD) >> np.int64(32)) & mask
+
+
+@kernel
 def _place_of(label: int, labels: Whole, counts: Whole) -> Any:
     """Return where a label is, or the free place where it would be."""
     mask = labels.size - 1
-    place = ((label * _SPREAD) >> np.int64(32)) & mask
+    place = _home_of(label, mask)
     while counts[place] and labels[place] != label:
         place = (place + 1) & mask
     return place
@@ -75,10 +81,10 @@ def _order_of(label: int) -> Any:
 @kernel
 def _last_of(labels: Whole, counts: Whole) -> int:
     """Return where the label is that comes last in the order; there is one."""
-    last = -1
+    last, highest = -1, np.uint64(0)
     for place in range(labels.size):
-        if counts[place] and (last < 0 or _order_of(labels[place]) > _order_of(labels[last])):
-            last = place
+        if counts[place] and _order_of(labels[place]) >= highest:
+            last, highest = place, _order_of(labels[place])
     return last
 
 
@@ -91,8 +97,7 @@ def _remove(place: int, labels: Whole, counts: Whole) -> None:
         following = (following + 1) & mask
         if not counts[following]:
             break
-        home = ((labels[following] * _SPREAD) >> np.int64(32)) & mask
-        if (following - home) & mask >= (following - free) & mask:
+        if (following - _home_of(labels[following], mask)) & mask >= (following - free) & mask:
             labels[free], counts[free] = labels[following], counts[following]
             free = following
     counts[free] = 0

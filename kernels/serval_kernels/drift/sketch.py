@@ -4,11 +4,7 @@ Rules. A sketch holds columns of numbers, all in the same three arrays: counts b
 finite, missing (NaN) and infinite, and mean, M2, minimum and maximum of the finite ones. Bin i counts
 edges[i-1] < x <= edges[i] as in `binning`; -inf and +inf fall into the outer bins, NaN into none. Counts, and so
 `merge` of counts, are exact; moments are associative up to rounding. Where no edges are known, `LOG_LINEAR` ones serve.
-
-For these a bin is a value's exponent and the first bits of its fraction. Any other is found in two steps: an affine map
-of the value, or of its bits, to a cell of a grid says which edges lie below for sure, and as many halvings as the
-fullest cell needs look at the others. The map need only be monotone for that to be exact, which rounding leaves it;
-`new_plan` takes the one of both that needs fewer halvings.
+How values find their bins is the subject of `plan`.
 
 Rows are taken in by tiles that the first-level cache holds. Of a tile, the finite values of a column are laid side by
 side, and each loop over them does one thing, most of them in vector registers: two thirds of the time of one loop that
@@ -22,49 +18,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import inlined, kernel, kernel_for, reduction
+from serval_kernels.compile import inlined, kernel_for, reduction
 from serval_kernels.drift.moments import Moments
+from serval_kernels.drift.plan import LOG_LINEAR as LOG_LINEAR
+from serval_kernels.drift.plan import Bins, Counts, Edges, find_bins
+from serval_kernels.drift.plan import Plan as Plan
+from serval_kernels.drift.plan import new_plan as new_plan
 
 Floats = npt.NDArray[np.floating[Any]]
-Edges = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
-Bins = npt.NDArray[np.uint16]
 
-SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
-_OCTAVES: Final = 32  # to either side of 1
-_BINS_PER_SIGN: Final = 2 * _OCTAVES * SUB_BINS
-# Of a float64 (IEEE 754): its bits without the sign; what is left of them when all but exponent and sub-bin are shifted
-# out; and that of the smallest edge above zero.
-_MAGNITUDE: Final = (1 << 63) - 1
-_SHIFT: Final = 52 - (SUB_BINS.bit_length() - 1)
-_SMALLEST: Final = (1023 - _OCTAVES) * SUB_BINS
-_CELLS: Final = 1024
 _TILE_ROWS: Final = 256
 _HUGE: Final = np.finfo(np.float64).max
 
-BY_VALUE, BY_BITS, BY_EXPONENT = range(3)
 FINITE, MISSING, INFINITE = range(3)
 MEAN, M2, MINIMUM, MAXIMUM = range(4)
-
-
-def _log_linear() -> Edges:
-    scales = 2.0 ** np.arange(-_OCTAVES, _OCTAVES)
-    positive = (scales[:, None] * (1.0 + np.arange(SUB_BINS) / SUB_BINS)).reshape(-1)
-    return np.concatenate([-positive[::-1], positive])
-
-
-# From -1.9 * 2**31 to 1.9 * 2**31, each octave in eight; what is smaller than 2**-32 is one bin.
-LOG_LINEAR: Final = _log_linear()
-
-
-class Plan(NamedTuple):
-    """How the values of d columns find their bins. Never changed."""
-
-    edges: Edges  # [d, most edges, and then some]; +inf behind the last
-    grid: npt.NDArray[np.uint16]  # [d, cells]: how many edges lie below the cell
-    map: Edges  # [d, 2]: cell = (x - map[0]) * map[1]
-    steps: Counts  # [d, 2]: halvings, and what x stands for: BY_VALUE, BY_BITS, or no search at all: BY_EXPONENT
-    sizes: Counts  # [d]: edges
 
 
 class Sketch(NamedTuple):
@@ -73,51 +40,6 @@ class Sketch(NamedTuple):
     counts: Counts  # [d, most bins]
     tally: Counts  # [d, 3]: FINITE, MISSING, INFINITE
     moments: Edges  # [d, 4]: MEAN, M2 (sum of squared deviations), MINIMUM, MAXIMUM; of finite values
-
-
-def new_plan(edges: Sequence[Edges]) -> Plan:
-    """Return the plan of columns with these edges: finite, strictly rising float64, at most 65,534, or none at all.
-
-    Raises ValueError for others.
-    """
-    for column, of_column in enumerate(edges):
-        if not (np.isfinite(of_column).all() and (of_column[1:] > of_column[:-1]).all() and len(of_column) < 65535):
-            raise ValueError(f"edges of column {column}: wanted at most 65,534 finite, strictly rising numbers")
-    d, most = len(edges), max(map(len, edges), default=0)
-    width = 2 * (1 << most.bit_length())  # halvings look this far behind the last edge
-    plan = Plan(
-        np.full((d, width), np.inf),
-        np.zeros((d, _CELLS), np.uint16),
-        np.zeros((d, 2)),
-        np.zeros((d, 2), np.int64),
-        np.array([len(of_column) for of_column in edges], np.int64),
-    )
-    for column, of_column in enumerate(edges):
-        plan.edges[column, : len(of_column)] = of_column
-        _lay_grid(plan, column, of_column + 0.0)  # the bits of -0 would lie below those of 0, which is no less
-    return plan
-
-
-def _lay_grid(plan: Plan, column: int, edges: Edges) -> None:
-    """Fill in the map, the grid and the number of halvings of a column."""
-    if np.array_equal(edges, LOG_LINEAR):
-        plan.steps[column] = 0, BY_EXPONENT
-        return
-    best = 1 << 16
-    for by_bits in (BY_VALUE, BY_BITS):
-        places = np.array([_coordinate(edge, by_bits) for edge in edges]) if len(edges) else np.zeros(1)
-        with np.errstate(over="ignore"):
-            span = places[-1] - places[0]
-            low, scale = (float(places[0]), float((_CELLS - 1) / span)) if span > 0 else (0.0, 0.0)
-        if not (np.isfinite(scale) and np.isfinite(span)):
-            continue  # the edges lie too near, or too far apart
-        cells = np.array([_cell(place, low, scale) for place in places[: len(edges)]], np.int64)
-        within = np.bincount(cells, minlength=_CELLS)
-        if within.max() < best:
-            best = within.max()
-            plan.map[column] = low, scale
-            plan.steps[column] = int(best).bit_length(), by_bits
-            plan.grid[column] = np.cumsum(within) - within
 
 
 def new_sketch(plan: Plan) -> Sketch:
@@ -178,31 +100,6 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
     return found
 
 
-@kernel
-def _coordinate(value: float, by_bits: int) -> float:
-    """Return the value, or its float32 bits as a number of the same order."""
-    if by_bits:
-        bits = np.float32(value).view(np.int32)
-        return float(bits ^ ((bits >> 31) & 0x7FFFFFFF))
-    return value
-
-
-@kernel
-def _cell(coordinate: float, low: float, scale: float) -> Any:
-    """Return the cell of a finite coordinate: monotone in it, whatever is rounded."""
-    return np.uint64(np.int32(max(0.0, min((coordinate - low) * scale, _CELLS - 1.0))))
-
-
-@kernel
-def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
-    """Return `base`, moved on by 2**halving if all edges up to there lie below `value`.
-
-    A shift of the comparison, as LLVM makes of a choice a branch, which is mispredicted half of the time.
-    """
-    one = np.uint64(1)
-    return base + (np.uint64(edges[base + (one << halving) - one] < value) << halving)
-
-
 @inlined
 def _lay_finite(values: Floats, finite: Edges) -> int:
     """Lay the finite values side by side, and return how many there are."""
@@ -212,41 +109,6 @@ def _lay_finite(values: Floats, finite: Edges) -> int:
         finite[count] = x
         count += int(abs(x) <= _HUGE)
     return count
-
-
-@inlined
-def _log_linear_bins(values: Edges, bins: Bins) -> None:
-    """Find the bins of finite values between LOG_LINEAR edges, of which each belongs to the bin below it."""
-    bits = values.view(np.int64)
-    for i in range(values.size):
-        above = np.int64(values[i] > 0.0)
-        sub_bin = np.int64(np.uint64((bits[i] & _MAGNITUDE) - above) >> np.uint64(_SHIFT))
-        place = max(np.int64(0), min(sub_bin - (_SMALLEST - 1), np.int64(_BINS_PER_SIGN)))
-        bins[i] = np.uint16(_BINS_PER_SIGN + (place if above else -place))
-
-
-@inlined
-def _cells(values: Edges, places: Edges, by_bits: int, cells: Bins) -> None:
-    """Find the cells of finite values: the bins of what lies in them begin with `grid`."""
-    low, scale = places[0], places[1]
-    if by_bits:
-        for i in range(values.size):
-            cells[i] = np.uint16(_cell(_coordinate(values[i], 1), low, scale))
-    else:
-        for i in range(values.size):
-            cells[i] = np.uint16(_cell(values[i], low, scale))
-
-
-@inlined
-def _search(values: Edges, edges: Edges, grid: Any, halvings: Any, bins: Bins) -> None:
-    """Find the bins of values whose cells are in `bins`. Two halvings, which are enough for most, are written out."""
-    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
-    for i in range(values.size):
-        x, base, halving = values[i], np.uint64(grid[bins[i]]), halvings
-        while halving > two:
-            halving -= one
-            base = _step(x, edges, base, halving)
-        bins[i] = np.uint16(_step(x, edges, _step(x, edges, base, one), zero))
 
 
 @inlined
@@ -319,11 +181,7 @@ def _observe_column(
     if number == 0:
         return
     finite, bins = room[:number], bins[:number]
-    if steps[1] == BY_EXPONENT:
-        _log_linear_bins(finite, bins)
-    else:
-        _cells(finite, places, steps[1], bins)
-        _search(finite, edges, grid, np.uint64(steps[0]), bins)
+    find_bins(finite, edges, grid, places, steps, bins)
     _count(bins, counts)
     least, most = _extremes(finite)
     moments[MINIMUM], moments[MAXIMUM] = min(moments[MINIMUM], least), max(moments[MAXIMUM], most)

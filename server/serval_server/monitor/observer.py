@@ -32,7 +32,7 @@ PIECE_ROWS: Final = 4096  # looked at in one go, which keeps whoever answers on 
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
 SMALL_OCTETS: Final = LEFT_OCTETS_MAX // LEFT_MAX  # of a call: that many of these need not be added up
-SMALL_MANY: Final = 16
+SMALL_MANY: Final = 16  # of them are brought together
 CALLS_MAX: Final = 256
 # So many calls, or octets, that wait wake the thread; fewer wait for its next round.
 LEFT_MANY: Final = 1024

@@ -14,8 +14,8 @@ counts in full, what may be in its nature counts for little.
 
 A part that cannot be measured is left out, and the check behind it told as unchecked where it was asked for. Range and
 categories are those of a baseline; without one they are not held against anything. A row is what it has in all columns
-that both tables have, and two numbers are the same if they are equal. A label of floats of which any is no whole number
-is a measure and has no classes: each of its values would be one, and they would be balanced whatever they are.
+that both tables have, and which are equal is the subject of `equal_rows`. A label of floats of which any is no whole
+number is a measure and has no classes: each of its values would be one, and they would be balanced whatever they are.
 """
 
 import math
@@ -28,6 +28,7 @@ from serval_registry.baseline import Baseline, FeatureBaseline
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Array, Feature, FeatureKind, Table
 
+from serval_server.monitor.equal_rows import row_keys
 from serval_server.monitor.profile import (
     ColumnProfile,
     Foreign,
@@ -324,41 +325,6 @@ def _split(table: Table, reference: Table, label: str, unchecked: Collection[str
 
 def _held(column: Array) -> str:
     return "time" if is_time(column) else str(kind_of(column))
-
-
-def row_keys(tables: Sequence[Table]) -> list[npt.NDArray[np.int64]]:
-    """Return a number for each row of tables with the same columns: the same for rows equal in every column."""
-    sizes = [len(next(iter(table.values()))) for table in tables]
-    keys = np.zeros(sum(sizes), np.int64)
-    for name in tables[0]:
-        codes = _codes(_together([table[name] for table in tables]))
-        # Both are below the number of rows, so that their pair fits; numbered anew it stays so.
-        keys = np.unique(keys * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1].astype(np.int64)
-    return np.split(keys, np.cumsum(sizes)[:-1])
-
-
-def _codes(column: Array) -> npt.NDArray[np.int64]:
-    if column.dtype.kind == "O":
-        numbered: dict[object, int] = {}
-        return np.array([numbered.setdefault(_key(value), len(numbered)) for value in column.tolist()], np.int64)
-    return np.unique(column, return_inverse=True)[1].astype(np.int64)
-
-
-def _key(value: object) -> object:
-    return None if value != value else value
-
-
-def _together(sides: Sequence[Array]) -> Array:
-    """Return columns one after the other, as equal values are equal in: floats in the coarser precision."""
-    kinds = {side.dtype.kind for side in sides}
-    if kinds == {"f"}:
-        coarser = min((side.dtype for side in sides), key=lambda dtype: dtype.itemsize)
-        return np.concatenate([side.astype(coarser) for side in sides])
-    if len(kinds) == 1:
-        return np.concatenate(sides)
-    if all(side.dtype.kind in "fiu" for side in sides):
-        return np.concatenate([side.astype(np.float64) for side in sides])
-    return np.concatenate([side.astype(object) for side in sides])
 
 
 def parts_of(

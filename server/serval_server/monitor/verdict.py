@@ -105,7 +105,7 @@ def judge(
             (by_value.get(place), by_missing.get(place)),
             rule,
             margins[place],
-            weights.get(feature.feature, 1.0) if weights else 1.0,
+            (weights or {}).get(feature.feature, 1.0),
         )
         for place, feature in enumerate(features)
     )
