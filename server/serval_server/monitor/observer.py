@@ -3,9 +3,11 @@
 Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again (the lanes of
 the vectorized transport), `leave` for arrays that are not. One thread looks at them, in `drain`. Where it cannot keep
 up, rows are not looked at, and counted as such. Small calls are brought together by every so manieth of those who
-answer: to keep the arrays of a thousand calls would have all that follow work in memory that no cache holds.
+answer: to keep the arrays of a thousand calls would have all that follow work in memory that no cache holds. An output
+that comes in another shape than the signature says is not looked at, and costs none of the others anything.
 """
 
+import logging
 import os
 import threading
 from collections import deque
@@ -20,6 +22,8 @@ from serval_kernels.drift import rows
 
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Layout, Tensor
+
+LOG = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.generic]
 
@@ -56,6 +60,10 @@ class _Call(NamedTuple):
     def arrays(self, inputs: Mapping[str, Array], outputs: Sequence[Array]) -> list[Array]:
         """Return the arrays of these tensors."""
         return [*(inputs[name] for name in self.inputs), *(outputs[place] for place in self.outputs)]
+
+    def shaped(self, arrays: Sequence[Array]) -> list[Array | None]:
+        """Return arrays as [rows, width] each; None in the place of one that has other rows than the signature says."""
+        return [_shaped(array, tensor.width) for tensor, array in zip(self.tensors, arrays, strict=True)]
 
     def together(self, calls: Sequence["_Small"]) -> list[Array]:
         """Return the arrays of these tensors, of several calls; ValueError where their rows differ in shape."""
@@ -106,6 +114,7 @@ class Observer:
         self._small_rows = SMALL_OCTETS // self._whole.row_octets
         self._calls: dict[tuple[str, ...], _Call] = {}  # by the outputs that were asked for
         self._missed = 0
+        self._told_of_misfits = False
         self._looking = threading.Lock()
         self._seen: Accumulator | None = None
 
@@ -167,7 +176,7 @@ class Observer:
     def _gathered(self) -> list[_Left]:
         """Take the small calls, those that follow each other and ask for the same brought together.
 
-        Where a model's arrays do not go together, that is for who drains to say, not for the call that is answered.
+        Where a model's arrays do not go together, that is for who drains to count, not for the call that is answered.
         """
         gathered = []
         small = [self._small.popleft() for _ in range(len(self._small))]
@@ -242,23 +251,35 @@ class Observer:
         return self._seen
 
     def _look_at(self, block: _Block) -> None:
-        if block.filled:
-            self._observe(self._tensors, block.arrays, block.filled)
-        block.filled = 0
-        with self._filling:
-            self._free.append(block)
+        try:
+            if block.filled:
+                self._observe(self._tensors, block.arrays, block.filled)
+        finally:
+            block.filled = 0
+            with self._filling:
+                self._free.append(block)
 
     def _look_at_left(self, left: deque[_Left]) -> None:
         """Look at the first call, and at those behind it that have the same tensors, together."""
-        alike = [left.popleft()]
-        call, rows = alike[0].call, alike[0].rows
+        first = left.popleft()
+        call, rows, alike = first.call, first.rows, [first.call.shaped(first.arrays)]
         while left and left[0].call is call and rows + left[0].rows <= BLOCK_ROWS[1]:
-            alike.append(left.popleft())
-            rows += alike[-1].rows
-        arrays = alike[0].arrays
-        if len(alike) > 1:
-            arrays = [np.concatenate(parts) for parts in zip(*(each.arrays for each in alike), strict=True)]
-        self._observe(call.tensors, arrays, rows)
+            alike.append(call.shaped(left[0].arrays))
+            rows += left.popleft().rows
+        tensors, arrays = [], []
+        for tensor, parts in zip(call.tensors, zip(*alike, strict=True), strict=True):
+            fitting = [part for part in parts if part is not None]
+            if len(fitting) < len(parts):
+                self._tell_of_misfits(tensor)
+            if fitting:
+                tensors.append(tensor)
+                arrays.append(np.concatenate(fitting) if len(fitting) > 1 else fitting[0])
+        self._observe(tensors, arrays, rows)
+
+    def _tell_of_misfits(self, tensor: Tensor) -> None:
+        if not self._told_of_misfits:
+            self._told_of_misfits = True
+            LOG.warning("%.200r came in another shape than %s and is not observed", tensor.name, [-1, *tensor.row])
 
     def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
         """Take in the first rows of some arrays."""
@@ -269,3 +290,10 @@ class Observer:
             if end < rows and not self._full:
                 os.sched_yield()
         seen.rows += rows
+
+
+def _shaped(array: Array, width: int) -> Array | None:
+    try:
+        return array.reshape(len(array), width)
+    except (TypeError, ValueError):  # no rows at all, or others
+        return None

@@ -123,10 +123,24 @@ def test_many_threads_leave_while_one_looks(watched):
     assert seen.tables[0].counts.sum() == seen.rows
 
 
-def test_arrays_that_do_not_go_together_fail_no_call(watched):
+@pytest.mark.parametrize("odd", [(1, 3), (), (1, 2, 2)])
+def test_an_output_of_another_shape_fails_no_call_and_hides_nothing_else(watched, odd, caplog):
     for call in range(module.SMALL_MANY + 2):
         inputs, outputs = rows(1, call)
-        odd = {**outputs, "probabilities": np.zeros((1, 2 + call % 2), np.float32)}
-        watched.leave(inputs, list(odd), list(odd.values()), 1)
-    with pytest.raises(ValueError, match="concatenat"):
-        watched.drain()
+        if call % 2:
+            outputs["probabilities"] = np.zeros(odd, np.float32)
+        watched.leave(inputs, list(outputs), list(outputs.values()), 1)
+    inputs, outputs = rows(4000)
+    watched.leave(inputs, list(outputs), [outputs["label"], np.zeros((4000, 5), np.float32)], 4000)
+    seen = watched.take()
+    assert (seen.rows, seen.unobserved) == (module.SMALL_MANY + 2 + 4000, 0)
+    assert seen.tables[0].counts.sum() == seen.numbers.tally[0].sum() == seen.rows
+    assert seen.numbers.tally[-1].sum() == (module.SMALL_MANY + 2) / 2
+    assert caplog.text.count("came in another shape") == 1
+    watched.leave(*_asked(rows(5)), 5)
+    assert watched.take().rows == 5
+
+
+def _asked(drawn):
+    inputs, outputs = drawn
+    return inputs, list(outputs), list(outputs.values())
