@@ -127,7 +127,8 @@ class _Group(NamedTuple):
 class Life:
     """The looks at one version, whose layout has a baseline."""
 
-    def __init__(self, layout: Layout, record: Record, looks: bytes = b"") -> None:
+    def __init__(self, layout: Layout, record: Record, looks: bytes | None = None) -> None:
+        """Begin with `record`, or go on where `looks` were taken."""
         assert layout.baseline is not None
         self.record = record
         self._columns = counted(layout)
@@ -140,7 +141,7 @@ class Life:
         self._groups = [
             _Group(measure, places, self._watch(measure, places)) for measure, places in parts.items() if places
         ]
-        if looks:
+        if looks is not None:
             kept = unpacked(looks)
             for group in self._groups:
                 group.watch.restore(_under(f"{group.measure}.", kept))

@@ -29,7 +29,7 @@ from serval_registry.registry import Registry
 from serval_server.monitor.layout import Layout, Layouts
 from serval_server.monitor.life import ColumnLife, Life, LifeReport, Record, name_of
 from serval_server.monitor.sequential import BLOCK_ROWS
-from serval_server.monitor.slots import Key, Slot, Slots
+from serval_server.monitor.slots import UNREADABLE, Key, Slot, Slots
 from serval_server.monitor.verdict import Rule
 
 LOG = logging.getLogger(__name__)
@@ -268,7 +268,10 @@ class Lives:
                 record = _read(file.readline(), path)
                 if record is None or record.baseline != name_of(layout.baseline):
                     return None
-                known = self._remember(key, _File(stamp, Life(layout, record, file.read())))
+                life = _restored(layout, record, file.read(), path)
+                if life is None:
+                    return None
+                known = self._remember(key, _File(stamp, life))
             return known.life if known.life.record.baseline == name_of(layout.baseline) else None
         return None
 
@@ -297,8 +300,17 @@ def _read(line: bytes, path: Path) -> Record | None:
     """Return a record; None where a power cut has left none."""
     try:
         return Record.from_json(line)
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         LOG.warning("%s cannot be read; the life begins anew", path)
+        return None
+
+
+def _restored(layout: Layout, record: Record, looks: bytes, path: Path) -> Life | None:
+    """Return a life that goes on; None where what its looks remember is damaged: they would spend alpha once more."""
+    try:
+        return Life(layout, record, looks)
+    except UNREADABLE as error:
+        LOG.warning("%s cannot be read; the life begins anew: %s", path, error)
         return None
 
 

@@ -3,7 +3,7 @@
 Rules. A file is written whole, renamed into place and never changed; its name says when it begins and ends. As it gets
 older it is merged with its neighbours, of all processes: into minutes, then hours, then days, which are dropped in the
 end. A merged file names what it was made of, so that whoever is killed in between counts nothing twice. Any process
-may read and merge; one at a time merges.
+may read and merge; one at a time merges. What cannot be read is told once and lost: it hides nothing else.
 
     level-start-end-writer.slots    milliseconds since the epoch
     {"merged": [names], "entries": [[name, version, rows, at, length], ...]}
@@ -31,6 +31,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 # Level i + 1 holds spans of so many seconds, made once they ended so many seconds ago.
 SPANS: Final = ((MINUTE, MINUTE), (HOUR, 2 * HOUR), (DAY, 2 * DAY))
 KEPT_SECONDS: Final = 90 * DAY
+
+# What octets that are none of ours, or are damaged, may raise when they are taken for ours; zstd raises OSError.
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OSError)
 
 _ENDING: Final = ".slots"
 _ASIDE: Final = f"{_ENDING}.new"
@@ -70,6 +73,7 @@ class Slots:
         self._folder = folder
         self._writer = f"{os.getpid()}.{time.time_ns():x}"
         self._known: dict[str, Slot] = {}
+        self._told: set[tuple[str, int]] = set()  # of what is damaged: files, and where in them
         self._turn = FileLock(folder / "turn.lock")
 
     def close(self) -> None:
@@ -86,11 +90,12 @@ class Slots:
         files = [file for file in os.listdir(self._folder) if file.endswith(_ENDING)]
         slots = [slot for file in files if (slot := known.get(file) or self._slot(file)) is not None]
         self._known = {slot.file: slot for slot in slots}
+        self._told = {told for told in self._told if told[0] in self._known}
         merged = frozenset[str]().union(*(slot.merged for slot in slots))
         return sorted((slot for slot in slots if slot.file not in merged), key=lambda slot: (-slot.end, slot.file))
 
     def read(self, slot: Slot, key: Key) -> list[Accumulator]:
-        """Return what a slot holds of a version, one for each layout it was observed by.
+        """Return what a slot holds of a version, one for each layout it was observed by; what is damaged is left out.
 
         Raises FileNotFoundError where it was merged since it was listed.
         """
@@ -98,7 +103,9 @@ class Slots:
         if not wanted:
             return []
         with open(self._folder / slot.file, "rb") as file:
-            return [_accumulator(file, entry) for entry in wanted]
+            contents = [_content(file, entry) for entry in wanted]
+        found = (self._part(slot, *pair) for pair in zip(wanted, contents, strict=True))
+        return [part for part in found if part is not None]
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[bool]:
@@ -165,23 +172,27 @@ class Slots:
 
     def _slot(self, file: str) -> Slot | None:
         """Read what a file says of itself; None where it is gone, or torn, as a power cut may leave it."""
-        level, start, end, _ = file.split("-", 3)
         try:
             with open(self._folder / file, "rb") as opened:
                 line = opened.readline()
                 octets = os.fstat(opened.fileno()).st_size
-            head: Mapping[str, Any] = json.loads(line)
-            entries = [
-                Entry(key, number, rows, len(line) + at, size) for key, number, rows, at, size in head["entries"]
-            ]
-            if any(entry.at + entry.length > octets for entry in entries):
-                raise ValueError("it ends before what its first line names")
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        try:
+            return _slot_of(file, line, octets)
+        except UNREADABLE as error:
             LOG.warning("%s is torn, what it held of live monitoring is lost: %s", self._folder / file, error)
             return None
-        return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), tuple(entries))
+
+    def _part(self, slot: Slot, entry: Entry, content: bytes) -> Accumulator | None:
+        try:
+            return Accumulator.from_bytes(content)
+        except UNREADABLE as error:
+            if (slot.file, entry.at) not in self._told:
+                self._told.add((slot.file, entry.at))
+                whose = f"{entry.rows} rows of {entry.name}@{entry.version}"
+                LOG.warning("%s is damaged, %s are lost: %s", self._folder / slot.file, whose, error)
+            return None
 
     def _age(self, file: str, now: float) -> float:
         try:
@@ -194,6 +205,17 @@ class Slots:
             os.remove(self._folder / file)
 
 
-def _accumulator(file: Any, entry: Entry) -> Accumulator:
+def _slot_of(file: str, line: bytes, octets: int) -> Slot:
+    """Return what a file of so many octets says of itself, in its name and its first line."""
+    level, start, end, _ = file.split("-", 3)
+    head: Mapping[str, Any] = json.loads(line)
+    entries = tuple(Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"])
+    if any(entry.at + entry.length > octets for entry in entries):
+        raise ValueError("it ends before what its first line names")
+    return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), entries)
+
+
+def _content(file: Any, entry: Entry) -> bytes:
     file.seek(entry.at)
-    return Accumulator.from_bytes(file.read(entry.length))
+    content: bytes = file.read(entry.length)
+    return content

@@ -223,6 +223,24 @@ def test_a_file_that_a_power_cut_has_emptied_begins_the_life_anew(registry, star
     assert two.lives.of(version, two.layouts.of(version)).rows == 400
 
 
+@pytest.mark.parametrize("kept", [0, 0.6, -20])
+def test_a_life_whose_looks_are_damaged_begins_anew_and_spends_no_alpha_twice(registry, start, tmp_path, kept, caplog):
+    version, one = register(registry), start()
+    one.write(version, 200, time.time() - 2 * SECONDS)
+    one.lives.look()
+    (file,) = (tmp_path / "monitor" / "lives").glob("*.life")
+    line, looks = file.read_bytes().split(b"\n", 1)
+    end = int(kept * len(looks)) if kept >= 0 else len(looks) + kept
+    file.write_bytes(line + b"\n" + looks[:end])
+    two = start()
+    two.write(version, 300, time.time() - SECONDS)
+    two.lives.look()
+    report = two.lives.of(version, two.layouts.of(version))
+    assert (report.number, report.rows, report.looks) == (2, 300, 1)
+    assert "the life begins anew" in caplog.text
+    assert two.lives.begin_anew(version).number == 3
+
+
 @pytest.mark.slow
 def test_what_is_kept_goes_on_as_if_nothing_had_been(registry):
     layout = Layouts(registry).of(register(registry, sample=3000))

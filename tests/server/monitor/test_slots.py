@@ -95,6 +95,38 @@ def test_a_file_that_a_power_cut_has_torn_hides_no_other(slots, layout, kept, ca
     other.close()
 
 
+def test_what_is_damaged_within_hides_no_other_and_stops_no_merging(slots, layout, caplog):
+    fill(slots, layout, NOW - 300, NOW - 298)
+    damaged = slots._folder / slots.listing()[0].file
+    octets = bytearray(damaged.read_bytes())
+    octets[-400:-50] = bytes(value ^ 0x5A for value in octets[-400:-50])
+    damaged.write_bytes(octets)
+    other = Slots(slots._folder)
+    assert total(other) == total(other) == 10
+    assert caplog.text.count("is damaged, 10 rows of people@1 are lost") == 1
+    other.merge(NOW)
+    assert total(other) == 10
+    assert [slot.level for slot in other.listing()] == [1]
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("notes.slots", b"{}\n"),
+        ("0-1-x-y.slots", b'{"merged": [], "entries": []}\n'),
+        ("0-1-2-x.slots", b"{}\n"),
+        ("0-1-2-x.slots", b"[]\n"),
+        ("0-1-2-x.slots", b'{"merged": 3, "entries": []}\n'),
+        ("0-1-2-x.slots", b"\xff\xfe\n"),
+    ],
+)
+def test_a_file_that_is_none_of_ours_hides_no_other(slots, layout, name, content):
+    fill(slots, layout, NOW - 300)
+    (slots._folder / name).write_bytes(content)
+    assert total(Slots(slots._folder)) == 10
+
+
 def test_what_others_write_during_a_sweep_stays(slots, layout, monkeypatch):
     fill(slots, layout, NOW - 5)
     listing = slots.listing
