@@ -166,6 +166,8 @@ def _grid(x: Floats, edges: Edges) -> tuple[Any, Any, Any, npt.NDArray[Any]] | N
     if not np.isfinite([low, scale, *steps]).all():
         return None
     of_edges = steps.astype(np.int64)
+    if not of_edges[0]:  # of edges far from 0 and near each other; the first cell is to be free of them, for NaN
+        return None
     table = np.searchsorted(of_edges, np.arange(last + 1)).astype(small)
     table[of_edges] = several
     met = table[np.nan_to_num(tried).astype(np.int64)] == several

@@ -131,6 +131,15 @@ def test_a_grid_counts_as_a_search_does(name, bins, dtype):
     np.testing.assert_array_equal(binning.count_bins(x, edges), expected)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "edges", "beyond"), [(np.float32, [1e9, 1e9 + 64, 1e9 + 128], 2e9), (np.float64, [1e16, 1e16 + 2], 1e17)]
+)
+def test_missing_values_are_in_no_bin_where_edges_are_nearer_than_a_grid_tells_apart(dtype, edges, beyond):
+    x = np.full(20_000, beyond, dtype)
+    x[::100] = np.nan
+    assert binning.count_bins(x, np.array(edges)).tolist() == [0] * len(edges) + [19_800]
+
+
 def test_whole_numbers_of_an_exact_column_have_bins_of_their_own():
     for value, near in ((20240101.0, 20240100.0), (1.7e9, 1.7e9 + 30), (2.0**40, 2.0**40 + 1), (1.0, 1 + 3e-8)):
         edges = binning.quantile_edges(np.full(50, value), 8, exact=True)
