@@ -278,9 +278,13 @@ class Lives:
     def _write(self, key: Key, life: Life) -> None:
         path = self._path(key)
         aside = path.with_suffix(".new")
-        aside.write_bytes(life.record.to_json().encode() + b"\n" + life.looks())
-        stamp = _stamp(os.stat(aside))
-        os.replace(aside, path)
+        try:
+            aside.write_bytes(life.record.to_json().encode() + b"\n" + life.looks())
+            stamp = _stamp(os.stat(aside))
+            os.replace(aside, path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         self._remember(key, _File(stamp, life))
 
     def _remember(self, key: Key, file: _File) -> _File:

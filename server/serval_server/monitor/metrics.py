@@ -72,7 +72,10 @@ class DriftCollector(Collector):
             if slot.end > since:
                 for entry in slot.entries:
                     rows[entry.name, entry.version] += entry.rows
-        for (name, number), _ in rows.most_common(VERSIONS_MAX):
+        told = 0
+        for (name, number), _ in rows.most_common():
+            if told == VERSIONS_MAX:
+                return
             try:
                 version = self._registry.resolve(Ref(name, version=number))
                 life = self._monitor.life(version)
@@ -82,6 +85,7 @@ class DriftCollector(Collector):
             except Exception:  # that of one version is to hide no other's
                 LOG.exception("%s@%d: no gauges", name, number)
                 continue
+            told += 1
             yield Compared((name, number), live, life)
 
 

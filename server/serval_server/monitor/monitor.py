@@ -73,7 +73,10 @@ class Monitor:
             self._thread.join()
         if self._upkeep is not None:
             self._upkeep.join()
-        self._keep()
+        try:
+            self._keep()
+        except OSError:  # a full disk is to keep nobody from ending in order
+            LOG.exception("what was observed last is lost")
         self.lives.close()
         self.slots.close()
 
@@ -141,8 +144,10 @@ class Monitor:
                     self._follow()
                 if time.monotonic() >= tick_at:
                     tick_at = time.monotonic() + self.interval
-                    self._keep()
-                    self._begin_upkeep()
+                    try:
+                        self._keep()
+                    finally:  # it makes room, too
+                        self._begin_upkeep()
             except Exception:
                 LOG.exception("monitoring failed; going on")
 
@@ -202,8 +207,9 @@ class Monitor:
             with self._changing:
                 self._watched = [entry for entry in self._watched if entry not in gone]
             if self._unwritten:
+                start = min(self._since, now)  # the clock may have been set back
                 parts = [(key, part) for (key, _), part in self._unwritten.items()]
-                self.slots.write(self._since, now, parts)  # where that fails, they wait for the next time
+                self.slots.write(start, now, parts)  # where that fails, they wait for the next time
             self._unwritten = {}
             self._since = now
 

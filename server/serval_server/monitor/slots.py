@@ -71,7 +71,7 @@ class Slots:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._writer = f"{os.getpid()}.{time.time_ns():x}"
+        self._writer, self._written = _new_writer(), 0.0  # and up to when
         self._known: dict[str, Slot] = {}
         self._told: set[tuple[str, int]] = set()  # of what is damaged: files, and where in them
         self._turn = FileLock(folder / "turn.lock")
@@ -82,6 +82,9 @@ class Slots:
 
     def write(self, start: float, end: float, parts: Iterable[tuple[Key, Accumulator]]) -> None:
         """Keep what was seen between two moments. Raises OSError."""
+        if end < self._written:  # the clock was set back; a writer's slots follow each other, so these are another's
+            self._writer = _new_writer()
+        self._written = end
         self._write(0, start, end, parts, ())
 
     def listing(self) -> list[Slot]:
@@ -167,8 +170,12 @@ class Slots:
         head = json.dumps({"merged": list(merged), "entries": entries}).encode() + b"\n"
         file = f"{level}-{int(start * 1000)}-{int(end * 1000)}-{self._writer}{_ENDING}"
         aside = self._folder / f"{file.removesuffix(_ENDING)}{_ASIDE}"
-        aside.write_bytes(head + b"".join(blobs))
-        os.replace(aside, self._folder / file)
+        try:
+            aside.write_bytes(head + b"".join(blobs))
+            os.replace(aside, self._folder / file)
+        except OSError:
+            self._remove(aside.name)  # where the disk is full, half a file is in the way of others' whole ones
+            raise
 
     def _slot(self, file: str) -> Slot | None:
         """Read what a file says of itself; None where it is gone, or torn, as a power cut may leave it."""
@@ -213,6 +220,10 @@ def _slot_of(file: str, line: bytes, octets: int) -> Slot:
     if any(entry.at + entry.length > octets for entry in entries):
         raise ValueError("it ends before what its first line names")
     return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), entries)
+
+
+def _new_writer() -> str:
+    return f"{os.getpid()}.{time.time_ns():x}"
 
 
 def _content(file: Any, entry: Entry) -> bytes:

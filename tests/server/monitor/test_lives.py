@@ -199,6 +199,16 @@ def test_few_rows_wait_and_versions_without_a_baseline_are_passed_over(registry,
     assert process.lives.of(version, layout).looks == 1
 
 
+def test_rows_that_come_after_the_clock_was_set_back_are_looked_at_once(registry, start):
+    version, process = register(registry), start()
+    now = time.time()
+    for at in (now - SECONDS, now - 3600, now - 3595):
+        process.write(version, 200, at)
+        process.lives.look()
+        process.lives.look()
+    assert process.lives.of(version, process.layouts.of(version)).rows == 600
+
+
 @pytest.mark.slow
 def test_lives_of_deleted_versions_are_removed(registry, start, tmp_path):
     kept, gone, process = register(registry, "kept"), register(registry, "gone"), start()

@@ -1,7 +1,10 @@
 """Slots: nothing is counted twice or lost, whoever dies when."""
 
+import contextlib
 import os
+import resource
 import shutil
+import time
 
 import pytest
 from serval_registry.errors import InvalidArgument
@@ -157,6 +160,40 @@ def test_one_merges_at_a_time(slots):
     with other.turn() as theirs:
         assert theirs
     other.close()
+
+
+@contextlib.contextmanager
+def no_file_longer_than(octets):
+    """As on a full disk: what is written ends in the midst, with an OSError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_on_a_full_disk_nothing_half_is_left_and_what_was_seen_waits(slots, layout):
+    fill(slots, layout, NOW - 300)
+    with no_file_longer_than(200), pytest.raises(OSError, match="large"):
+        fill(slots, layout, NOW - 290)
+    assert len(os.listdir(slots._folder)) == 2  # and the lock
+    fill(slots, layout, NOW - 290)
+    assert total(slots) == 20
+
+
+def test_a_full_disk_stops_neither_the_merging_that_makes_room_nor_an_orderly_end(registry, tmp_path):
+    layout = Layouts(registry).of(register(registry))
+    monitor = Monitor(registry, tmp_path, interval=0.1, report_interval=3600.0)
+    fill(monitor.slots, layout, time.time() - KEPT_SECONDS - 10)
+    monitor._unwritten[KEY, layout.digest] = part(layout, 10)
+    with no_file_longer_than(200):
+        monitor.start()
+        end = time.monotonic() + 30
+        while monitor.slots.listing() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not monitor.slots.listing()
+        monitor.stop()
 
 
 def test_windows_by_time_and_by_rows(registry, tmp_path, monkeypatch):
