@@ -78,10 +78,12 @@ def total(outcomes: list[Outcome]) -> Outcome:
     )
 
 
-def _missing() -> None:
-    from serval_kernels import missing
+def _rows() -> None:
+    from serval_kernels import missing, scaling
 
     missing.first_nan(np.zeros(ROWS))
+    columns = scaling.tile(np.ones(1, np.float32))
+    scaling.scale(np.zeros(ROWS, np.float32), columns, columns, np.zeros(ROWS, np.float32))
 
 
 def _bins_and_moments() -> None:
@@ -144,7 +146,7 @@ def _client() -> None:
 
 
 SERVING: tuple[Step, ...] = (
-    Step("missing values", _missing),
+    Step("incoming rows", _rows),
     Step("bins and moments", _bins_and_moments),
     Step("sketches", _sketches),
     Step("drift", _drift),

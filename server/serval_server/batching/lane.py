@@ -133,10 +133,12 @@ class Lane:
             self._wait(group)
             return
         bound = self._bind(count) if count <= BOUND_ROWS_MAX else None
-        self._make_room(octets, 0 if bound is not None else self._plan.size(count))
+        taken, values = self._rows, self._values
+        if bound is None:  # arrays of its own, which the monitor may keep
+            taken, values = np.empty(octets, np.uint8), np.empty(self._plan.size(count), np.uint8)
         answers = self._answers
-        if vectorized.gather(answers.handle, group.handle, answers.place, group.number, self._rows, self._floats):
-            if self._set_aside(group):
+        if vectorized.gather(answers.handle, group.handle, answers.place, group.number, taken, self._floats):
+            if self._set_aside(group, taken):
                 self.take(group.again())
             return
         decoded = time.perf_counter_ns()
@@ -144,26 +146,26 @@ class Lane:
             if bound is not None:
                 bound.run()
             else:
-                outputs = self._run(self._rows[:octets], count)
+                outputs = self._run(taken, count)
             ran = time.perf_counter_ns()
             if bound is None:
-                self._plan.lay_out(outputs, count, self._values)
+                self._plan.lay_out(outputs, count, values)
         except Exception as error:
             if not isinstance(error, ServalError):
                 LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, count)
             self._fall_back(group, first, first + messages)
             return
         self._estimate.add(count, ran - decoded)
-        self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, self._values)
+        self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, values)
         if self.model.observer is not None:
             if bound is not None:
                 self.model.observer.copy(bound.addresses, count)
             else:
-                rows = self._rows[:octets].view(self._given.dtype).reshape(count, *self._given.row)
-                self.model.observer.leave_in_order([rows.copy(), *outputs], count)
+                rows = taken.view(self._given.dtype).reshape(count, *self._given.row)
+                self.model.observer.leave_in_order([rows, *outputs], count)
         self._count(messages, count, (started, decoded, ran))
 
-    def _make_room(self, octets: int, size: int = 0) -> None:
+    def _make_room(self, octets: int, size: int) -> None:
         """Have `_rows` and `_values` hold so many octets; what is bound to smaller ones is forgotten."""
         if octets > self._rows.size or size > self._values.size:
             self._rows, self._values = _with_room(self._rows, octets), _with_room(self._values, size)
@@ -244,11 +246,14 @@ class Lane:
         if more:
             self._answers.end(group.calls, order, groups, number)
 
-    def _set_aside(self, group: Group) -> int:
-        """Give messages with NaN to the ordinary servicer, which says where; return how many messages stay."""
+    def _set_aside(self, group: Group, taken: Octets) -> int:
+        """Give messages with NaN to the ordinary servicer, which says where; return how many messages stay.
+
+        taken: the rows of the group, and whatever comes after them.
+        """
         _, first, before, count, octets, _ = group.row
         members = group.order[first : first + before]
-        rows = self._rows[:octets].view(self._given.dtype).reshape(count, -1)
+        rows = taken[:octets].view(self._given.dtype).reshape(count, -1)
         ends = np.cumsum(group.records["rows"][members])
         wrong = np.searchsorted(ends, np.flatnonzero(np.isnan(rows).any(axis=1)), side="right")
         group.records["rows"][members[np.unique(wrong)]] = 0
@@ -281,9 +286,7 @@ class Lane:
         rows, ids = np.empty(octets, np.uint8), np.empty(max(id_octets, 1), np.uint8)
         batch.gather(self._answers.octets, group.records, group.order, group.groups, group.number, rows)
         if self._floats and first_nan(rows.view(self._given.dtype)) >= 0:
-            self._make_room(octets)
-            self._rows[:octets] = rows
-            if self._set_aside(group):
+            if self._set_aside(group, rows):
                 self._wait(group.again())
             return
         batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
