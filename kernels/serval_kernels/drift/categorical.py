@@ -16,6 +16,7 @@ Counts = npt.NDArray[np.int64]
 
 EXPECTED_LEAST = 5.0  # Cochran's rule: the chi-square limit holds for expected counts from here on
 
+_PRODUCT_MOST = 2.0**62  # of counts, within int64
 _EPSILON = 2.0**-53
 _TINY = 1e-300
 _TERMS = 100_000
@@ -80,11 +81,12 @@ def _pearson(table: Counts, n: int, m: int) -> float:
     With d the reference's observed less expected count, the column adds d^2 / e1 + d^2 / e2.
     """
     total = 0.0
+    whole = float(n) * m < _PRODUCT_MOST  # else counts are so large that a difference of floats has digits to spare
     for k in range(table.shape[1]):
         column = table[0, k] + table[1, k]
         expected = column * (n / (n + m))
         other = column * (m / (n + m))
-        difference = (table[0, k] * m - table[1, k] * n) / (n + m)
+        difference = (table[0, k] * m - table[1, k] * n) / (n + m) if whole else table[0, k] - expected
         total += difference * difference * (1.0 / expected + 1.0 / other)
     return total
 

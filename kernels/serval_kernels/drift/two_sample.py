@@ -25,6 +25,7 @@ Counts = npt.NDArray[np.int64]
 
 # Below, sorting is as quick; above, a cell's counter or the product of both sizes might overflow.
 _LEAST_OF_CELLS, _MOST_OF_CELLS = 4096, 1 << 31
+_PRODUCT_MOST = 2.0**62  # of counts, within int64
 
 
 class BinnedDistance(NamedTuple):
@@ -115,14 +116,15 @@ def _ks_of_counts(edges: Edges, reference: Counts, current: Counts, exact: bool)
     n, m = reference.sum(), current.sum()
     if n == 0 or m == 0:
         return np.nan, np.nan
-    gap = largest = 0
-    error = 0.0
+    whole = float(n) * m < _PRODUCT_MOST
+    upto = other = 0
+    largest = error = 0.0
     for i in range(reference.size):
-        gap += reference[i] * m - current[i] * n
-        largest = max(largest, abs(gap))
+        upto, other = upto + reference[i], other + current[i]
+        largest = max(largest, abs(upto * m - other * n) / n / m if whole else abs(upto / n - other / m))
         if not (0 < i < edges.size and _holds_one(edges[i - 1], edges[i], exact)):
             error = max(error, min(reference[i] / n, current[i] / m))
-    return largest / n / m, error
+    return largest, error
 
 
 @kernel

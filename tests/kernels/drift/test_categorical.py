@@ -58,6 +58,15 @@ def test_nothing_to_compare_proves_nothing_and_lengths_must_agree():
         chi_square(np.ones(2, np.int64), np.ones(3, np.int64))
 
 
+@pytest.mark.parametrize("times", [2**31, 10**10, 10**15])
+def test_counts_whose_products_pass_64_bits_are_tested_as_any(times):
+    old, new = np.array([30, 40, 50, 7]), np.array([33, 37, 49, 8])
+    # Both statistics grow with the counts.
+    for test in (chi_square, g_test):
+        assert test(old * times, new * times).statistic / times == pytest.approx(test(old, new).statistic, rel=1e-9)
+    assert chi_square(old * times, old * times).p_value == pytest.approx(1)
+
+
 @pytest.mark.parametrize("a", [0.5, 1.0, 1.5, 7.0, 50.0, 499.5])
 def test_gamma_tail_equals_scipy(a):
     x = np.concatenate([[0.0, 1e-300, 1e-10], np.linspace(0.01, 3 * a + 60, 500), [np.inf]])

@@ -162,6 +162,13 @@ def test_binned_ks_is_exact_where_each_value_has_a_bin():
     assert binned.statistic == two_sample.ks_statistic(x, y)
 
 
+@pytest.mark.parametrize("times", [2**31, 10**10, 10**15])
+def test_binned_ks_of_counts_whose_products_pass_64_bits(times):
+    edges, old, new = np.arange(3.0), np.array([30, 40, 50, 7]), np.array([33, 37, 49, 8])
+    wanted = two_sample.ks_binned(edges, old, new)
+    assert two_sample.ks_binned(edges, old * times, new * times) == pytest.approx(wanted, rel=1e-12)
+
+
 def binned_wasserstein(x, y, bins=256):
     edges = quantile_edges(x, bins)
     return two_sample.wasserstein_binned(
