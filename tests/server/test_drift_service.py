@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import common_pb2, drift_pb2
 from serval_registry import baseline
-from serval_registry.model import Draft, FeatureKind
+from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, TensorSpec
 from serval_registry.registry import Registry
 from serval_server.codec import arrow
 from serval_server.monitor import compatibility
@@ -178,6 +178,31 @@ def test_values_of_another_kind_are_still_refused(registry, name, column):
     code, details = refused(call, drift_pb2.DetectDriftRequest(model="people", current=current))
     assert code == "INVALID_ARGUMENT"
     assert f"column {name!r}" in details
+
+
+def test_what_a_model_takes_in_half_precision_is_no_drift_from_its_sample(registry, monitor):
+    features = [Feature("share", FeatureKind.NUMERIC, "X", 0), Feature("height", FeatureKind.NUMERIC, "X", 1)]
+    signature = Signature((TensorSpec("X", DataType.FP16, (-1, 2)),), (TensorSpec("y", DataType.FP32, (-1, 1)),), {})
+    version = registry.register(Draft(name="half", features=features), signature, b"", baseline=None, sample=None)
+    rng, servicer = np.random.default_rng(0), DriftServicer(registry, monitor)
+
+    def drawn():
+        return {"share": rng.choice([0.1, 0.2, 0.3, 0.7, 0.9], 5000), "height": rng.normal(1000, 100, 5000)}
+
+    sample = common_pb2.Rows(arrow_ipc=arrow.write_table(drawn()))
+    servicer.SetBaseline(drift_pb2.SetBaselineRequest(model="half", sample=sample), CONTEXT)
+    now, layout = drawn(), Layouts(registry).of(registry.resolve(version.ref))
+    part = Accumulator.of(layout)
+    part.observe(layout, layout.inputs, [np.stack([now["share"], now["height"]], axis=1).astype(np.float16)])
+    part.rows = 5000
+    monitor.slots.write(monitor._since - 5, monitor._since, [(("half", 1), part)])
+    live = servicer.GetDrift(drift_pb2.GetDriftRequest(model="half"), CONTEXT).report
+    current = common_pb2.Rows(arrow_ipc=arrow.write_table(now))
+    sent = servicer.DetectDrift(drift_pb2.DetectDriftRequest(model="half", current=current), CONTEXT)
+    for report in (live, sent):
+        assert report.verdict == drift_pb2.NO_DRIFT
+        assert [column.outside_range < 0.01 for column in report.features] == [True, True]
+    assert [c.effect for c in live.features] == [c.effect for c in sent.features]
 
 
 @pytest.mark.parametrize("tool", ["evidently", "nannyml"])

@@ -90,17 +90,21 @@ class Columns:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
 
     def table(self, rows: common_pb2.Rows, field: str) -> Table:
-        """Return the columns of a Rows message by feature name, for statistics: missing values are welcome here."""
+        """Return the columns of a Rows message by feature name, for statistics: missing values are welcome here.
+
+        What a model takes as FP16 is rounded so: 0.3 is another number there, and what is predicted would look like
+        drift from what was sampled.
+        """
         self._width(field)
         match rows.WhichOneof("data"):
             case "tensor":
                 matrix = tensors.from_message(rows.tensor, f"{field}.tensor")
                 self._check_matrix(matrix, f"{field}.tensor")
-                return self._table_of(matrix, f"{field}.tensor")
+                return self._as_taken(self._table_of(matrix, f"{field}.tensor"))
             case "arrow_ipc":
                 table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc", missing_flags=True)
                 self._check_names(table.keys(), f"{field}.arrow_ipc")
-                return {f.name: _as_statistic(table[f.name], f, field) for f in self.features}
+                return self._as_taken({f.name: _as_statistic(table[f.name], f, field) for f in self.features})
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
 
@@ -109,6 +113,15 @@ class Columns:
         if rows.WhichOneof("data") == "arrow_ipc":
             return arrow.read_sample(rows.arrow_ipc, f"{field}.arrow_ipc")
         return arrow.Sample(self.table(rows, field), {})
+
+    def _as_taken(self, table: dict[str, Array]) -> Table:
+        """Return statistics' columns with the numbers of FP16 inputs as these have them."""
+        half = {spec.name for spec in self._inputs if spec.datatype is DataType.FP16}
+        with np.errstate(over="ignore"):
+            for feature in self.features:
+                if feature.input in half and feature.kind is FeatureKind.NUMERIC:
+                    table[feature.name] = table[feature.name].astype(np.float16).astype(np.float32)
+        return table
 
     def _check_matrix(self, matrix: Array, field: str) -> None:
         width = self._width(field)
@@ -119,7 +132,7 @@ class Columns:
         if self._has_texts:
             raise InvalidArgument(f"{field}: {self._label} takes texts too; send named rows or an Arrow table")
 
-    def _table_of(self, matrix: Array, field: str) -> Table:
+    def _table_of(self, matrix: Array, field: str) -> dict[str, Array]:
         """Return the columns of a checked matrix by feature name; those of flags hold 0 and 1."""
         if matrix.dtype.kind not in "fiub":
             raise InvalidArgument(f"{field}: got {matrix.dtype}, wanted numbers")

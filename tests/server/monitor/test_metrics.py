@@ -37,8 +37,8 @@ def test_versions_that_are_no_more_take_no_others_place(registry, monitor, monke
     registry.delete("away", 1)
     collected = CollectorRegistry()
     collected.register(DriftCollector(registry, monitor))
-    lines = [line for line in generate_latest(collected).decode().splitlines() if line.startswith("serval_window_rows{")]
-    assert lines == [
+    lines = generate_latest(collected).decode().splitlines()
+    assert [line for line in lines if line.startswith("serval_window_rows{")] == [
         'serval_window_rows{model="some",version="1"} 80.0',
         'serval_window_rows{model="few",version="1"} 60.0',
     ]
