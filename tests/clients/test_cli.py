@@ -158,7 +158,7 @@ def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path)
     assert code == 3
     assert out.splitlines()[:7] == [
         "window 2027-01-15 08:00:00 to 08:01:00 UTC: 100 rows",
-        "not looked at, as the observer could not keep up: 7 rows",
+        "not looked at, as the observer could not keep up: 7 rows, 6.4 % of all; what is said is of the others",
         "left out, as they came before this baseline was set: 3 rows",
         "ALARM in 12,300 rows since 2027-01-15 08:00 UTC: width.",
         "width: since 2027-01-15 08:00:30 UTC, row 4,200; its values differed by 0.30 in 400 rows, and by at least "
@@ -183,6 +183,8 @@ def test_live_drift_is_shown_watched_and_drawn(serval, servicer, rows, tmp_path)
     assert servicer.seen["GetDrift"][-1].compatibility == "evidently"
     for wrong, words in (
         (("--live", "--window", "5x"), "window: '5x'"),
+        (("--watch", "--every", "0"), "--every: 0; wanted more than 0"),
+        (("--watch", "--every", "nan"), "--every: nan; wanted more than 0"),
         (("--data", rows, "--html", "x"), "--html: goes with --live"),
         (("--live", "--reference", rows), "--reference: goes with --data"),
     ):

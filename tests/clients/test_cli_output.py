@@ -26,6 +26,11 @@ def test_cells_are_one_line_and_not_too_long():
     assert output.cell(datetime(2024, 1, 5, 10, 30, tzinfo=UTC)) == "2024-01-05 10:30"
 
 
+def test_what_callers_sent_moves_no_cursor():
+    assert output.cell("\x1b]0;mine\x07red\x9b2J") == r"\x1b]0;mine\x07red\x9b2J"
+    assert output.visible("größe \u202eabc\x00\nnext") == "größe \\u202eabc\\x00\nnext"
+
+
 def test_json_of_every_kind_of_value(capsys):
     record = TensorSpec("x", "FP32", (-1, 2))
     value = {"r": record, "a": np.array([[1.5, math.nan]]), "i": np.int64(3), "s": Stage.NONE, "t": ("x", None, True)}

@@ -1,13 +1,15 @@
 """The page of a report: whole in itself, the largest difference first, and nothing of a caller's text is markup."""
 
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from serval_client.cli.live import live_text
 from serval_client.cli.told import told
-from serval_client.drift import FeatureBaseline
+from serval_client.drift import FeatureBaseline, Verdict, share_told, window
 from serval_client.records import FeatureKind
 from serval_client.report import charts
 from serval_client.report.page import page
@@ -63,7 +65,7 @@ def test_it_says_in_words_what_has_changed(html):
     assert "Its mean went from 1 to 2, +1.50 standard deviations of the baseline." in text
     assert "71.0% of its rows lie outside the baseline's range." in text
     assert "Categories that the baseline does not have: <b>tall</b>." in text
-    assert "7 rows were answered but not looked at." in text
+    assert "7 rows, 6.4 % of all, were answered but not looked at: what is said is of the others." in text
     assert "ALARM in 12,300 rows since 2027-01-15 08:00 UTC: width." in text
     assert text.index("width effect" if "width effect" in text else "width") < text.index("height")
 
@@ -135,3 +137,49 @@ def test_a_huge_shift_is_told_in_a_short_form(client, shift, words):
     live = replace(live, report=replace(live.report, features=features))
     assert f"to 2, {words} standard deviations of the baseline." in page(live)
     assert f"  {words}  " in told(live.report)
+
+
+@pytest.fixture
+def live(client):
+    client.register(b"1", "m", sample=np.zeros((20, 2)))
+    return client.live_drift("m", distributions=True)
+
+
+def test_what_was_not_looked_at_is_told_as_a_share(live):
+    few = replace(live, rows=30, unobserved=70, other_rows=0)
+    assert few.unobserved_share == 0.7
+    assert "70 rows, 70 % of all, were answered but not looked at" in page(few)
+    assert "70 rows, 70 % of all; what is said is of the others" in live_text(few)
+    all_but_one = replace(live, rows=1, unobserved=100_000, other_rows=0)
+    assert "100,000 rows, 99 % of all" in page(all_but_one)
+    assert "not looked at" not in page(replace(live, unobserved=0)) + live_text(replace(live, unobserved=0))
+    assert [share_told(share) for share in (1.0, 0.104, 0.096, 1e-5)] == ["100 %", "10 %", "9.6 %", "0.001 %"]
+
+
+def test_a_window_of_which_nothing_is_compared_is_not_said_to_be_too_small(live):
+    report = replace(live.report, features=(), drifted=(), verdict=Verdict.INSUFFICIENT_DATA, rule="it has no baseline")
+    bare = replace(live, report=report, reference=(), current=())
+    assert "m@1: <span class='insufficient_data'>nothing is compared</span>" in page(bare)
+    assert "UTC, compared with nothing." in page(bare)
+    assert "nothing is compared: m@1, 0 rows" in live_text(bare)
+    assert live_text(bare).endswith("it has no baseline")
+
+
+def test_a_window_of_days_says_the_day_that_it_ends(live):
+    assert live_text(live).startswith("window 2027-01-15 08:00:00 to 08:01:00 UTC")
+    long = replace(live, end=live.start + timedelta(days=3))
+    assert live_text(long).startswith("window 2027-01-15 08:00:00 to 2027-01-18 08:00:00 UTC")
+
+
+def test_what_callers_sent_moves_no_cursor_of_who_reads_of_it(live):
+    changed = {"unseen": ("\x1b[2Jgone",), "feature": "\x1b[31mred"}
+    features = tuple(replace(feature, **changed) for feature in live.report.features)
+    report = replace(live.report, features=features, drifted=("\x1b[31mred",), summary="new: \x1b[2Jgone")
+    text = live_text(replace(live, report=report))
+    assert "\x1b" not in text
+    assert text.count(r"\x1b[2Jgone") == 3
+
+
+def test_windows_of_any_number_of_rows():
+    assert window("9" * 400 + " rows").rows == 2**63 - 1
+    assert window("12.7 rows").rows == 12

@@ -20,6 +20,7 @@ WindowLike: TypeAlias = timedelta | float | str | None
 _SHIFT_LONG = 1e4  # from here on two decimals are of no use to anyone
 
 _SPAN = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>s|m|h|d|rows)")
+_ROWS_MAX = 2**63 - 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -43,6 +44,13 @@ class Severity(StrEnum):
 def shift_told(shift: float) -> str:
     """Return a shift of a mean as people read it: +1.50, or +9.8e+29 where it is huge."""
     return f"{shift:+.2f}" if abs(shift) < _SHIFT_LONG else f"{shift:+.1e}"
+
+
+def share_told(share: float) -> str:
+    """Return a share as people read it: 70 %, or 0.03 %; only none is 0 %, and only all is 100 %."""
+    if share >= 1:
+        return "100 %"
+    return f"{min(100 * share, 99):.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +208,11 @@ class LiveDrift:
     life: Life | None
     raised: tuple[str, ...]
 
+    @property
+    def unobserved_share(self) -> float:
+        """The share of all rows in the window that nobody looked at, 0 to 1: all that is said is of the others."""
+        return self.unobserved / max(self.rows + self.other_rows + self.unobserved, 1)
+
 
 _OPTIONAL = tuple(
     name for name, entry in drift_pb2.FeatureDrift.DESCRIPTOR.fields_by_name.items() if entry.has_presence
@@ -272,7 +285,7 @@ def window(asked: WindowLike) -> drift_pb2.Window | None:
             if found is None:
                 raise InvalidArgument(f"window: {asked[:40]!r}; wanted such as 90s, 15m, 1h, 7d or '5000 rows'")
             if found["unit"] == "rows":
-                return drift_pb2.Window(rows=int(float(found["number"])))
+                return drift_pb2.Window(rows=min(int(found["number"].partition(".")[0]), _ROWS_MAX))
             return drift_pb2.Window(seconds=float(found["number"]) * _UNITS[found["unit"]])
     return drift_pb2.Window(seconds=float(asked))
 

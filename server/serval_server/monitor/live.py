@@ -11,7 +11,7 @@ from serval_registry.model import FeatureKind
 
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.compare import compare_counts
-from serval_server.monitor.layout import Column, How, Layout, Tensor, baseline_bins, ends_of
+from serval_server.monitor.layout import COLUMNS_MAX, Column, How, Layout, Tensor, baseline_bins, ends_of
 from serval_server.monitor.report import DriftReport, Verdict
 from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen
@@ -19,6 +19,10 @@ from serval_server.monitor.windows import Seen
 NO_BASELINE = (
     "Nothing is compared, as the version has no baseline: register it with a sample, or call SetBaseline. "
     "Rows that come from then on are compared."
+)
+NO_COLUMNS = (
+    "Nothing is compared, as only rows are counted of a model whose inputs are no columns, or which has more than "
+    f"{COLUMNS_MAX:,} columns with its outputs."
 )
 
 
@@ -63,7 +67,7 @@ def _without_baseline(seen: Seen, rule: Rule) -> DriftReport:
         tolerance=rule.tolerance,
         mean_cosine=0.0,
         against_baseline=True,
-        rule=NO_BASELINE,
+        rule=NO_BASELINE if seen.layout.features else NO_COLUMNS,
     )
 
 

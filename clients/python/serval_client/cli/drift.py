@@ -59,6 +59,8 @@ def run(args: Namespace) -> int:
     for option, given in (("--window", args.window), ("--html", args.html)):
         if args.data is not None and given is not None:
             raise InvalidArgument(f"{option}: goes with --live, not with --data")
+    if not args.every > 0:
+        raise InvalidArgument(f"--every: {args.every:g}; wanted more than 0 seconds")
     if args.reference is not None and args.data is None:
         raise InvalidArgument("--reference: goes with --data; live rows are compared with the version's baseline")
     if args.acknowledge is not None or args.begin_anew:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serval_client.cli import command, connection, output
 from serval_client.cli.told import told
-from serval_client.drift import DriftReport, LiveDrift
+from serval_client.drift import DriftReport, LiveDrift, share_told
 from serval_client.report.page import page
 
 # Home, and clear what is below: a table that is drawn over the last one does not flicker.
@@ -60,19 +60,23 @@ def acknowledge(args: Namespace) -> int:
     if args.json:
         output.print_json(life)
     else:
-        print("\n".join(life.told()))
+        print(output.visible("\n".join(life.told())))
     return command.OK
 
 
 def live_text(live: LiveDrift) -> str:
     """Return a window as text."""
-    lines = [f"window {live.start:%Y-%m-%d %H:%M:%S} to {live.end:%H:%M:%S} UTC: {live.rows} rows"]
+    end = f"{live.end:%H:%M:%S}" if live.end.date() == live.start.date() else f"{live.end:%Y-%m-%d %H:%M:%S}"
+    lines = [f"window {live.start:%Y-%m-%d %H:%M:%S} to {end} UTC: {live.rows} rows"]
     if live.unobserved:
-        lines.append(f"not looked at, as the observer could not keep up: {live.unobserved} rows")
+        lines.append(
+            f"not looked at, as the observer could not keep up: {live.unobserved} rows, "
+            f"{share_told(live.unobserved_share)} of all; what is said is of the others"
+        )
     if live.other_rows:
         lines.append(f"left out, as they came before this baseline was set: {live.other_rows} rows")
     if live.life is not None:
-        lines += [*live.life.told(), ""]
+        lines += [*map(output.visible, live.life.told()), ""]
     return "\n".join([*lines, told(live.report)])
 
 

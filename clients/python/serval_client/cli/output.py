@@ -47,8 +47,18 @@ def cell(value: object) -> str:
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M")
         case _:
-            text = " ".join(str(value).split())
+            text = visible(" ".join(str(value).split()))
             return text if len(text) <= CELL_MAX else text[: CELL_MAX - 3] + "..."
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters, but for ends of lines, are told as escapes.
+
+    Categories are whatever callers sent: they are not to move the cursor of whoever reads of them, or worse.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def size(count: int) -> str:

@@ -20,9 +20,10 @@ def told(report: DriftReport) -> str:
     summary = f"\n{report.summary}" if report.summary else ""
     whose = report.compatibility or f"alpha {report.alpha:g}, tolerance {report.tolerance:g}"
     rule = textwrap.fill(f"{whose}: {report.rule}", RULE_WIDTH)
-    return (
-        f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}{summary}\n\n{table}\n\n{rule}"
-    )
+    sizes = f"{report.current_rows} rows against {report.reference_rows} of {against}"
+    if not report.features:  # a live window, of which nothing is compared
+        return output.visible(f"nothing is compared: {report.ref}, {report.current_rows} rows\n\n{rule}")
+    return output.visible(f"{head}, {sizes}{summary}\n\n{table}\n\n{rule}")
 
 
 def _measured(report: DriftReport) -> str:

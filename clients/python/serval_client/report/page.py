@@ -3,7 +3,15 @@
 from html import escape
 from typing import Final
 
-from serval_client.drift import DriftReport, FeatureBaseline, FeatureDrift, LiveDrift, Verdict, shift_told
+from serval_client.drift import (
+    DriftReport,
+    FeatureBaseline,
+    FeatureDrift,
+    LiveDrift,
+    Verdict,
+    share_told,
+    shift_told,
+)
 from serval_client.records import FeatureKind
 from serval_client.report import charts
 
@@ -62,7 +70,7 @@ def headline(report: DriftReport) -> str:
             return f"{len(report.drifted)} of {len(report.features)} columns drifted ({names})"
         case Verdict.NO_DRIFT:
             return "no drift"
-    return "not enough data to say"
+    return "not enough data to say" if report.features else "nothing is compared"
 
 
 def plain_words(feature: FeatureDrift) -> list[str]:
@@ -85,12 +93,16 @@ def plain_words(feature: FeatureDrift) -> list[str]:
 
 
 def _window(live: LiveDrift) -> str:
-    said = (
-        f"{live.rows:,} rows from {live.start:%Y-%m-%d %H:%M:%S} to {live.end:%Y-%m-%d %H:%M:%S} UTC, compared with "
-        f"{live.report.reference_rows:,} of the baseline."
-    )
+    said = f"{live.rows:,} rows from {live.start:%Y-%m-%d %H:%M:%S} to {live.end:%Y-%m-%d %H:%M:%S} UTC, "
+    if live.report.features:
+        said += f"compared with {live.report.reference_rows:,} of the baseline."
+    else:
+        said += "compared with nothing."
     if live.unobserved:
-        said += f" {live.unobserved:,} rows were answered but not looked at."
+        said += (
+            f" {live.unobserved:,} rows, {share_told(live.unobserved_share)} of all, were answered but not looked at: "
+            "what is said is of the others."
+        )
     if live.other_rows:
         said += f" {live.other_rows:,} rows came before this baseline was set and are left out."
     return f"<p>{said}</p>"
