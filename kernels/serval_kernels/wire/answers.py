@@ -1,10 +1,11 @@
 """Answers that are always the same: what is wrong with a request before anybody has looked at its message.
 
 Written by compiled code, so that a bad call costs no more than a good one. A request that is not gRPC gets an HTTP
-answer with a line of text; a gRPC call gets trailers alone (gRPC over HTTP/2, Trailers-Only).
+answer with a line of text; a gRPC call gets trailers alone (gRPC over HTTP/2, Trailers-Only), or behind what it was
+answered before.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ _DEADLINE_EXCEEDED: Final = 4
 _RESOURCE_EXHAUSTED: Final = 8
 _UNIMPLEMENTED: Final = 12
 _INTERNAL: Final = 13
+_UNAVAILABLE: Final = 14
 
 NOT_POST: Final = 0
 NOT_GRPC: Final = 1
@@ -35,20 +37,27 @@ DEADLINE_EXCEEDED: Final = 12
 HEADERS_TOO_LARGE: Final = 13
 MODEL_FAILED: Final = 14
 NOT_POST_BUT_HEAD: Final = 15  # as NOT_POST, without its line of text: RFC 9110, 9.3.2
+STOPPED: Final = 16
 
-Answer = tuple[bytes, bytes]
+
+class Answer(NamedTuple):
+    """The block of a whole answer with its body, and the block of trailers where the answer has begun already."""
+
+    block: bytes
+    body: bytes = b""
+    trailers: bytes = b""
 
 
 def _http(status: int, text: str, *more: tuple[bytes, bytes]) -> Answer:
     body = text.encode() + b"\n"
     head = (b":status", b"%d" % status), (b"content-type", b"text/plain; charset=utf-8")
-    return hpack.encode_headers((*head, (b"content-length", b"%d" % len(body)), *more)), body
+    return Answer(hpack.encode_headers((*head, (b"content-length", b"%d" % len(body)), *more)), body)
 
 
 def _grpc(code: int, message: str, *more: tuple[bytes, bytes]) -> Answer:
     head = (b":status", b"200"), (b"content-type", b"application/grpc")
     status = (b"grpc-status", b"%d" % code), (b"grpc-message", encode_message(message))
-    return hpack.encode_headers((*head, *status, *more)), b""
+    return Answer(hpack.encode_headers((*head, *status, *more)), trailers=hpack.encode_headers((*status, *more)))
 
 
 _NOT_POST: Final = _http(405, "gRPC is served here: wanted the method POST", (b"allow", b"POST"))
@@ -74,16 +83,18 @@ _ANSWERS: Final[dict[int, Answer]] = {
     DEADLINE_EXCEEDED: _grpc(_DEADLINE_EXCEEDED, "Deadline Exceeded"),
     HEADERS_TOO_LARGE: _grpc(_RESOURCE_EXHAUSTED, "received metadata size exceeds the limit of 16384 octets"),
     MODEL_FAILED: _grpc(_INTERNAL, "the model failed on this input"),
-    NOT_POST_BUT_HEAD: (_NOT_POST[0], b""),
+    NOT_POST_BUT_HEAD: Answer(_NOT_POST.block),
+    STOPPED: _grpc(_UNAVAILABLE, "the server has stopped"),
 }
 
 
 def _laid_out() -> tuple[Octets, npt.NDArray[np.int64]]:
-    """Return all blocks and bodies, and where each begins and how long it is: int64[answers, 4]."""
-    text, spans = bytearray(), np.zeros((len(_ANSWERS), 4), np.int64)
-    for number, (block, body) in _ANSWERS.items():
-        spans[number] = len(text), len(block), len(text) + len(block), len(body)
-        text += block + body
+    """Return all blocks, bodies and trailers, and where each begins and how long it is: int64[answers, 6]."""
+    text, spans = bytearray(), np.zeros((len(_ANSWERS), 6), np.int64)
+    for number, answer in _ANSWERS.items():
+        for part, octets in enumerate(answer):
+            spans[number, 2 * part : 2 * part + 2] = len(text), len(octets)
+            text += octets
     return np.frombuffer(bytes(text), np.uint8), spans
 
 

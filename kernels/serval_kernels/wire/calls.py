@@ -37,17 +37,26 @@ NO_ANSWER = -1
 
 @borrowing
 def refuse(s: State, number: int, answer: int) -> None:
-    """Answer a call with one of `answers` and end it."""
+    """Answer a call with one of `answers` and end it.
+
+    Where its reply has begun, trailers say the same; where a part of that still waits for windows, the call is reset.
+    """
     row = s.streams[number]
     c = signed(row.connection)
     if row.kind == ORDINARY and row.waiting:
         cause = CAUSE_DEADLINE if answer == answers.DEADLINE_EXCEEDED else CAUSE_REFUSED
         streams.tell(s, number, CANCELLED, 0, 0, cause)
     row.waiting = 0
-    if row.head_sent:  # too late for an answer of its own
-        windows.give_up(s, number, CANCEL)
-        return
     spans = answers.SPANS
+    if row.head_sent:
+        at, size = spans[answer, 4], spans[answer, 5]
+        if size == 0 or row.body_block:
+            windows.give_up(s, number, CANCEL)
+        elif output.write_block(s, c, row.id, answers.TEXT, at, size, True):
+            windows.finish(s, number)
+        else:
+            windows.give_up(s, number, INTERNAL_ERROR)
+        return
     block_at, block, body_at, body = spans[answer, 0], spans[answer, 1], spans[answer, 2], spans[answer, 3]
     if not output.write_block(s, c, row.id, answers.TEXT, block_at, block, body == 0):
         windows.give_up(s, number, INTERNAL_ERROR)

@@ -119,6 +119,10 @@ class Loop:
         self._stopping.set()
         self.wake()
 
+    def look_for_others(self) -> None:
+        """Ask for a handler for paths that were not known at the start. One word, which the engine only reads."""
+        self._state.turn["answer_unknown"] = 0
+
     # The loop's thread
 
     def run(self) -> None:
@@ -306,7 +310,7 @@ class Loop:
         self._connections.leave(final=True)
         while self._is_busy() and time.monotonic() < (self._stop_by or 0.0):
             self._turn_soon(self._stop_by or 0.0)
-        self._calls.cancel_all()
+        self._calls.stop_all()
         self._turn_soon(time.monotonic())
 
     def _turn_soon(self, by: float) -> None:

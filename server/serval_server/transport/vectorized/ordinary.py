@@ -13,8 +13,8 @@ from typing import Final
 
 import grpc
 import numpy as np
+from serval_kernels.wire import answers, streams, turn
 from serval_kernels.wire import state as engine
-from serval_kernels.wire import streams, turn
 
 from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.context import Peer
@@ -30,6 +30,7 @@ _SIZES: Final = struct.Struct(">II")
 
 _DEADLINE: Final = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
 _CANCELLED: Final = grpc.StatusCode.CANCELLED, "Cancelled"
+_STOPPED: Final = grpc.StatusCode.UNAVAILABLE, "The server has stopped"
 _MANY_EVENTS: Final = 1024
 _NO_METADATA: Final = Request(())
 _GIVEN_UP: Final = -1  # among young calls: one that was begun in vain, which takes its time like any other
@@ -148,13 +149,13 @@ class OrdinaryCalls:
             turn.cancel(self._state.handle, number)
             self._take_some_events()
 
-    def cancel_all(self) -> None:
-        """Reset every call."""
+    def stop_all(self) -> None:
+        """End every call: UNAVAILABLE, upon which clients go elsewhere."""
         for number, call in list(self._calls.items()):
             self._forget(number)
-            turn.cancel(self._state.handle, number)
+            turn.refuse(self._state.handle, number, answers.STOPPED)
             self._take_some_events()
-            call.on_cancelled(*_CANCELLED)
+            call.on_cancelled(*_STOPPED)
 
     def _take_some_events(self) -> None:
         """Take events before there are many: each thing done here adds a few."""

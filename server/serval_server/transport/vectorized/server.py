@@ -19,7 +19,7 @@ from serval_server.transport.vectorized.times import Times
 from serval_server.transport.vectorized.vectors import VectorHandler
 
 
-class Server:
+class Server(grpc.Server):  # type: ignore[misc]
     """A gRPC server. Handlers run on `executor`, but vectorized ones, which run in the loop's thread."""
 
     def __init__(
@@ -39,20 +39,27 @@ class Server:
         self._vectorized: dict[str, VectorHandler] = {}
         self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._loop: Loop | None = None
+        self._thread: threading.Thread | None = None
+        self._begun = False  # it has been started, or stopped
         self._ended = threading.Event()
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """As grpc.Server."""
         self._handlers.add_generic_rpc_handlers(generic_rpc_handlers)
+        self._look_for_others()
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler]
     ) -> None:
-        """As grpc.Server."""
+        """As grpc.Server, and to one that runs as well."""
         self._handlers.add_registered_method_handlers(service_name, method_handlers)
+        self._look_for_others()
 
     def add_vectorized_method(self, path: str, handler: VectorHandler) -> None:
-        """Have `handler` answer a unary method. Messages that it hands on go to the servicer registered for it."""
+        """Have `handler` answer a unary method. Messages that it hands on go to the servicer registered for it.
+
+        Before `start`; later ones are not asked.
+        """
         self._vectorized[path] = handler
 
     def add_insecure_port(self, address: str) -> int:
@@ -69,27 +76,42 @@ class Server:
     def start(self) -> None:
         """Serve, in a thread of its own, which sets the process's switch interval.
 
-        Handlers that are added later are not found.
+        Raises ValueError for a server that was started or stopped before.
         """
+        if self._begun:
+            raise ValueError("start: this server has been started or stopped already; wanted a new one")
+        self._begun = True
         self._loop = Loop(self._handlers, self._vectorized, self._executor, times=self._times, sizes=self._sizes)
         for listener, context in self._listeners:
             listener.listen(BACKLOG)
             self._loop.add_listener(listener, context)
-        threading.Thread(target=self._run, name="serval-loop", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="serval-loop", daemon=True)
+        self._thread.start()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no new calls; those that are there have `grace` seconds. The event returned is set at the end."""
+        """Take no new calls; those that are there have `grace` seconds. The event returned is set at the end.
+
+        Without a grace all is over when it returns.
+        """
+        self._begun = True
         if self._loop is None:
             for listener, _ in self._listeners:
                 listener.close()
             self._ended.set()
-        else:
-            self._loop.stop(grace)
+            return self._ended
+        self._loop.stop(grace)
+        if grace is None and threading.current_thread() is not self._thread:
+            self._ended.wait()
         return self._ended
 
     def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Block until the server has stopped; return whether it went on beyond `timeout` seconds."""
         return not self._ended.wait(timeout)
+
+    def _look_for_others(self) -> None:
+        """Have handlers found that came after the start."""
+        if self._loop is not None:
+            self._loop.look_for_others()
 
     def _add_port(self, address: str, context: ssl.SSLContext | None) -> int:
         listener, port = bind(address, share_port=self._share_port)

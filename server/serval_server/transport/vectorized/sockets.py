@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 from typing import IO, Any, Final
+from urllib.parse import quote
 
 from serval_registry.errors import InvalidArgument
 
@@ -16,6 +17,7 @@ from serval_server.transport.vectorized.context import Peer
 # Who finds it full tries again after a second; Linux makes no more of it than net.core.somaxconn, 4,096 by default.
 BACKLOG: Final = 4096
 H2: Final = "h2"
+_MAPPED: Final = "::ffff:"  # an IPv4 address within IPv6: RFC 4291, 2.5.5.2
 
 
 def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]:
@@ -180,10 +182,13 @@ class Connection:
 
 
 def _written(family: int, address: Any) -> str:
-    """Return an address as gRPC writes it."""
+    """Return an address as gRPC writes it: a URI, with IPv4 as such where IPv6 carries it."""
     if family == socket.AF_UNIX:
         return UNIX
-    return f"ipv6:[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"ipv4:{address[0]}:{address[1]}"
+    host, port = address[:2]
+    if family == socket.AF_INET6 and "." not in host:
+        return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}"
+    return f"ipv4:{host.removeprefix(_MAPPED)}:{port}"
 
 
 def _auth_context(certificate: Any) -> dict[str, list[bytes]]:

@@ -757,7 +757,7 @@ def test_ipv6():
     with running("[::1]:0") as server:
         server.address = f"[::1]:{server.port}"
         reply = server.stub().ServerMetadata(inference.ServerMetadataRequest(), timeout=PATIENCE)
-        assert reply.name.startswith("ipv6:[::1]:")
+        assert reply.name.startswith("ipv6:%5B::1%5D:")
 
 
 # TLS
