@@ -37,6 +37,27 @@ def test_a_sample_has_every_column_that_can_be_looked_at():
     assert columns["text"].tolist() == ["a", None, "a"]
 
 
+def test_whole_numbers_of_a_sample_keep_their_digits():
+    ids = [2**53 + 1, None, 2**53]
+    ten = decimal.Decimal(10)
+    content = stream(
+        signed=pa.array(ids),
+        unsigned=pa.array([2**64 - 1, None, 0], pa.uint64()),
+        decimal=pa.array([decimal.Decimal(2**53 + 1), decimal.Decimal(2**53), None], pa.decimal128(38, 0)),
+        full=pa.array([decimal.Decimal(2**53 + 1)] * 3, pa.decimal128(38, 0)),
+        wide=pa.array([ten**30, ten**31, None], pa.decimal128(38, 0)),
+    )
+    columns, foreign = arrow.read_sample(content, "sample")
+    assert foreign == {}
+    assert columns["signed"].tolist() == ids
+    assert columns["unsigned"].tolist() == [2**64 - 1, None, 0]
+    assert columns["decimal"].tolist() == [2**53 + 1, 2**53, None]
+    assert columns["full"].tolist() == [2**53 + 1] * 3
+    np.testing.assert_array_equal(columns["wide"], [1e30, 1e31, np.nan])
+    # A model takes numbers as floats, and a missing one as NaN.
+    np.testing.assert_array_equal(arrow.read_table(content, "rows")["signed"], [2.0**53, np.nan, 2.0**53])
+
+
 def test_a_model_takes_decimals_as_numbers():
     np.testing.assert_array_equal(arrow.read_table(stream(money=MONEY), "rows")["money"], [1.25, np.nan, -3.0])
 

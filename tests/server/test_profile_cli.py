@@ -42,6 +42,15 @@ def test_json_and_html_hold_everything_and_parquet_reads_the_same(file, tmp_path
     capsys.readouterr()
 
 
+def test_ids_of_which_some_are_missing_are_told_apart(tmp_path, capsys):
+    (tmp_path / "ids.csv").write_text("id,x\n9007199254740993,1\n9007199254740992,2\n,3\n")
+    assert main(["profile", str(tmp_path / "ids.csv"), "--json", str(tmp_path / "p.json")]) == 0
+    assert "constant" not in capsys.readouterr().out
+    column = json.loads((tmp_path / "p.json").read_text())["columns"][0]
+    assert (column["missing"], column["distinct"]) == (1, 2)
+    assert dict(column["frequent"]) == {"9007199254740992": 1, "9007199254740993": 1}
+
+
 def test_the_exit_code_says_whether_it_is_good_enough(file, tmp_path, capsys):
     assert main(["profile", str(file), "--least", "0.99"]) == 3
     assert main(["profile", str(file), "--reference", str(file), "--least", "0.1"]) == 3

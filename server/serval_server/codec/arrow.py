@@ -56,14 +56,16 @@ def read_sample(data: bytes, field: str) -> Sample:
 def sample_of(table: pa.Table, field: str) -> Sample:
     """Return the columns of a validated Arrow table as they came: what a model does not take too.
 
-    Besides what `read_table` gives: booleans with nulls become object arrays of bool and None, dates and timestamps
-    datetime64 arrays in UTC, durations timedelta64, both with NaT for null. All other columns are foreign.
+    Besides what `read_table` gives: integers with nulls become masked arrays, as floats have no room for every one, and
+    so do decimals without fractions that int64 has room for; booleans with nulls object arrays of bool and None, dates
+    and timestamps datetime64 arrays in UTC, durations timedelta64, both with NaT for null. All other columns are
+    foreign.
     """
     _check_names(table, field)
     columns, foreign = {}, {}
     for name in table.column_names:
-        column = _plain(table.column(name))
-        array = _array(column)
+        column = _plain(_whole(table.column(name)))
+        array = _masked(column) if pa.types.is_integer(column.type) and column.null_count else _array(column)
         if array is None:
             foreign[name] = Foreign(str(column.type), len(column))
         else:
@@ -119,6 +121,20 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
     return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return decimals without fractions as integers where all of them fit."""
+    if not pa.types.is_decimal(column.type) or column.type.scale > 0:
+        return column
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _masked(column: pa.ChunkedArray) -> Array:
+    return np.ma.MaskedArray(column.fill_null(0).to_numpy(), column.is_null().to_numpy())
 
 
 def _array(column: pa.ChunkedArray) -> Array | None:

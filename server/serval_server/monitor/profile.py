@@ -1,9 +1,10 @@
 """What a column looks like: counts, moments, quantiles, frequent values and outliers.
 
 Rules. A column is an array of numbers, of booleans, of times (datetime64, timedelta64), or of objects: texts, or
-booleans, with None for missing; NaN and NaT are missing. Moments, quantiles and outliers are of finite values. Times
-are numbers: seconds, those of a moment since the beginning of 1970 in UTC. Different values are counted as they came:
-float64 has no room for every whole number, so that a column of ids would be told to be constant.
+booleans, with None for missing; NaN and NaT are missing, and so is what is masked of whole numbers. Moments, quantiles
+and outliers are of finite values. Times are numbers: seconds, those of a moment since the beginning of 1970 in UTC.
+Different values are counted and told as they came: float64 has no room for every whole number, so that a column of ids
+would be told to be constant.
 
 Outliers are values whose robust z score, 0.6745 |x - median| / MAD, exceeds 3.5 (Iglewicz and Hoaglin, "How to detect
 and handle outliers", 1993); where the MAD is 0, |x - median| / (1.2533 mean |x - median|) takes its place, and where
@@ -23,6 +24,7 @@ OUTLIER_VALUES_LEAST = 11
 FREQUENT = 10
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
+_WHOLE_END = 2.0**53  # float64 numbers from here on are whole, but not every whole number is one
 _NORMAL_MAD = 0.6745
 _NORMAL_MEAN = 1.2533
 
@@ -96,8 +98,26 @@ def is_time(column: Array) -> bool:
     return column.dtype.kind in "Mm"
 
 
+def missing_of(column: Array) -> npt.NDArray[np.bool_]:
+    """Return which values are missing."""
+    if isinstance(column, np.ma.MaskedArray):
+        return np.ma.getmaskarray(column)
+    if column.dtype.kind == "O":
+        return np.array([value is None or value != value for value in column], bool)
+    if is_time(column):
+        return np.isnat(column)
+    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+
+
+def present_of(column: Array) -> Array:
+    """Return the values that are not missing, as they came."""
+    return np.asarray(column)[~missing_of(column)]
+
+
 def numbers_of(column: Array) -> npt.NDArray[np.float64]:
     """Return a column of numbers or times as float64: NaN where it is missing, seconds of times."""
+    if isinstance(column, np.ma.MaskedArray):
+        return np.where(missing_of(column), np.nan, np.asarray(column).astype(np.float64))
     if not is_time(column):
         return column.astype(np.float64)
     ages: npt.NDArray[np.timedelta64] = np.subtract(column, np.zeros(1, column.dtype))
@@ -118,10 +138,8 @@ def outliers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 def _profile_numbers(name: str, column: Array) -> ColumnProfile:
     values = numbers_of(column)
-    missing = np.isnan(values)
     finite = values[np.isfinite(values)]
-    exact = is_time(column) or column.dtype.kind in "iu"
-    distinct, counts = np.unique((column if exact else values)[~missing], return_counts=True)
+    distinct, counts = np.unique(present_of(column), return_counts=True)
     order = np.lexsort((distinct, -counts))[:FREQUENT]
     known: dict[str, object] = {}
     if len(finite):
@@ -133,13 +151,20 @@ def _profile_numbers(name: str, column: Array) -> ColumnProfile:
         name=name,
         kind=FeatureKind.NUMERIC,
         rows=len(values),
-        missing=int(missing.sum()),
+        missing=int(np.isnan(values).sum()),
         infinite=int(np.isinf(values).sum()),
         distinct=len(distinct),
         outliers=int(outliers(values).sum()),
-        frequent=tuple((str(distinct[i]) if exact else f"{distinct[i]:g}", int(counts[i])) for i in order),
+        frequent=tuple((_told(distinct[i]), int(counts[i])) for i in order),
         **known,  # type: ignore[arg-type]
     )
+
+
+def _told(value: np.generic) -> str:
+    """Return a number or a time in as few digits as tell it from all others of its dtype."""
+    if isinstance(value, np.floating) and abs(value) < _WHOLE_END and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _as_texts(column: Array) -> list[str | None]:
@@ -149,5 +174,5 @@ def _as_texts(column: Array) -> list[str | None]:
 def category(value: object) -> str:
     """Return a value that is not missing as the name of its category: flags as `true` and `false`."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of whole numbers in which one is missing comes as floats
+        value = int(value)  # whole numbers may come as floats
     return str(value).lower() if isinstance(value, bool) else str(value)

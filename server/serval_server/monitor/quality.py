@@ -35,8 +35,10 @@ from serval_server.monitor.profile import (
     category,
     is_time,
     kind_of,
+    missing_of,
     numbers_of,
     outliers,
+    present_of,
     profile_column,
 )
 
@@ -45,6 +47,7 @@ CLASS_SHARE_LEAST = 0.1
 LABEL_GAP_MOST = 0.1
 NUMBERS_FROM = 0.9
 
+NO_CLASSES = "the label has no value, and so no classes"
 _MEASURE = "the label holds numbers that are not whole: it is a measure, and has no classes"
 
 WEIGHTS: Mapping[str, float] = {
@@ -162,6 +165,8 @@ def _unchecked(table: Table, label: str, reference: Table | None) -> dict[str, s
     found = {} if table else dict.fromkeys(_OF_COLUMNS, "the sample has no column that can be looked at")
     if label and _is_measure(table[label]):
         found["class_imbalance"] = _MEASURE
+    elif label and missing_of(table[label]).all():
+        found["class_imbalance"] = NO_CLASSES
     if reference is None:
         return found
     both = [name for name in table if name in reference]
@@ -173,7 +178,7 @@ def _unchecked(table: Table, label: str, reference: Table | None) -> dict[str, s
         sides = table[label], reference[label]
         if any(_is_measure(side) for side in sides):
             found["label_gap"] = _MEASURE
-        elif any(_missing(side).all() for side in sides):
+        elif any(missing_of(side).all() for side in sides):
             found["label_gap"] = "the label has no value in the sample or in the reference"
     return found
 
@@ -205,7 +210,7 @@ def _cells(profile: ColumnProfile, column: Array) -> list[Issue]:
     """Return what is wrong with a column by itself."""
     found = []
     if profile.missing:
-        found.append(_issue("missing", profile.name, _missing(column), "no value"))
+        found.append(_issue("missing", profile.name, missing_of(column), "no value"))
     if profile.constant:
         found.append(constant(profile, profile.frequent[0][0] if profile.frequent else "nothing"))
     if profile.infinite:
@@ -232,7 +237,7 @@ def _types(name: str, column: Array, wanted: FeatureKind | None) -> list[Issue]:
     came = kind_of(column)
     if (wanted is came and not is_time(column)) or (wanted is None and came is not FeatureKind.TEXT):
         return []
-    missing = _missing(column)
+    missing = missing_of(column)
     if came is FeatureKind.TEXT and wanted in (None, FeatureKind.NUMERIC):
         wrong = ~missing & ~np.array([value is None or _is_number(value) for value in column])
         numbers = 1.0 - wrong.sum() / max((~missing).sum(), 1)
@@ -252,12 +257,12 @@ def _against(base: FeatureBaseline, column: Array) -> list[Issue]:
     if base.kind is FeatureKind.NUMERIC:
         if not base.finite or is_time(column):
             return []
-        values = column.astype(np.float64)
+        values = np.asarray(column)
         with np.errstate(over="ignore"):
             low, high = np.array([base.minimum, base.maximum]).astype(
-                column.dtype if column.dtype.kind == "f" else float
+                values.dtype if values.dtype.kind == "f" else float
             )
-        outside = np.isfinite(values) & ((column < low) | (column > high))
+        outside = np.isfinite(numbers_of(column)) & ((values < low) | (values > high))
         return [_issue("out_of_range", base.feature, outside, f"outside {low:g} to {high:g}")] if outside.any() else []
     if base.other_count:
         return []
@@ -360,7 +365,7 @@ def _evenness(classes: Mapping[str, float]) -> float:
 
 
 def _class_shares(column: Array) -> dict[str, float]:
-    names, counts = np.unique([category(value) for value in column[~_missing(column)].tolist()], return_counts=True)
+    names, counts = np.unique([category(value) for value in present_of(column).tolist()], return_counts=True)
     return {str(name): float(count / counts.sum()) for name, count in zip(names, counts, strict=True)}
 
 
@@ -369,14 +374,6 @@ def _is_measure(column: Array) -> bool:
         return False
     finite = column[np.isfinite(column)]
     return bool((finite != np.trunc(finite)).any())
-
-
-def _missing(column: Array) -> npt.NDArray[np.bool_]:
-    if column.dtype.kind == "O":
-        return np.array([value is None or value != value for value in column], bool)
-    if is_time(column):
-        return np.isnat(column)
-    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
 
 
 def _is_number(value: object) -> bool:

@@ -17,7 +17,7 @@ from serval_registry.model import FeatureKind
 
 from serval_server.monitor.live import LiveDrift
 from serval_server.monitor.profile import FREQUENT, ColumnProfile
-from serval_server.monitor.quality import Issue, QualityReport, constant, imbalance, parts_of, report_on
+from serval_server.monitor.quality import NO_CLASSES, Issue, QualityReport, constant, imbalance, parts_of, report_on
 
 UNCHECKED: Final = {
     "duplicate_row": "a window keeps counts of each column; whether rows are equal is not among them",
@@ -51,14 +51,15 @@ def check_window(live: LiveDrift, baseline: Baseline | None, label: str = "") ->
         for issue in _of_column(column, known.get(column.feature), outside.get(column.feature, 0))
     ]
     classes = _classes(live, label) if label else None
-    if classes is not None:
+    if classes:
         issues += imbalance(label, classes, live.rows)
     profiles = tuple(_profile(column) for column in columns)
     rows = max(column.rows for column in columns)
-    parts = parts_of(issues, profiles, rows, (), classes)
+    parts = parts_of(issues, profiles, rows, (), classes or None)
     report = report_on(rows, profiles, issues, {name: part for name, part in parts.items() if name not in _NO_PARTS})
     unbased = {} if baseline is not None else dict.fromkeys(("out_of_range", "unseen_category"), _NO_BASELINE)
-    return replace(report, unchecked={**UNCHECKED, **unbased})
+    unclassed = {"class_imbalance": NO_CLASSES} if classes is not None and not classes else {}
+    return replace(report, unchecked={**UNCHECKED, **unbased, **unclassed})
 
 
 def _of_column(column: FeatureBaseline, base: FeatureBaseline | None, outside: int) -> list[Issue]:
@@ -125,12 +126,12 @@ def _profile(column: FeatureBaseline) -> ColumnProfile:
 
 
 def _classes(live: LiveDrift, label: str) -> Mapping[str, float]:
-    """Return the shares of the classes of an output, or of a feature."""
+    """Return the shares of the classes of an output, or of a feature; empty where no row has a value."""
     labelled = [column for column in (*live.outputs, *live.current) if column.kind is not FeatureKind.NUMERIC]
     for column in labelled:
         if column.feature == label:
             counts = dict(zip(column.categories, column.category_counts, strict=True))
-            total = max(sum(counts.values()) + column.other_count, 1)
-            return {name: count / total for name, count in counts.items()}
+            total = sum(counts.values()) + column.other_count
+            return {name: count / total for name, count in counts.items()} if total else {}
     names = ", ".join(sorted(column.feature for column in labelled)[:20]) or "none"
     raise InvalidArgument(f"label: no column {label!r} of classes in the window; it has {names}")

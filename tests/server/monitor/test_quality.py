@@ -145,6 +145,55 @@ def test_whole_numbers_that_floats_cannot_tell_apart_are_different(dtype):
     assert profile_column("id", np.full(3, 2**63, np.uint64)).constant
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_whole_numbers_of_which_some_are_missing_are_different_too(dtype):
+    values = np.array([2**53, 2**53 + 1, 2**53 + 1, 0, 0], dtype)
+    ids = np.ma.MaskedArray(values, [0, 0, 0, 1, 1])
+    report = check_quality({"id": ids}, features=[Feature("id", FeatureKind.NUMERIC, "input")], label="id")
+    (column,) = report.columns
+    assert (column.missing, column.distinct, column.minimum, column.constant) == (2, 2, 2.0**53, False)
+    assert column.frequent == (("9007199254740993", 2), ("9007199254740992", 1))
+    assert found(report, "duplicate_row")[""].count == 2
+    assert found(report, "type") == found(report, "out_of_range") == {}
+    assert report.parts["completeness"] == pytest.approx(3 / 5)
+    one, two = 1 / 3, 2 / 3
+    assert report.parts["balance"] == pytest.approx(-one * np.log2(one) - two * np.log2(two))
+    shared = {
+        "same": ids,
+        "signed": values.astype(np.int64)[:1],
+        "unsigned": values.astype(np.uint64)[:1],
+        "float": np.array([2.0**53, np.nan]),
+        "text": np.array([None, "a"], object),
+    }
+    counts = {
+        name: found(check_quality({"id": ids}, reference={"id": side}), "shared_row") for name, side in shared.items()
+    }
+    # float64 has one number for both ids.
+    assert {name: issue[""].count for name, issue in counts.items()} == {
+        "same": 5,
+        "signed": 1,
+        "unsigned": 1,
+        "float": 5,
+        "text": 2,
+    }
+
+
+def test_values_are_told_as_they_came():
+    floats = np.array([1234567, 1234568, 1.5, 1e20, 0.1, -0.0, np.inf])
+    told = {
+        name for dtype in (np.float64, np.float32) for name, _ in profile_column("x", floats.astype(dtype)).frequent
+    }
+    assert told == {"1234567", "1234568", "1.5", "1e+20", "0.1", "0", "inf"}
+
+
+def test_a_label_without_a_value_has_no_balance():
+    for none in (np.full(4, np.nan), np.array([None] * 4, object), np.ma.MaskedArray(np.zeros(4, np.int64), True)):
+        report = check_quality({"x": np.arange(4.0), "y": none}, label="y")
+        assert "balance" not in report.parts
+        assert report.unchecked == {"class_imbalance": "the label has no value, and so no classes"}
+        assert report.score > 0
+
+
 def test_a_constant_is_told_of_the_rows_that_have_a_value():
     table = {
         "x": np.array([np.nan, 1, np.nan, np.nan]),

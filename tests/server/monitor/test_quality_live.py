@@ -30,3 +30,12 @@ def test_a_constant_is_told_of_the_rows_that_have_a_value():
         "t": (1, pytest.approx(0.1), "every row that has a value holds a"),
         "n": (10, 1, "every row holds nothing"),
     }
+
+
+def test_a_label_without_a_value_has_no_balance():
+    known = {"categories": ("a", "b"), "kind": FeatureKind.TEXT, "feature": "y"}
+    none = check_window(window(FeatureBaseline(rows=10, missing=10, category_counts=(0, 0), **known)), None, "y")
+    assert "balance" not in none.parts
+    assert "no value" in none.unchecked["class_imbalance"]
+    some = check_window(window(FeatureBaseline(rows=10, missing=6, category_counts=(2, 2), **known)), None, "y")
+    assert (some.parts["balance"], "class_imbalance" in some.unchecked) == (1, False)
