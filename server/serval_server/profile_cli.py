@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class _Profile:
             help="rows that none of these should be, such as those of training",
         )
         add("--label", default="", metavar="NAME", help="the column of classes")
-        add("--least", type=float, default=0.0, metavar="X", help="exit with 3 where the score is less (0)")
+        add("--least", type=_share, default=0.0, metavar="X", help="exit with 3 where the score is less (0)")
         add("--against", type=Path, metavar="FILE", help="tell what has changed from a profile that --json wrote")
         add("--json", type=Path, metavar="FILE", help="write everything to FILE, to compare with another time")
         add("--html", type=Path, metavar="FILE", help="write a page to FILE that needs nothing else")
@@ -65,7 +65,7 @@ class _Profile:
             report, moments = _profile(args)
             before = None if args.against is None else profile_changes.read_profile(args.against)
         except (ServalError, OSError) as error:
-            print(f"serval: {error}", file=sys.stderr)
+            print(f"serval: {_one_line(error)}", file=sys.stderr)
             return FAILED
         changes = None if before is None else profile_changes.changes(before, report)
         print(_told(args.file.name, report, moments))
@@ -109,7 +109,12 @@ def read_file(path: Path) -> Any:
 
     from serval_server.codec import arrow
 
-    readers = {".csv": pa_csv.read_csv, ".parquet": pa_parquet.read_table, ".pq": pa_parquet.read_table}
+    quoted = pa_csv.ParseOptions(newlines_in_values=True)  # else a file that is read in parts is parted within a text
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda rows: pa_csv.read_csv(rows, parse_options=quoted),
+        ".parquet": lambda rows: pa_parquet.ParquetFile(rows).read(),
+        ".pq": lambda rows: pa_parquet.ParquetFile(rows).read(),
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InvalidArgument(f"{path.name}: wanted a file that ends in {', '.join(readers)}")
@@ -129,18 +134,26 @@ def read_file(path: Path) -> Any:
 
 def _readable(pa: Any, column: Any) -> Any:
     """Return times of day, octets that are texts, and texts themselves as texts, none of which is empty."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_time(kind)
-    if not texts and not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    types = pa.types
+    if types.is_dictionary(column.type) and not types.is_nested(column.type.value_type):
+        column = column.cast(column.type.value_type)
+    texts = types.is_string, types.is_large_string, types.is_string_view, types.is_time
+    octets = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
+    if not any(is_such(column.type) for is_such in (*texts, *octets)):
         return column
     try:
         column = column.cast(pa.string())
     except pa.ArrowInvalid:
         return column
     return pa.compute.if_else(pa.compute.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+
+def _share(text: str) -> float:
+    """Return a share; argparse tells what else came by the name of this function."""
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text}; wanted a number from 0 to 1")
+    return share
 
 
 def _told(name: str, report: Any, moments: Collection[str]) -> str:
@@ -203,7 +216,9 @@ def _changed(name: str, changes: Any) -> str:
         "issues that are new": [" ".join(issue).strip() for issue in changes.issues_new],
         "issues that are gone": [" ".join(issue).strip() for issue in changes.issues_gone],
     }
-    rest = "".join(f"\n{what}: {', '.join(names[:ISSUES_SHOWN])}" for what, names in lists.items() if names)
+    rest = "".join(
+        f"\n{what}: {', '.join(map(_one_line, names[:ISSUES_SHOWN]))}" for what, names in lists.items() if names
+    )
     return f"against {name}: quality {changes.score:+.3f}\n\n{columns}{rest}"
 
 
@@ -215,11 +230,16 @@ def _write(path: Path, report: Any, moments: Collection[str], changes: Any) -> N
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [tuple(names), *(tuple(" ".join(str(cell).split()) for cell in row) for row in rows)]
+    lines = [tuple(names), *(tuple(map(_one_line, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def _one_line(cell: object) -> str:
+    """Return a text whose control characters, which a terminal would obey, are told as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(cell).split()))
 
 
 def _figure(value: float | None, form: str = ".4g") -> str:

@@ -58,6 +58,20 @@ def test_whole_numbers_of_a_sample_keep_their_digits():
     np.testing.assert_array_equal(arrow.read_table(content, "rows")["signed"], [2.0**53, np.nan, 2.0**53])
 
 
+def test_texts_by_view_are_texts():
+    content = stream(x=pa.array(["a", None, "more than twelve octets"], pa.string_view()))
+    for table in (arrow.read_sample(content, "sample").columns, arrow.read_table(content, "rows")):
+        assert table["x"].tolist() == ["a", None, "more than twelve octets"]
+
+
+@pytest.mark.parametrize("values", [LISTS, pa.array([{"a": 1}] * 3)])
+def test_a_dictionary_of_what_is_not_looked_at_is_foreign(values):
+    content = stream(x=pa.DictionaryArray.from_arrays(pa.array([0, 2, None], pa.int8()), values))
+    assert arrow.read_sample(content, "sample").foreign["x"].kind.startswith("dictionary<values=")
+    with pytest.raises(InvalidArgument, match=r"column 'x' is dictionary<.*wanted numbers, texts or booleans"):
+        arrow.read_table(content, "rows")
+
+
 def test_a_model_takes_decimals_as_numbers():
     np.testing.assert_array_equal(arrow.read_table(stream(money=MONEY), "rows")["money"], [1.25, np.nan, -3.0])
 

@@ -123,6 +123,78 @@ def test_what_is_no_stored_profile_is_refused(file, tmp_path, capsys):
     assert "--label need rows" in capsys.readouterr().err
 
 
+WHOLE = {"name": "a", "kind": "numeric", "rows": 1, "missing": 0, "distinct": 1, "quantiles": [], "frequent": []}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"rows": 0}, "no rows"),
+        ({"rows": "x"}, "rows: 'x'"),
+        ({"score": None}, "score: None"),
+        ({"parts": {"validity": None}}, "NoneType"),
+        ({"columns": [WHOLE | {"rows": 0}]}, "no rows"),
+        ({"columns": [WHOLE | {"mean": "x"}]}, "mean: 'x'"),
+        ({"columns": [WHOLE | {"quantiles": [1.0]}]}, "quantiles"),
+        ({"issues": [{"check": "type", "count": 1, "share": "x", "detail": ""}]}, "share: 'x'"),
+        ({"unchecked": []}, "items"),
+    ],
+)
+def test_a_damaged_profile_is_refused_and_one_of_a_later_release_is_read(tmp_path, capsys, changed, words):
+    stored = {
+        "rows": 1,
+        "score": 1,
+        "parts": {"validity": 1, "later": None},
+        "columns": [WHOLE],
+        "issues": [],
+        "more": 1,
+    }
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(stored))
+    assert main(["profile", str(path), "--against", str(path), "--html", str(tmp_path / "p.html")]) == 0
+    path.write_text(json.dumps(stored | changed))
+    capsys.readouterr()
+    assert main(["profile", str(path)]) == 1
+    assert words in (said := capsys.readouterr().err)
+    assert said.startswith("serval: p.json: is no profile that serval profile --json wrote")
+
+
+def test_lines_within_texts_are_read_in_a_file_of_any_length(tmp_path, capsys):
+    rows = 40_000  # over a megabyte: more than Arrow reads at once
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f'"row {i}\nof many, many rows",{i}\n' for i in range(rows)))
+    assert main(["profile", str(tmp_path / "rows.csv")]) == 0
+    assert told_rows(capsys.readouterr().out, "COLUMN")["a"][1:4] == ["text", "0.0%", str(rows)]
+
+
+def test_texts_of_a_file_do_not_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    path.write_text("\x1b[31mred\x07,b\n1,\x1b[2Jx\n")
+    assert main(["profile", str(path), "--json", str(tmp_path / "p.json")]) == 0
+    assert main(["profile", str(path), "--label", "none"]) == 1
+    path.write_text("b\n1\n")
+    assert main(["profile", str(path), "--against", str(tmp_path / "p.json")]) == 0
+    said = "".join(capsys.readouterr())
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert "\\x1b[31mred\\x07" in said
+
+
+def test_the_least_score_is_a_share(file, capsys):
+    for least in ("nan", "2", "-1", "x"):
+        with pytest.raises(SystemExit):
+            main(["profile", str(file), "--least", least])
+        assert "--least" in capsys.readouterr().err
+
+
+def test_names_that_come_twice_are_told(tmp_path, capsys):
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("a,a\n1,2\n")
+    for name in ("rows.parquet", "rows.csv"):
+        assert main(["profile", str(tmp_path / name)]) == 1
+        assert capsys.readouterr().err == f"serval: {name}: got two columns 'a'; wanted each name once\n"
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "least", "most"),
     [
@@ -172,6 +244,8 @@ def test_columns_of_any_type_are_taken_or_refused_alone(tmp_path, capsys):
             "clock": pa.array([datetime.time(i % 7) for i in range(20)]),
             "octets": pa.array([f"{i}".encode() for i in range(20)]),
             "torn": pa.array([b"\xff"] * 20),
+            "fixed": pa.array([f"{i:02}".encode() for i in range(20)], pa.binary(2)),
+            "viewed": pa.array([f"{i}" for i in range(20)], pa.string_view()),
             "many": pa.array([[i] for i in range(20)]),
         }
     )

@@ -3,6 +3,7 @@
 The bytes come from anywhere: they are validated in full before a value is read, since Arrow itself trusts offsets.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -92,8 +93,11 @@ def _opened(data: bytes, field: str) -> Iterator[pa.ipc.RecordBatchStreamReader]
 
 def _check_names(table: pa.Table, field: str) -> None:
     names = table.column_names
-    if len(names) > COLUMNS_MAX or len(set(names)) != len(names):
-        raise InvalidArgument(f"{field}: got {len(names)} columns; wanted at most {COLUMNS_MAX}, each name once")
+    if len(names) > COLUMNS_MAX:
+        raise InvalidArgument(f"{field}: got {len(names)} columns; wanted at most {COLUMNS_MAX}")
+    if len(set(names)) != len(names):
+        again = next(name for name, count in Counter(names).items() if count > 1)
+        raise InvalidArgument(f"{field}: got two columns {again!r:.100}; wanted each name once")
 
 
 def write_table(table: Table) -> bytes:
@@ -116,9 +120,12 @@ def _of_model(column: pa.ChunkedArray, name: str, field: str, missing_flags: boo
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column with the values themselves where it holds a dictionary, and floats where decimals."""
+    """Return the column with the values themselves where it holds a dictionary, and floats where decimals.
+
+    Arrow has no way to do so for lists and structs, which are not looked at in any case.
+    """
     kind = column.type
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind) and not pa.types.is_nested(kind.value_type):
         column = column.cast(kind.value_type)
     return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
 
@@ -142,7 +149,7 @@ def _array(column: pa.ChunkedArray) -> Array | None:
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if texts or (pa.types.is_boolean(kind) and column.null_count):
         array = np.empty(len(column), np.object_)
         array[:] = column.to_pylist()

@@ -16,8 +16,11 @@ from typing import Any
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import FeatureKind
 
-from serval_server.monitor.profile import ColumnProfile
-from serval_server.monitor.quality import Issue, QualityReport
+from serval_server.monitor.profile import QUANTILES, ColumnProfile
+from serval_server.monitor.quality import WEIGHTS, Issue, QualityReport
+
+# What JSON has of fields with one value, by their types.
+_STORED: Mapping[Any, Any] = {int: int, float: int | float, str: str, float | None: int | float | None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,17 @@ def read_stored(path: Path) -> tuple[QualityReport, tuple[str, ...]]:
             for column in found["columns"]
         )
         issues = tuple(Issue(**_known(Issue, issue)) for issue in found["issues"])
-        report = QualityReport(**_known(QualityReport, found) | {"columns": columns, "issues": issues})
+        whole = {
+            "columns": columns,
+            "issues": issues,
+            "parts": {name: float(found["parts"][name]) for name in WEIGHTS if name in found["parts"]},
+            "unchecked": {str(check): str(why) for check, why in found.get("unchecked", {}).items()},
+        }
+        report = QualityReport(**_known(QualityReport, found) | whole)
+        if not all(count > 0 for count in (report.rows, *(column.rows for column in columns))):
+            raise ValueError("no rows")
+        if any(len(column.quantiles) not in (0, len(QUANTILES)) for column in columns):
+            raise ValueError("quantiles")
         return report, tuple(found.get("moments", ()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}"[:100]
@@ -98,9 +111,13 @@ def read_stored(path: Path) -> tuple[QualityReport, tuple[str, ...]]:
 
 
 def _known(record: type, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record has fields for; a later serval may have written more."""
-    names = {field.name for field in fields(record)}
-    return {name: value for name, value in found.items() if name in names}
+    """Return what a record has fields for; a later serval may have written more. TypeError for other than is stored."""
+    kinds = {field.name: field.type for field in fields(record)}
+    known = {name: value for name, value in found.items() if name in kinds}
+    for name, value in known.items():
+        if kinds[name] in _STORED and not isinstance(value, _STORED[kinds[name]]):
+            raise TypeError(f"{name}: {value!r:.20}")
+    return known
 
 
 def _change(before: ColumnProfile, now: ColumnProfile) -> ColumnChange:
