@@ -4,14 +4,12 @@ import gc
 import hashlib
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import grpc
@@ -38,6 +36,7 @@ from serval_server.services.lifecycle import LifecycleServicer
 from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
 from serval_server.services.registry import RegistryServicer
+from serval_server.signals import INTERRUPTED, told_to_stop
 from serval_server.transport.grpcio.server import GrpcioTransport
 from serval_server.transport.threads import give_streams_their_own_threads
 
@@ -180,14 +179,8 @@ class App:
 
 
 def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    stopping = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    """Serve until a signal says to stop, then drain."""
+    stopping = told_to_stop(_interrupt)
     app = App(options, share_port=share_port)
     app.start()
     on_ready(app)
@@ -200,6 +193,12 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
     overdue.start()
     app.stop()
     overdue.cancel()
+
+
+def _interrupt() -> None:
+    """End the process within its drain, as a second Ctrl-C wants it."""
+    LOG.warning("interrupted in the drain: calls in flight are cut off")
+    os._exit(INTERRUPTED)
 
 
 def _leave() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from serval_registry.durability import Durability
 from serval_registry.errors import InvalidArgument, ServalError
+from serval_registry.model import check_name
 
 from serval_server.config import (
     DEFAULT_ALPHA,
@@ -40,8 +41,13 @@ from serval_server.config import (
     Transport,
     Warm,
 )
+from serval_server.transport.address import check as check_address
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+# More is meant as "for ever" and "without a limit"; clocks and counters of 64 bits end somewhere.
+SECONDS_MOST = 100 * 365 * 86_400.0
+SIZE_MOST = 1 << 50
 
 SIZE = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -71,9 +77,8 @@ class _Serve:
         add("--data", default="serval-data", metavar="DIR", help="a folder or s3://bucket/prefix (%(default)s)")
         add(
             "--durability",
-            type=Durability,
             default=Durability.DISK,
-            choices=list(Durability),
+            choices=[*map(str, Durability)],
             help="what an answered write survives: disk, a power cut; process, only the death of any process",
         )
         add(
@@ -84,9 +89,8 @@ class _Serve:
         )
         add(
             "--transport",
-            type=Transport,
             default=Transport.VECTORIZED,
-            choices=list(Transport),
+            choices=[*map(str, Transport)],
             help="vectorized: serval's own; grpcio: the reference (%(default)s)",
         )
         add("--workers", type=_positive, default=1, metavar="N", help="processes that share the port (%(default)s)")
@@ -105,7 +109,7 @@ class _Serve:
             metavar="[NAME=]N",
             help=f"rows of one run of any model ({DEFAULT_BATCH_ROWS}), or of the one named; may be given again",
         )
-        add("--warm", type=Warm, default=Warm.PRODUCTION, choices=list(Warm), help="what to load at start")
+        add("--warm", default=Warm.PRODUCTION, choices=[*map(str, Warm)], help="what to load at start (%(default)s)")
         add("--memory", type=_size, default=DEFAULT_MEMORY_BYTES, metavar="SIZE", help="for loaded models (2GiB)")
         add("--max-message", type=_size, default=DEFAULT_MESSAGE_BYTES, metavar="SIZE", help="one request (64MiB)")
         add("--max-artifact", type=_size, default=DEFAULT_ARTIFACT_BYTES, metavar="SIZE", help="one model (512MiB)")
@@ -121,7 +125,7 @@ class _Serve:
         _add_connection_options(add)
         add(
             "--grace",
-            type=float,
+            type=_grace,
             default=DEFAULT_GRACE_SECONDS,
             metavar="SECONDS",
             help="to end calls in (%(default)s)",
@@ -174,7 +178,7 @@ def _add_connection_options(add: Callable[..., object]) -> None:
         ("--max-connection-age", None, "close connections that are older"),
         ("--max-connection-age-grace", None, "time for their calls to end in (for ever)"),
     ):
-        add(name, type=float, default=default, metavar="SECONDS", help=text)
+        add(name, type=_seconds, default=default, metavar="SECONDS", help=text)
 
 
 SERVE = _Serve()
@@ -205,14 +209,20 @@ def _address(listen: str, port: int) -> str:
 
 
 def _options(args: argparse.Namespace) -> Options:
+    """Return what was asked for; what is wrong with an address is told before the kernels take their minutes."""
+    check_address(args.listen)
+    if args.metrics is not None:
+        from serval_server.metrics import Address
+
+        Address.parse(args.metrics)
     return Options(
         data=args.data,
-        durability=args.durability,
+        durability=Durability(args.durability),
         listen=args.listen,
-        transport=args.transport,
+        transport=Transport(args.transport),
         workers=args.workers,
         threads=args.threads,
-        warm=args.warm,
+        warm=Warm(args.warm),
         memory_bytes=args.memory,
         message_bytes=args.max_message,
         artifact_bytes=args.max_artifact,
@@ -248,7 +258,7 @@ def _tls(args: argparse.Namespace) -> Tls | None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
@@ -259,7 +269,12 @@ def _as_batch_rows(given: list[tuple[str, int]]) -> BatchRows:
 
 
 def _batch_rows(text: str) -> tuple[str, int]:
-    name, _, number = text.rpartition("=")
+    name, equals, number = text.rpartition("=")
+    if equals:
+        try:
+            check_name(name, "model")
+        except InvalidArgument as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
     return name, _positive(number)
 
 
@@ -273,9 +288,13 @@ def _number(text: str) -> float:
 
 def _seconds(text: str) -> float:
     seconds = _number(text)
-    if not 0.0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    if not 0.0 < seconds <= SECONDS_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}; wanted a number of seconds above 0, at most {SECONDS_MOST:.0f}")
     return seconds
+
+
+def _grace(text: str) -> float:
+    return 0.0 if _number(text) == 0.0 else _seconds(text)
 
 
 def _days(text: str) -> float:
@@ -298,4 +317,7 @@ def _size(text: str) -> int:
     match = SIZE.fullmatch(text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; wanted bytes, or a number with KiB, MiB or GiB")
-    return int(match[1]) * UNITS[(match[2] or "")[:1].lower()]
+    size = int(match[1]) * UNITS[(match[2] or "")[:1].lower()]
+    if not 0 < size <= SIZE_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}; wanted more than 0, at most {SIZE_MOST >> 30} GiB")
+    return size

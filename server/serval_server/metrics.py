@@ -26,7 +26,7 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """Read HOST:PORT; raise InvalidArgument."""
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        if not colon or not port.isdecimal() or int(port) > 65535:
             raise InvalidArgument(f"--metrics: {text!r}; wanted HOST:PORT")
         return cls(host.strip("[]"), int(port))
 

@@ -8,6 +8,7 @@ because their standard input closes.
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,32 +18,36 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from serval_registry.errors import InvalidArgument
+from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import BACKGROUND_SECONDS, Options
+from serval_server.signals import INTERRUPTED, told_to_stop
 from serval_server.transport.address import UNIX, host_and_port
 
 LOG = logging.getLogger(__name__)
 
+WORKER = ("-m", "serval_server.worker")
 READY = "ready"
+WATCH_SECONDS = 0.2
 
 # A worker that dies this soon after its start will not live longer by being started at once again.
 RESTART_PAUSE_SECONDS = 1.0
 
 
 def run(options: Options, *, on_ready: Callable[[str], None]) -> int:
-    """Start the workers and keep them running until SIGTERM or SIGINT; return the exit code."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    """Start the workers and keep them running until a signal says to stop; return the exit code.
+
+    Raises ServalError where a worker cannot start, with what it said of it.
+    """
+    workers: list[_Worker] = []
+    stopping = told_to_stop(lambda: _interrupt(workers))
     with _reserved(options.listen) as address:
         worker_options = replace(options, listen=address)
-        workers = [_Worker(worker_options) for _ in range(options.workers)]
+        workers += [_Worker(worker_options) for _ in range(options.workers)]
         try:
-            if not all(worker.wait_ready() for worker in workers):
-                return 1
-            on_ready(address)
-            while not stopping.wait(0.2):
+            if all(worker.wait_ready(stopping) for worker in workers):
+                on_ready(address)
+            while not stopping.wait(WATCH_SECONDS):
                 for worker in workers:
                     worker.keep_alive()
         finally:
@@ -59,7 +64,11 @@ def worker_main(text: str) -> None:
     from serval_server import app  # only a worker pays for the import
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    app.run(Options.from_json(text), share_port=True, on_ready=lambda _: print(READY, flush=True))
+    try:
+        app.run(Options.from_json(text), share_port=True, on_ready=lambda _: print(READY, flush=True))
+    except (ServalError, OSError) as error:
+        print(" ".join(str(error).split()), flush=True)  # to the parent, which tells it once for all workers
+        sys.exit(1)
 
 
 class _Worker:
@@ -69,17 +78,28 @@ class _Worker:
         self._options = options
         self._start()
 
-    def wait_ready(self) -> bool:
-        """Wait until the worker serves; False where it ended instead."""
+    def wait_ready(self, stopping: threading.Event) -> bool:
+        """Wait until the worker serves, which takes minutes where it compiles; False where all are to stop before.
+
+        Raises ServalError where it ended instead.
+        """
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip() == READY
+        while not stopping.is_set():
+            if select.select([self.process.stdout], [], [], WATCH_SECONDS)[0]:
+                said = self.process.stdout.readline().strip()
+                if said != READY and not stopping.is_set():
+                    raise ServalError(said or f"a worker ended with code {self.process.wait()} before it was ready")
+                return said == READY
+        return False
 
     def keep_alive(self) -> None:
         """Start the worker again where it has died."""
         code = self.process.poll()
         if code is None:
             return
-        LOG.error("worker %d ended with code %d; starting another", self.process.pid, code)
+        assert self.process.stdout is not None
+        said = self.process.stdout.read().replace(READY, "").strip()
+        LOG.error("worker %d ended with code %d; starting another%s", self.process.pid, code, said and f": {said}")
         if time.monotonic() - self._started < RESTART_PAUSE_SECONDS:
             time.sleep(RESTART_PAUSE_SECONDS)
         self._start()
@@ -87,12 +107,20 @@ class _Worker:
     def _start(self) -> None:
         self._started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serval_server.worker", self._options.to_json()],
+            [sys.executable, *WORKER, self._options.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a Ctrl-C reaches the parent alone, which then drains the workers
         )
+
+
+def _interrupt(workers: list[_Worker]) -> None:
+    """End all of them within their drain."""
+    LOG.warning("interrupted in the drain: calls in flight are cut off")
+    for worker in workers:
+        worker.process.kill()
+    os._exit(INTERRUPTED)
 
 
 def _stop(workers: list[_Worker], options: Options) -> None:
