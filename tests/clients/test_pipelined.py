@@ -140,6 +140,24 @@ def test_a_timeout_without_end(client, timeout):
     assert client.predict_each("area", ROWS[:20], timeout=timeout).errors == {}
 
 
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_timeout_that_is_over(client, timeout):
+    each = client.predict_each("area", ROWS[:20], timeout=timeout)
+    assert not each.answered.any()
+    assert list(each.errors) == list(range(20))
+    assert {type(error) for error in each.errors.values()} == {errors.DeadlineExceeded}
+    with pytest.raises(errors.DeadlineExceeded):
+        client.predict("area", ROWS[:1], timeout=timeout)
+
+
+def test_a_server_that_does_not_greet_within_the_timeout():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with Client(f"127.0.0.1:{silent.getsockname()[1]}") as client:
+            each = client.predict_each("area", ROWS[:3], timeout=0.2)
+    assert [type(error) for error in each.errors.values()] == [errors.DeadlineExceeded] * 3
+
+
 def test_rows_of_more_than_a_connections_output(client):
     each = client.predict_each("nobody", np.zeros((4, 300_000), np.float32), timeout=30)
     assert [type(error) for error in each.errors.values()] == [errors.NotFound] * 4
@@ -321,3 +339,8 @@ def test_against_the_server_itself(server):
         assert each.answered.sum() + len(each.errors) == len(rows)
         wrong = client.predict_each("wine", rows[:20, :5])
         assert {type(error) for error in wrong.errors.values()} == {errors.InvalidArgument}
+        twice = client.predict_each("wine", np.hstack([rows, rows])[:20])
+        assert not twice.answered.any()
+        assert {str(error) for error in twice.errors.values()} == {
+            "rows: wine@1 took one of 26 values for 2; wanted as many values as the model has features"
+        }

@@ -42,7 +42,7 @@ def by_stub(
     method: Callable[[], Any], model: str, rows: Array, outputs: Sequence[str] | None, options: Options
 ) -> EachPrediction:
     """Send the rows through grpc's stub; `method` gives the callable of Predict."""
-    answers, waiting = Answers(model, len(rows)), dict[int, Any]()
+    answers, waiting = Answers(model, *rows.shape), dict[int, Any]()
     for row in range(len(rows) + options.in_flight):
         if row >= options.in_flight and (call := waiting.pop(row - options.in_flight, None)) is not None:
             try:

@@ -48,10 +48,14 @@ class EachPrediction:
 
 
 class Answers:
-    """What comes in, row by row, in arrays that are made once the first answer shows the outputs."""
+    """What comes in, row by row, in arrays that are made once the first answer shows the outputs.
 
-    def __init__(self, model: str, rows: int) -> None:
+    `width`: values of a row as they were sent.
+    """
+
+    def __init__(self, model: str, rows: int, width: int) -> None:
         self.model = model
+        self._width = width
         self.versions = np.zeros(rows, np.int64)
         self.errors: dict[int, errors.ServalError] = {}
         self.layout = np.zeros(0, predict_replies.OUTPUT)
@@ -71,10 +75,14 @@ class Answers:
             return
         # A number without a shape is the row's: what came by one call.
         arrays = {name: np.atleast_1d(array) for name, array in answer.outputs.items()}
+        if several := next((len(array) for array in arrays.values() if len(array) != 1), 0):
+            taken = f"{answer.ref} took one of {self._width} values for {several}"
+            self.errors[row] = errors.InvalidArgument(f"rows: {taken}; wanted as many values as the model has features")
+            return
         if self._outputs is None:
             self._learn(message, arrays)
         shapes = {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
-        if shapes != self._outputs or any(len(array) != 1 for array in arrays.values()):
+        if shapes != self._outputs:
             self.errors[row] = errors.Aborted(f"{answer.ref} answers with other outputs than the version before it")
             return
         self.versions[row] = answer.version

@@ -51,7 +51,7 @@ class Pipeline:
         options: Options,
     ) -> None:
         self._rows, self._options, self._address = rows.view(np.uint8), options, place
-        self._answers = Answers(model, len(rows))
+        self._answers = Answers(model, *rows.shape)
         request = calls.predict_request(model, forms.Matrix(rows[:1]), outputs)
         request.ClearField("values")
         packed = forms.packed(forms.Matrix(rows[:1]))
@@ -74,11 +74,17 @@ class Pipeline:
         self._look_at = 0.0
 
     def run(self) -> EachPrediction:
-        """Send every row and return what came; raise Unavailable where no server answers at first."""
+        """Send every row and return what came; raise Unavailable where no server answers at first.
+
+        Where the timeout is over before that is known, it is over for each of the rows.
+        """
         rows = len(self._answers.versions)
         wire.load()
         try:
-            self._connect()
+            try:
+                self._connect()
+            except errors.DeadlineExceeded as error:
+                self._give_up(error)
             while self._done < rows:
                 self._offer()
                 if not self._turn():
@@ -114,10 +120,16 @@ class Pipeline:
         ]
 
     def _connect(self) -> None:
-        """Open the connection and wait for the server's settings; raise Unavailable where that fails."""
-        limit = time.monotonic() + min(CONNECT_SECONDS, self._options.timeout)
+        """Open the connection and wait for the server's settings.
+
+        Raises Unavailable where that fails, DeadlineExceeded where a call's time is over first.
+        """
+        seconds = min(CONNECT_SECONDS, self._options.timeout)
+        if seconds <= 0:
+            raise self._too_late()
+        limit = time.monotonic() + seconds
         try:
-            self._socket = socket.create_connection(self._address, max(limit - time.monotonic(), 0.001))
+            self._socket = socket.create_connection(self._address, seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setblocking(False)
             self._client.open(0)
@@ -129,6 +141,8 @@ class Pipeline:
         except OSError as error:
             if self._socket is not None:
                 self._socket.close()
+            if isinstance(error, TimeoutError) and seconds < CONNECT_SECONDS:
+                raise self._too_late() from error
             raise errors.Unavailable(f"no server answers at {self._options.target} ({error})") from error
 
     def _offer(self) -> None:
@@ -223,10 +237,13 @@ class Pipeline:
         late = np.flatnonzero(busy & (self._sent + self._options.timeout < now))
         late = np.array([place for place in late.tolist() if len(self._client.cancel(0, place))], np.int64)
         for row in self._row_of[late].tolist():
-            details = f"{self._options.target} gave no answer within the timeout; raise it or send less at a time"
-            self._answers.errors[row] = errors.DeadlineExceeded(details)
+            self._answers.errors[row] = self._too_late()
         self._done += len(late)
         self._free = np.concatenate([self._free, late])
+
+    def _too_late(self) -> errors.DeadlineExceeded:
+        details = f"{self._options.target} gave no answer within the timeout; raise it or send less at a time"
+        return errors.DeadlineExceeded(details)
 
     def _renew(self) -> None:
         """Open the connection anew; where that brings no answer several times in a row, what is left has failed."""
@@ -235,23 +252,23 @@ class Pipeline:
         self._take(self._client.close(0))
         if self._done > self._done_before:
             self._failures, self._done_before = 0, self._done
-        details = "the connection ended, again and again"
+        why: errors.ServalError = errors.Unavailable("the connection ended, again and again")
         while self._done < len(self._answers.versions):
             self._failures += 1
             if self._failures > ATTEMPTS:
-                self._give_up(details)
+                self._give_up(why)
                 return
             if self._failures > 1:
                 time.sleep(_BACKOFF_SECONDS * 2**self._failures)
             try:
                 self._connect()
                 return
-            except errors.Unavailable as error:
-                details = error.details
+            except (errors.Unavailable, errors.DeadlineExceeded) as error:
+                why = error
 
-    def _give_up(self, details: str) -> None:
+    def _give_up(self, why: errors.ServalError) -> None:
         for row in (*self._again, *range(self._next, len(self._answers.versions))):
-            self._answers.errors[row] = errors.Unavailable(details)
+            self._answers.errors[row] = type(why)(why.details)
         self._again, self._next = [], len(self._answers.versions)
         self._done = len(self._answers.versions)
 
