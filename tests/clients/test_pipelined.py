@@ -152,9 +152,8 @@ def test_a_timeout_that_is_over(client, timeout):
 
 
 def test_a_server_that_does_not_greet_within_the_timeout():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with Client(f"127.0.0.1:{silent.getsockname()[1]}") as client:
-            each = client.predict_each("area", ROWS[:3], timeout=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, Client(f"127.0.0.1:{silent.getsockname()[1]}") as client:
+        each = client.predict_each("area", ROWS[:3], timeout=0.2)
     assert [type(error) for error in each.errors.values()] == [errors.DeadlineExceeded] * 3
 
 
