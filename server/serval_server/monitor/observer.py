@@ -242,6 +242,8 @@ class Observer:
             self._look_at(block)
         while left:
             self._look_at_left(left)
+            if left and not self._full:
+                os.sched_yield()
         if missed:
             self._sum().unobserved += missed
 
@@ -260,10 +262,10 @@ class Observer:
                 self._free.append(block)
 
     def _look_at_left(self, left: deque[_Left]) -> None:
-        """Look at the first call, and at those behind it that have the same tensors, together."""
+        """Look at the first call, and at those behind it that have the same tensors, together where that is a piece."""
         first = left.popleft()
         call, rows, alike = first.call, first.rows, [first.call.shaped(first.arrays)]
-        while left and left[0].call is call and rows + left[0].rows <= BLOCK_ROWS[1]:
+        while left and left[0].call is call and rows + left[0].rows <= PIECE_ROWS:
             alike.append(call.shaped(left[0].arrays))
             rows += left.popleft().rows
         tensors, arrays = [], []
