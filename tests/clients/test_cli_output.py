@@ -28,7 +28,7 @@ def test_cells_are_one_line_and_not_too_long():
 
 def test_what_callers_sent_moves_no_cursor():
     assert output.cell("\x1b]0;mine\x07red\x9b2J") == r"\x1b]0;mine\x07red\x9b2J"
-    assert output.visible("größe \u202eabc\x00\nnext") == "größe \\u202eabc\\x00\nnext"
+    assert output.visible("größe \u202eabc\x00\nnext") == "größe \\u202eabc\\x00\\nnext"
 
 
 def test_json_of_every_kind_of_value(capsys):

@@ -174,9 +174,10 @@ def test_a_window_of_days_says_the_day_that_it_ends(live):
 def test_what_callers_sent_moves_no_cursor_of_who_reads_of_it(live):
     changed = {"unseen": ("\x1b[2Jgone",), "feature": "\x1b[31mred"}
     features = tuple(replace(feature, **changed) for feature in live.report.features)
-    report = replace(live.report, features=features, drifted=("\x1b[31mred",), summary="new: \x1b[2Jgone")
+    report = replace(live.report, features=features, drifted=("\x1b[31mred",), summary="new: \x1b[2Jgone\nno drift")
     text = live_text(replace(live, report=report))
     assert "\x1b" not in text
+    assert "\nno drift" not in text
     assert text.count(r"\x1b[2Jgone") == 3
 
 

@@ -146,8 +146,9 @@ class Monitor:
                     tick_at = time.monotonic() + self.interval
                     try:
                         self._keep()
-                    finally:  # it makes room, too
-                        self._begin_upkeep()
+                    except OSError as error:
+                        LOG.error("what was observed is not written, and waits for the next time: %s", error)
+                    self._begin_upkeep()  # which makes room, too
             except Exception:
                 LOG.exception("monitoring failed; going on")
 
@@ -183,8 +184,8 @@ class Monitor:
             LOG.exception("looking after what was monitored failed; it is tried again")
 
     def _raised(self, version: Version, life: LifeReport, raised: list[str]) -> None:
-        # Who names features writes no lines of the log.
-        names = ", ".join(" ".join(name.split()) for name in raised)
+        # Who names features writes no lines of the log, and moves no cursor of who reads it.
+        names = ", ".join(name if name.isprintable() else repr(name) for name in raised)
         LOG.warning("%s: alarm, drift of %s at row %d", version.ref, names, life.rows)
         self._reports.alarm(version, life, raised)
 

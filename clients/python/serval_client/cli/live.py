@@ -60,7 +60,7 @@ def acknowledge(args: Namespace) -> int:
     if args.json:
         output.print_json(life)
     else:
-        print(output.visible("\n".join(life.told())))
+        print("\n".join(map(output.visible, life.told())))
     return command.OK
 
 

@@ -52,13 +52,13 @@ def cell(value: object) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text whose control characters, but for ends of lines, are told as escapes.
+    """Return one line whose control characters, ends of lines among them, are told as escapes.
 
     Categories are whatever callers sent: they are not to move the cursor of whoever reads of them, or worse.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def size(count: int) -> str:

@@ -16,14 +16,14 @@ def told(report: DriftReport) -> str:
         Verdict.DRIFT: f"DRIFT in {', '.join(report.drifted)}: {report.ref}",
         Verdict.INSUFFICIENT_DATA: f"too few rows to say: {report.ref}",
     }[report.verdict]
-    table = _opinions(report) if report.compatibility else _measured(report)
-    summary = f"\n{report.summary}" if report.summary else ""
     whose = report.compatibility or f"alpha {report.alpha:g}, tolerance {report.tolerance:g}"
     rule = textwrap.fill(f"{whose}: {report.rule}", RULE_WIDTH)
-    sizes = f"{report.current_rows} rows against {report.reference_rows} of {against}"
     if not report.features:  # a live window, of which nothing is compared
-        return output.visible(f"nothing is compared: {report.ref}, {report.current_rows} rows\n\n{rule}")
-    return output.visible(f"{head}, {sizes}{summary}\n\n{table}\n\n{rule}")
+        return f"nothing is compared: {report.ref}, {report.current_rows} rows\n\n{rule}"
+    lines = [f"{head}, {report.current_rows} rows against {report.reference_rows} of {against}"]
+    lines += [report.summary] * bool(report.summary)
+    table = _opinions(report) if report.compatibility else _measured(report)
+    return "\n".join([*map(output.visible, lines), "", table, "", rule])
 
 
 def _measured(report: DriftReport) -> str:
