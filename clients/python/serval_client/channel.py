@@ -21,6 +21,7 @@ from serval_client.errors import FailedPrecondition, InvalidArgument
 DEFAULT_TARGET = "localhost:8470"
 DEFAULT_TIMEOUT = 30.0
 MESSAGE_BYTES = 64 << 20
+LARGEST_PORT = 65535
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 # Calls that may run twice without harm, so that a connection lost under them is nobody's trouble. A registration is
@@ -117,10 +118,28 @@ def options(target: str, server_name: str | None = None) -> list[tuple[str, int 
     return arguments
 
 
+def check_target(target: str) -> None:
+    """Raise InvalidArgument for what names no server. The rest of gRPC's forms (dns:///, unix:, ...) are gRPC's.
+
+    gRPC takes a port modulo 65,536, and a URL for the name of a host.
+    """
+    scheme, _, rest = target.partition("://")
+    if rest and scheme.lower() in ("http", "https", "grpc", "grpcs", "tcp"):
+        raise InvalidArgument(f"target: got {target[:80]!r}, wanted HOST:PORT, without {scheme}://")
+    _, colon, port = target.rpartition(":")
+    if (
+        not target
+        or target != target.strip()
+        or (colon and port.isdecimal() and (len(port) > 5 or int(port) > LARGEST_PORT))
+    ):
+        raise InvalidArgument(f"target: got {target[:80]!r}, wanted HOST:PORT, with a port up to {LARGEST_PORT}")
+
+
 class Pool:
     """`size` channels to one target; `module` is `grpc` or `grpc.aio`, and decides what its methods return."""
 
     def __init__(self, module: Any, target: str, size: int, security: Security, actor: str | None = None) -> None:
+        check_target(target)
         if size < 1:
             raise InvalidArgument(f"channels: got {size}, wanted at least 1")
         credentials = security.credentials()

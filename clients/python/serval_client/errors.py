@@ -139,7 +139,10 @@ BY_CODE: dict[grpc.StatusCode, type[ServalError]] = {
 _BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 # How grpc words a connection that could not be made, as against an UNAVAILABLE that a server answered.
-_NO_CONNECTION = ("failed to connect", "DNS resolution failed", "connections to all backends failing")
+_NO_CONNECTION = (
+    *("failed to connect", "DNS resolution failed", "connections to all backends failing"),
+    *("errors resolving", "Failed to create channel"),
+)
 
 
 def of_status(code: grpc.StatusCode, details: str) -> ServalError:
@@ -157,7 +160,7 @@ def of_rpc(error: grpc.RpcError, target: str) -> ServalError:
     code = error.code()
     details = error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_NO_CONNECTION):
-        reason = details.rsplit(": ", 1)[-1]
+        reason = details.rsplit(": ", 1)[-1].rstrip("]")
         return Unavailable(f"no server answers at {target} ({reason})")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{target} gave no answer within the timeout; raise it or send less")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from serval_protos.v1 import common_pb2, registry_pb2
 
 from serval_client.errors import InvalidArgument
+from serval_client.whole_file import whole_file
 
 Array = npt.NDArray[np.generic]
 
@@ -185,11 +186,10 @@ class Artifact:
     data: bytes = field(repr=False)
 
     def save(self, path: str | Path) -> Path:
-        """Write the file to `path` whole or not at all, and return the path."""
+        """Write the file to `path` whole or not at all, and return the path; OSError names it."""
         target = Path(path)
-        part = target.with_name(f".{target.name}.part")
-        part.write_bytes(self.data)
-        part.replace(target)
+        with whole_file(target) as part:
+            part.write_bytes(self.data)
         return target
 
 

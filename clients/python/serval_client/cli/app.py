@@ -1,6 +1,7 @@
 """`serval`: finds the command, runs it, and turns what goes wrong into one line and an exit code."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -93,25 +94,44 @@ ADVICE: Mapping[type[errors.ServalError], str] = {
     errors.Internal: "the server's log has the details",
 }
 
+# How a NotFound begins that no list of models helps with: requests, spaces, aliases and tags.
+NO_MODELS = ("id:", "space:", "alias:", "remove:")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `serval` with the arguments, those of the process by default, and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _write_what_cannot_be_written()
     try:
         args = parser(arguments).parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
     except errors.ServalError as error:
-        return _fail(error.details, next((text for kind, text in ADVICE.items() if isinstance(error, kind)), ""))
+        return _fail(error.details, _advice(error))
     except BrokenPipeError:
         # The reader (head, less) has gone; without this the interpreter complains again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
+    except UnicodeEncodeError as error:
+        return _fail(f"{error.object[:80]!r}: is no text in UTF-8")
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _advice(error: errors.ServalError) -> str:
+    if isinstance(error, errors.NotFound) and error.details.startswith(NO_MODELS):
+        return ""
+    return next((text for kind, text in ADVICE.items() if isinstance(error, kind)), "")
+
+
+def _write_what_cannot_be_written() -> None:
+    """Have characters that the terminal's encoding lacks written as their numbers, in place of a failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

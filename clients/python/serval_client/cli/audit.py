@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from serval_client.cli import connection, output
+from serval_client.cli import connection, output, pairs
 from serval_client.cli.command import ERROR, OK, Command
 from serval_client.errors import InvalidArgument
 
@@ -34,7 +34,14 @@ def configure(parser: ArgumentParser) -> None:
         help="2024-06-01, 2024-06-01T12:00 (UTC), or how long ago: 30m, 12h, 7d",
     )
     add("--until", type=_moment, metavar="TIME", help="not included")
-    add("-n", "--number", type=int, default=50, metavar="N", help="at most so many entries (%(default)d); 0: all")
+    add(
+        "-n",
+        "--number",
+        type=pairs.whole(32, 0),
+        default=50,
+        metavar="N",
+        help="at most so many entries (%(default)d); 0: all",
+    )
     add("--known", action="append", default=[], type=_known, metavar="NUMBER:SHA256", help="a digest that was noted")
     output.add_json(parser)
     connection.add_arguments(parser)
@@ -72,18 +79,18 @@ def _verify(args: Namespace) -> int:
 
 
 def _moment(argument: str) -> datetime:
-    if argument[:-1].isdigit() and argument[-1] in _UNITS:
-        return datetime.now(UTC) - timedelta(**{_UNITS[argument[-1]]: int(argument[:-1])})
     try:
+        if argument[:-1].isdecimal() and argument[-1] in _UNITS:
+            return datetime.now(UTC) - timedelta(**{_UNITS[argument[-1]]: int(argument[:-1])})
         moment = datetime.fromisoformat(argument)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"got {argument!r}, wanted a time such as 2024-06-01T12:00 or 7d") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _known(argument: str) -> tuple[int, str]:
     number, _, sha256 = argument.partition(":")
-    if not number.isdigit() or not sha256:
+    if not number.isdecimal() or len(number) > pairs.DIGITS_MAX or not sha256:
         raise argparse.ArgumentTypeError(f"got {argument!r}, wanted NUMBER:SHA256")
     return int(number), sha256
 

@@ -8,6 +8,8 @@ from serval_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from serval_client.client import Client
 from serval_client.errors import InvalidArgument
 
+TIMEOUT_MAX = 366 * 86_400.0  # longer ones overflow what gRPC counts in
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add --server and what belongs to it."""
@@ -35,8 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def connect(args: Namespace) -> Client:
     """Return a client for the arguments of a command."""
-    if args.timeout <= 0:
-        raise InvalidArgument(f"--timeout: got {args.timeout:g}, wanted more than 0 seconds")
+    if not 0 < args.timeout <= TIMEOUT_MAX:
+        raise InvalidArgument(f"--timeout: got {args.timeout:g}, wanted more than 0 seconds, at most {TIMEOUT_MAX:.0f}")
     return Client(
         args.server,
         timeout=args.timeout,

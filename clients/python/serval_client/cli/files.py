@@ -41,7 +41,7 @@ def read_rows(path: str | Path, kinds: Kinds | None = None, drop: Collection[str
         case ".csv":
             rows: RowsLike = _read_csv(path, kinds or {})
         case ".parquet" | ".pq":
-            rows = extras.require("pyarrow.parquet", "reading Parquet").read_table(path)
+            rows = _read_parquet(path)
         case ".json":
             rows = _read_json(path)
         case ".npy":
@@ -81,8 +81,11 @@ def _select(rows: RowsLike, kinds: Kinds | None, drop: Collection[str]) -> tuple
 
 
 def _read_csv(path: Path, kinds: Kinds) -> RowsLike:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header = next(csv.reader(file), [])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"{path.name}: is no CSV in UTF-8: {error}") from error
     _check_header(path, header)
     try:
         import pyarrow.csv
@@ -131,8 +134,11 @@ def _parse(pa: Any, path: Path, types: Mapping[str, Any]) -> Any:
 
 
 def _read_csv_slowly(path: Path, kinds: Kinds) -> dict[str, Array]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *lines = csv.reader(file)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *lines = csv.reader(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"{path.name}: is no CSV in UTF-8: {error}") from error
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise InvalidArgument(f"{path.name}: row {number} has {len(line)} cells, wanted {len(header)}")
@@ -171,19 +177,39 @@ def _read_json(path: Path) -> RowsLike:
     if not isinstance(rows, list | dict):
         raise InvalidArgument(f"{path.name}: holds a {type(rows).__name__}; wanted a list or an object")
     if isinstance(rows, list) and rows and not isinstance(rows[0], dict):
-        return np.array([[np.nan if value is None else value for value in _listed(path, row)] for row in rows])
+        return np.array([[np.nan if value is None else value for value in row] for row in _listed(path, rows)])
+    if isinstance(rows, list) and not all(isinstance(row, dict) for row in rows):
+        raise InvalidArgument(f"{path.name}: holds objects and others among rows; wanted one of them")
     return rows
 
 
-def _listed(path: Path, row: object) -> list[object]:
-    if not isinstance(row, list):
-        raise InvalidArgument(f"{path.name}: holds {row!r} among rows; wanted lists of numbers, or objects")
-    return row
+def _listed(path: Path, rows: list[object]) -> list[list[object]]:
+    """Return rows that are lists of one length, of single values."""
+    lists = [row for row in rows if isinstance(row, list)]
+    for number, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise InvalidArgument(
+                f"{path.name}: holds {repr(row)[:80]} among rows; wanted lists of numbers, or objects"
+            )
+        if len(row) != len(lists[0]):
+            raise InvalidArgument(f"{path.name}: row {number} has {len(row)} values, wanted {len(lists[0])}")
+        if any(isinstance(value, list | dict) for value in row):
+            raise InvalidArgument(f"{path.name}: row {number} holds more than single values; wanted numbers")
+    return lists
+
+
+def _read_parquet(path: Path) -> Any:
+    parquet = extras.require("pyarrow.parquet", "reading Parquet")
+    try:
+        return parquet.read_table(path)
+    except (ValueError, OSError) as error:  # pyarrow's own are kinds of these
+        raise InvalidArgument(f"{path.name}: cannot be read as Parquet: {error}") from error
 
 
 def _read_npy(path: Path) -> Array:
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise InvalidArgument(f"{path.name}: is no numpy array of numbers or texts: {error}") from error
+        reason = str(error).partition(". If you trust")[0]  # what it advises is to execute what the file holds
+        raise InvalidArgument(f"{path.name}: is no numpy array of numbers or texts: {reason}") from error
     return array

@@ -35,7 +35,9 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument("--schema", action="store_true", help="compatible with that of the version in production")
     group.add_argument("--parity", action="store_true", help="the export equals the original within its tolerance")
     group.add_argument("--artifact", action="store_true", help="the file has the checksum it was registered with")
-    group.add_argument("--approvals", type=int, default=0, metavar="N", help="so many identities must approve")
+    group.add_argument(
+        "--approvals", type=pairs.whole(32), default=0, metavar="N", help="so many identities must approve"
+    )
     group.add_argument("--self-approval", action="store_true", help="whoever asks may be one of them")
     group.add_argument(
         "--checklist", metavar="ITEM", action="append", default=[], help="to be ticked off; may be repeated"

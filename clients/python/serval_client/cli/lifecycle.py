@@ -28,7 +28,7 @@ DOWNLOAD_EXAMPLES = """\
 def configure_stage(parser: ArgumentParser) -> None:
     """Add the arguments of `stage`."""
     parser.add_argument("model", metavar="REF", help="NAME@VERSION")
-    parser.add_argument("stage", metavar="STAGE", type=str.lower, choices=list(Stage), help=", ".join(Stage))
+    parser.add_argument("stage", metavar="STAGE", type=str.lower, choices=[*map(str, Stage)], help=", ".join(Stage))
     output.add_json(parser)
     connection.add_arguments(parser)
 
@@ -75,6 +75,8 @@ def configure_download(parser: ArgumentParser) -> None:
 
 def run_download(args: Namespace) -> int:
     """Write the ONNX file of a version."""
+    if args.output_file is not None:
+        output.check_folder(Path(args.output_file), "--output-file")
     with connection.connect(args) as client, Progress("receiving", output.size) as progress:
         artifact = client.download(args.model, progress=progress)
     path = Path(args.output_file or f"{artifact.name}-{artifact.version}.onnx")

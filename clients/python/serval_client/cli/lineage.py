@@ -49,8 +49,12 @@ def configure(parser: ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("model", metavar="REF", help="NAME, NAME@VERSION, ...; a version where something is said of it")
     parser.add_argument("--svg", metavar="FILE", help="write a drawing")
-    parser.add_argument("--up", type=int, default=0, metavar="N", help="so many generations of ancestors (all)")
-    parser.add_argument("--down", type=int, default=0, metavar="N", help="so many generations of descendants (all)")
+    parser.add_argument(
+        "--up", type=pairs.whole(32), default=0, metavar="N", help="so many generations of ancestors (all)"
+    )
+    parser.add_argument(
+        "--down", type=pairs.whole(32), default=0, metavar="N", help="so many generations of descendants (all)"
+    )
     add_arguments(parser)
     output.add_json(parser)
     connection.add_arguments(parser)
@@ -79,7 +83,7 @@ def _parent(argument: str) -> Parent:
 def _dataset(argument: str) -> DatasetUse:
     name, *rest = argument.split(":")
     version, split, rows = [*rest, "", "", ""][:3]
-    if not name or len(rest) > 3 or (rows and not rows.isdigit()):
+    if not name or len(rest) > 3 or (rows and not (rows.isdecimal() and len(rows) <= pairs.DIGITS_MAX)):
         raise argparse.ArgumentTypeError(f"got {argument!r}, wanted NAME:VERSION:SPLIT:ROWS")
     return DatasetUse(name, version, split, int(rows or 0))
 

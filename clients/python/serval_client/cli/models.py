@@ -29,7 +29,7 @@ def add_filters(parser: ArgumentParser) -> None:
         "--stage",
         action="append",
         default=[],
-        choices=list(Stage),
+        choices=[*map(str, Stage)],
         type=str.lower,
         metavar="STAGE",
         help=f"only {stages}",

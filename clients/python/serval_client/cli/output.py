@@ -7,9 +7,12 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from serval_client.errors import InvalidArgument
 
 CELL_MAX = 60
 
@@ -71,12 +74,12 @@ def size(count: int) -> str:
 
 def print_json(value: object) -> None:
     """Print a record, or records, as JSON; what JSON cannot say of numbers (NaN, infinity) is null."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(plain(value), indent=2, ensure_ascii=not _writes_unicode()))
 
 
 def print_json_line(value: object) -> None:
     """Print a record as JSON on a line of its own, at once."""
-    print(json.dumps(plain(value), ensure_ascii=False), flush=True)
+    print(json.dumps(plain(value), ensure_ascii=not _writes_unicode()), flush=True)
 
 
 def plain(value: Any) -> Any:
@@ -102,6 +105,14 @@ def plain(value: Any) -> Any:
             return value
 
 
+def check_folder(path: Path, option: str) -> None:
+    """Raise InvalidArgument where there is no folder to write `path` in, or it is one itself: before the work."""
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"{option}: there is no folder {str(path.parent)!r}")
+    if path.is_dir():
+        raise InvalidArgument(f"{option}: {str(path)!r} is a folder; wanted a file")
+
+
 def note(text: str) -> None:
     """Tell something beside the result."""
     print(f"serval: {text}", file=sys.stderr)
@@ -110,6 +121,11 @@ def note(text: str) -> None:
 def figure(value: float | None, form: str) -> str | None:
     """Return a number in a fixed form, for a column where every number should be read at the same scale."""
     return None if value is None else format(value, form)
+
+
+def _writes_unicode() -> bool:
+    """Tell whether stdout takes every character; JSON escapes those that it does not take by rules of its own."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def _is_number(value: object) -> bool:

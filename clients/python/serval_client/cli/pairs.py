@@ -1,8 +1,30 @@
-"""Arguments of the form KEY=VALUE."""
+"""Arguments of the form KEY=VALUE, and whole numbers."""
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+DIGITS_MAX = 18  # of a whole number that 64 bits hold, whatever the digits are
+
+
+def whole(bits: int, least: int | None = None) -> Callable[[str], int]:
+    """Return what reads a whole number, of `least` or more, that the contract's fields of so many bits can hold.
+
+    Without `least` the server tells what it takes.
+    """
+
+    def read(argument: str) -> int:
+        try:
+            number = int(argument)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"got {argument[:80]!r}, wanted a whole number") from None
+        most = (1 << (bits - 1)) - 1
+        if not (-most if least is None else least) <= number <= most:
+            within = f"of at most {most}" if least is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"got {argument[:80]!r}, wanted a whole number {within}")
+        return number
+
+    return read
 
 
 def text(argument: str) -> tuple[str, str]:

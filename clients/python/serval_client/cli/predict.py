@@ -17,6 +17,7 @@ from serval_client.cli.progress import Progress
 from serval_client.cli.samples import read_for
 from serval_client.errors import InvalidArgument
 from serval_client.prediction import Prediction
+from serval_client.whole_file import whole_file
 
 EXAMPLES = """\
   serval predict churn --data new.csv
@@ -49,7 +50,8 @@ def run(args: Namespace) -> int:
         prediction = client.batch_predict(info.ref, rows, args.output, progress=progress)
     columns = flat(prediction, info.classes)
     if target is not None:
-        _write(target, prediction, columns)
+        with whole_file(target) as part:
+            _write(part, prediction, columns)
         print(f"{target}: {len(prediction)} rows by {prediction.ref}")
     elif args.json:
         output.print_json({"model": prediction.ref, "outputs": prediction.outputs})
@@ -85,8 +87,7 @@ def _target(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in WRITTEN:
         raise InvalidArgument(f"--output-file: {path.name!r} ends in none of {', '.join(WRITTEN)}")
-    if not path.parent.is_dir():
-        raise InvalidArgument(f"--output-file: there is no folder {str(path.parent)!r}")
+    output.check_folder(path, "--output-file")
     if path.suffix.lower() == ".parquet":
         extras.require("pyarrow.parquet", "writing Parquet")
     return path

@@ -95,6 +95,8 @@ def run(args: Namespace) -> int:
 def _export(args: Namespace, sample: forms.RowsLike) -> Any:
     """Return the model in the file as ONNX."""
     export = extras.require("serval_client.export", "registering a model that is not ONNX")
+    if not Path(args.file).is_file():
+        raise InvalidArgument(f"model: {args.file!r} is not a file")
     if sample is None:
         raise InvalidArgument("--sample: is missing; an exported model is compared with its original on real rows")
     options = {} if args.tolerance is None else {"tolerance": args.tolerance}

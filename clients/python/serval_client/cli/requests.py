@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from serval_client.cli import connection, output
+from serval_client.cli import connection, output, pairs
 from serval_client.cli.command import OK, Command
 from serval_client.cli.lifecycle import told_change
 from serval_client.errors import InvalidArgument
@@ -34,7 +34,9 @@ REFUSE_EXAMPLES = """\
 def configure_request(parser: ArgumentParser) -> None:
     """Add the arguments of `request`."""
     parser.add_argument("what", metavar="REF|ID", help="NAME@VERSION for a new request, or the number of one")
-    parser.add_argument("stage", nargs="?", type=str.lower, choices=list(Stage), metavar="STAGE", help=", ".join(Stage))
+    parser.add_argument(
+        "stage", nargs="?", type=str.lower, choices=[*map(str, Stage)], metavar="STAGE", help=", ".join(Stage)
+    )
     parser.add_argument(
         "--done", metavar="ITEM", action="append", default=[], help="an item of the checklist; may be repeated"
     )
@@ -46,7 +48,7 @@ def configure_request(parser: ArgumentParser) -> None:
 
 def run_request(args: Namespace) -> int:
     """Make a request, or go on with one."""
-    number = int(args.what) if args.what.isdigit() else None
+    number = int(args.what) if args.what.isdecimal() and len(args.what) <= pairs.DIGITS_MAX else None
     if (number is None) != (args.stage is not None):
         raise InvalidArgument("wanted NAME@VERSION and a stage for a new request, or the number of one and no stage")
     if number is None and args.withdraw:
@@ -85,7 +87,7 @@ def run_requests(args: Namespace) -> int:
 
 def configure_approve(parser: ArgumentParser) -> None:
     """Add the arguments of `approve`."""
-    parser.add_argument("number", type=int, metavar="ID", help="the number of the request")
+    parser.add_argument("number", type=pairs.whole(64), metavar="ID", help="the number of the request")
     parser.add_argument("--reason", default="", metavar="TEXT")
     parser.add_argument("--apply", action="store_true", help="make the move too, if this was the last approval needed")
     output.add_json(parser)
@@ -104,7 +106,7 @@ def run_approve(args: Namespace) -> int:
 
 def configure_refuse(parser: ArgumentParser) -> None:
     """Add the arguments of `refuse`."""
-    parser.add_argument("number", type=int, metavar="ID", help="the number of the request")
+    parser.add_argument("number", type=pairs.whole(64), metavar="ID", help="the number of the request")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why not")
     output.add_json(parser)
     connection.add_arguments(parser)

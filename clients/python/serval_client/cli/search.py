@@ -49,7 +49,7 @@ def configure(parser: ArgumentParser) -> None:
         default=[],
         help=f"how much a part counts where several are asked for: {', '.join(WEIGHTS)} (1)",
     )
-    add("-k", type=int, default=10, metavar="N", help="how many (%(default)s)")
+    add("-k", type=pairs.whole(32), default=10, metavar="N", help="how many (%(default)s)")
     add_filters(parser)
     output.add_json(parser)
     connection.add_arguments(parser)

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from serval_client.cli import connection, output
+from serval_client.cli import connection, output, pairs
 from serval_client.cli.command import OK, Command
 from serval_client.cli.lifecycle import told_change
 from serval_client.lifecycle.records import Stages
@@ -39,7 +39,7 @@ def run_stages(args: Namespace) -> int:
 def configure_rollback(parser: ArgumentParser) -> None:
     """Add the arguments of `rollback`."""
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--to", type=int, metavar="VERSION", help="a version that has been in production")
+    parser.add_argument("--to", type=pairs.whole(64), metavar="VERSION", help="a version that has been in production")
     parser.add_argument("--reason", default="", metavar="TEXT", help="for the audit log")
     output.add_json(parser)
     connection.add_arguments(parser)

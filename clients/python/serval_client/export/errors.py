@@ -38,6 +38,6 @@ class ExportRefused(ExportError):
 
 
 def shortened(text: str) -> str:
-    """Return a foreign text on one line, at most FOREIGN_TEXT_MAX characters long."""
-    line = " ".join(text.split())
+    """Return a foreign text on one line, at most FOREIGN_TEXT_MAX characters long, without XGBoost's stack."""
+    line = " ".join(text.partition("\nStack trace:")[0].split())
     return line if len(line) <= FOREIGN_TEXT_MAX else line[: FOREIGN_TEXT_MAX - 3] + "..."
