@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from serval_kernels.compile import kernel, kernel_for
 from serval_kernels.drift import upper_bits
+from serval_kernels.drift.pieces import pieces
 from serval_kernels.drift.sorting import Floats, check_floats, sort_present
 
 Edges = npt.NDArray[np.float64]
@@ -77,14 +78,15 @@ def count_bins(x: Floats, edges: Edges) -> Counts:
     counts = np.zeros(len(edges) + 1, np.int64)
     edges = np.ascontiguousarray(edges, np.float64)
     if x.dtype == np.float32 and x.size >= upper_bits.VALUES_LEAST and 1 <= len(edges) <= upper_bits.EDGES_MOST:
-        tabled = upper_bits.count(np.ascontiguousarray(x), edges)
+        tabled = upper_bits.count(x, edges)
         if tabled is not None:
             return tabled
     grid = _grid(x, edges) if x.size >= _LEAST_OF_GRID and 1 < len(edges) < _CELLS else None
     if grid is None:
         _count(x, edges, counts)
-    else:
-        _count_on_grid(np.ascontiguousarray(x), edges, *grid, counts)
+        return counts
+    for piece in pieces(x):
+        _count_on_grid(piece, edges, *grid, counts)
     return counts
 
 

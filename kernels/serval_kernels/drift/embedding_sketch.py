@@ -7,6 +7,7 @@ and m2 are associative up to rounding, in float64. A sketch of no rows is the ne
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ Rows = npt.NDArray[np.floating[Any]]
 Reals = npt.NDArray[np.float64]
 
 _BLOCK: Final = 1024  # rows of a partial sum, which keeps sums short
+_NUMBERS: Final = 1 << 19  # of rows that are looked at together, and are near when they are read again
 _SMALL, _LARGE = 1e-280, 1e280  # a sum of squares outside of these may have lost digits
 
 
@@ -56,11 +58,16 @@ def sketch(rows: Rows) -> EmbeddingSketch:
         raise ValueError(f"rows: shape {rows.shape}; wanted [n, width]")
     if rows.dtype not in (np.float32, np.float64):
         raise TypeError(f"rows: {rows.dtype}; wanted float32 or float64")
-    rows = np.ascontiguousarray(rows)
     norms, mean = np.empty(len(rows)), np.zeros(rows.shape[1])
-    _norms(rows, norms)
-    _mean(rows, norms, mean)
-    return EmbeddingSketch(mean, moments(norms), int((norms == 0.0).sum()))
+    for part, of_part in _parts(rows, norms):
+        _norms(part, of_part)
+        _add(part, of_part, 1.0, mean)
+    found = moments(norms)
+    if not _divide(mean, max(found.finite, 1)):  # the sum of huge numbers; that of their shares cannot overflow
+        mean[:] = 0.0
+        for part, of_part in _parts(rows, norms):
+            _add(part, of_part, 1.0 / found.finite, mean)
+    return EmbeddingSketch(mean, found, int((norms == 0.0).sum()))
 
 
 def merge(a: EmbeddingSketch, b: EmbeddingSketch) -> EmbeddingSketch:
@@ -84,6 +91,13 @@ def mean_cosine(reference: EmbeddingSketch, current: EmbeddingSketch) -> float:
     if not (reference.norms.finite and current.norms.finite):
         return math.nan
     return float(cosine(reference.mean, current.mean))
+
+
+def _parts(rows: Rows, norms: Reals) -> Iterator[tuple[Rows, Reals]]:
+    """Give some rows after the other, contiguous, with their norms: copies where they are not so already."""
+    size = _BLOCK * max(_NUMBERS // _BLOCK // max(rows.shape[1], 1), 1)
+    for start in range(0, len(rows), size):
+        yield np.ascontiguousarray(rows[start : start + size]), norms[start : start + size]
 
 
 @kernel
@@ -116,25 +130,25 @@ def _norm_scaled(values: Rows) -> float:
 
 
 @kernel
-def _mean(rows: Rows, norms: Reals, mean: Reals) -> None:
-    """Fill in the mean of the rows whose norm is finite, by sums of blocks."""
-    count = 0
-    for row in range(rows.shape[0]):
-        count += np.isfinite(norms[row])
-    part = np.empty(mean.size)
+def _add(rows: Rows, norms: Reals, share: float, total: Reals) -> None:
+    """Add the rows whose norm is finite, each number times `share`, to the total, by sums of blocks."""
+    part = np.empty(total.size)
     for start in range(0, rows.shape[0], _BLOCK):
         part[:] = 0.0
         for row in range(start, min(start + _BLOCK, rows.shape[0])):
             if np.isfinite(norms[row]):
-                for i in range(mean.size):
-                    part[i] += rows[row, i]
-        for i in range(mean.size):
-            mean[i] += part[i]
-    for i in range(mean.size):
-        if np.isfinite(mean[i]):
-            mean[i] /= max(count, 1)
-        else:  # the sum of huge numbers; that of their shares cannot overflow
-            mean[i] = 0.0
-            for row in range(rows.shape[0]):
-                if np.isfinite(norms[row]):
-                    mean[i] += np.float64(rows[row, i]) / count
+                for i in range(part.size):
+                    part[i] += rows[row, i] * share
+        for i in range(part.size):
+            total[i] += part[i]
+
+
+@kernel
+def _divide(total: Reals, count: int) -> bool:
+    """Divide a total, all of whose numbers are finite; tell whether they are."""
+    for i in range(total.size):
+        if not np.isfinite(total[i]):
+            return False
+    for i in range(total.size):
+        total[i] /= count
+    return True

@@ -38,7 +38,8 @@ class BinnedDistance(NamedTuple):
 def ks_statistic(x: Floats, y: Floats) -> float:
     """Return the Kolmogorov-Smirnov distance, max |F - G|, 0 to 1, of two samples in any order; NaN when one is empty.
 
-    Exact. Samples are sorted only where cells of counts leave open where the largest distance lies. Raises as
+    Exact. Samples are sorted only where cells of counts leave open where the largest distance lies. A view that is not
+    contiguous is gathered once, as its values are read up to three times: no more than that column is copied. Raises as
     `sorting.sort` does.
     """
     return _measured(x, y, unsorted.ks, ks_sorted)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import kernel_for
+from serval_kernels.drift.pieces import pieces
 
 Singles = npt.NDArray[np.float32]
 Edges = npt.NDArray[np.float64]
@@ -37,18 +38,18 @@ _BITS = numba.types.Array(numba.uint32, 1, "C", readonly=True)
 
 
 def count(x: Singles, edges: Edges) -> Counts | None:
-    """Return the counts of contiguous values between rising edges, int64[len(edges) + 1]; None where it does not pay.
+    """Return the counts of values between rising edges, int64[len(edges) + 1]; None where it does not pay.
 
-    There are 1 to 253 edges. Bin i counts edges[i-1] < x <= edges[i]; NaN is not counted.
+    Of any stride. There are 1 to 253 edges. Bin i counts edges[i-1] < x <= edges[i]; NaN is not counted.
     """
     table = np.empty(_CELLS, np.uint8)
     _fill(_cells_of(edges), table)
-    bits = x.view(np.uint32)
-    tried = bits[:: max(1, bits.size // _TRIED)]
+    tried = np.ascontiguousarray(x[:: max(1, x.size // _TRIED)]).view(np.uint32)
     if np.count_nonzero(table[tried >> np.uint32(_SHIFT)] == _OPEN) * _RARE > tried.size:
         return None
     counts = np.zeros(len(edges) + 1, np.int64)
-    _count(x, bits, edges, table, counts)
+    for piece in pieces(x):
+        _count(piece, piece.view(np.uint32), edges, table, counts)
     return counts
 
 

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_strided_views_are_counted_in_place():
     table.flags.writeable = False
     edges = binning.quantile_edges(table[:, 3], 100)
     np.testing.assert_array_equal(binning.count_bins(table[:, 3], edges), binning.count_bins(table[:, 3].copy(), edges))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_long_views_are_counted_by_pieces_and_not_copied(dtype):
+    table = np.random.default_rng(0).normal(size=(600_011, 2)).astype(dtype)
+    table[::1000] = np.nan
+    edges = np.linspace(-3, 3, 63)
+    binning.count_bins(table[:, 1], edges)  # the first call loads the kernels
+    expected = binning.count_bins(table[:, 1].copy(), edges)
+    for view in (table[:, 1], table[::-1, 1]):
+        tracemalloc.start()
+        np.testing.assert_array_equal(binning.count_bins(view, edges), expected)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < view.nbytes / 1.5
+    same = np.broadcast_to(dtype(0.5), 200_000)
+    np.testing.assert_array_equal(binning.count_bins(same, edges), binning.count_bins(same.copy(), edges))
 
 
 def test_distinct_values_fill_the_bins_evenly():

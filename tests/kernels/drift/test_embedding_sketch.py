@@ -1,6 +1,7 @@
 """Sketches of embeddings held against slow and obvious ones."""
 
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -95,6 +96,22 @@ def test_the_cosine_of_means_is_that_of_the_rows():
     parts = merge(sketch(now[:80]), sketch(now[80:]))
     assert mean_cosine(sketch(before), parts) == pytest.approx(embeddings.mean_cosine(before, now), abs=1e-12)
     assert sketch(before[::2, ::3]).mean == pytest.approx(before[::2, ::3].mean(axis=0), rel=1e-12)
+
+
+@pytest.mark.parametrize("order", ["half", "columns", "backwards"])
+def test_views_are_sketched_by_parts_and_not_copied(order):
+    whole = np.random.default_rng(4).normal(size=(80_000, 64))
+    whole[::50, 2], whole[7::50] = np.nan, 0.0
+    views = {"half": whole[:, ::2], "columns": np.asfortranarray(whole), "backwards": whole[::-1, ::-1]}
+    view, expected = views[order], sketch(np.ascontiguousarray(views[order]))
+    tracemalloc.start()
+    found = sketch(view)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < view.nbytes / 2
+    assert (found.norms, found.zeros) == (expected.norms, expected.zeros)
+    assert found.mean == pytest.approx(expected.mean, rel=1e-12)
+    assert found.norms.missing == 1600
 
 
 def test_zero_vectors_count_and_point_nowhere():
