@@ -38,6 +38,7 @@ HEADERS_TOO_LARGE: Final = 13
 MODEL_FAILED: Final = 14
 NOT_POST_BUT_HEAD: Final = 15  # as NOT_POST, without its line of text: RFC 9110, 9.3.2
 STOPPED: Final = 16
+WRONG_BINARY: Final = 17
 
 
 class Answer(NamedTuple):
@@ -85,6 +86,7 @@ _ANSWERS: Final[dict[int, Answer]] = {
     MODEL_FAILED: _grpc(_INTERNAL, "the model failed on this input"),
     NOT_POST_BUT_HEAD: Answer(_NOT_POST.block),
     STOPPED: _grpc(_UNAVAILABLE, "the server has stopped"),
+    WRONG_BINARY: _grpc(_INTERNAL, "metadata: a value under a name that ends in -bin; wanted base64"),
 }
 
 

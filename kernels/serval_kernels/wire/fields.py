@@ -13,6 +13,7 @@ list. Both are found once, when a field arrives as a literal, and stay on its ta
     CONTENT_LENGTH     octets
     GRPC_STATUS        the number
     PSEUDO_OTHER       the three digits of :status
+    BINARY             BASE64
     all others         UNKNOWN
 
 Pseudo-header fields have the meanings up to PSEUDO_OTHER, so that their order is a comparison.
@@ -48,6 +49,7 @@ CONNECTION_SPECIFIC: Final = 13  # malformed in HTTP/2: RFC 9113, 8.2.2
 GRPC_STATUS: Final = 14  # of no meaning in a request
 GRPC_MESSAGE: Final = 15  # of no meaning in a request
 OTHER: Final = 16
+BINARY: Final = 17  # a name that ends in -bin
 
 UNKNOWN: Final = -1
 POST: Final = 0
@@ -57,6 +59,7 @@ TRAILERS: Final = 0
 IDENTITY: Final = 0
 GZIP: Final = 1
 DEFLATE: Final = 2
+BASE64: Final = 0
 LONGEST_TIMEOUT: Final = grpc.LONGEST_TIMEOUT
 
 _NAMES: Final = {
@@ -107,7 +110,7 @@ _NAMES_AT = _slots_of_names()
 
 _POST, _TRAILERS = _octets(b"POST"), _octets(b"trailers")
 _GRPC, _GRPC_PROTO = _octets(b"application/grpc"), _octets(b"application/grpc+proto")
-_STATUS_NAME = _octets(b":status")
+_STATUS_NAME, _BINARY_END = _octets(b":status"), _octets(b"-bin")
 _IDENTITY, _GZIP, _DEFLATE = _octets(b"identity"), _octets(b"gzip"), _octets(b"deflate")
 
 _LENGTH_DIGITS = 18  # eighteen nines are the most that int64 holds
@@ -146,7 +149,7 @@ def register_paths(paths: Sequence[bytes]) -> Paths:
     if len(set(paths)) != len(paths):
         raise ValueError(f"paths: {list(paths)!r}; wanted each once")
     for path in paths:
-        if not path.startswith(b"/") or not value_is_valid(_octets(path), 0, len(path)):
+        if not path.startswith(b"/") or not value_is_valid(_octets(path), 0, len(path), PATH):
             raise ValueError(f"paths: {path!r}; wanted a slash in front and no control characters")
     slots = np.zeros(1 << (_PATH_SLOTS_PER_PATH * max(len(paths), 1)).bit_length(), np.int64)
     rows, octets = np.zeros(2 * len(paths), PATH_ROW), bytearray()
@@ -200,7 +203,10 @@ def meaning_of(text: Octets, at: int, size: int) -> int:
     slot = mixed & (_NAME_SLOTS - 1)
     if _NAMES_AT[slot, 1] == size and same(_NAMES_TEXT, _NAMES_AT[slot, 0], text, at, size):
         return signed(_NAMES_AT[slot, 2])
-    return PSEUDO_OTHER if text[at] == ord(":") else OTHER
+    if text[at] == ord(":"):
+        return PSEUDO_OTHER
+    end = _BINARY_END.size
+    return BINARY if size >= end and same(_BINARY_END, 0, text, at + size - end, end) else OTHER
 
 
 @inlined
@@ -225,6 +231,8 @@ def detail_of(meaning: int, paths: Paths, text: Octets, at: int, size: int) -> i
         return POST if _is(text, at, size, _POST) else UNKNOWN
     if meaning == GRPC_ENCODING:
         return _encoding(text, at, size)
+    if meaning == BINARY:
+        return BASE64 if grpc.binary_is_valid(text, at, size) else UNKNOWN
     return UNKNOWN
 
 
@@ -274,8 +282,11 @@ def name_is_valid(text: Octets, at: int, size: int) -> bool:
 
 
 @inlined
-def value_is_valid(text: Octets, at: int, size: int) -> bool:
-    """Tell whether a value keeps to RFC 9113, 8.2.1: no NUL, LF or CR, no space or tab at either end."""
+def value_is_valid(text: Octets, at: int, size: int, meaning: int) -> bool:
+    """Tell whether a value keeps to RFC 9113, 8.2.1: no NUL, LF or CR, no space or tab at either end.
+
+    Spaces at the ends of metadata pass: grpc's clients send them as they are given, and gRPC over HTTP/2 lets them.
+    """
     wrong = 0
     start, count = np.uint64(at), np.uint64(size)
     for i in range(count):
@@ -283,5 +294,5 @@ def value_is_valid(text: Octets, at: int, size: int) -> bool:
         wrong |= (octet == 0x00) | (octet == 0x0A) | (octet == 0x0D)
     if size:
         first, last = text[at], text[at + size - 1]
-        wrong |= (first == 0x20) | (first == 0x09) | (last == 0x20) | (last == 0x09)
+        wrong |= (first == 0x09) | (last == 0x09) | (meaning != OTHER) & ((first == 0x20) | (last == 0x20))
     return wrong == 0

@@ -37,6 +37,9 @@ for _letter, _nanoseconds in {
 }.items():
     _UNITS[ord(_letter)] = _nanoseconds
 
+_BASE64: Final = np.zeros(256, np.bool_)  # RFC 4648, 4
+_BASE64[np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)] = True
+
 _SAFE = re.compile(rb"[\x20-\x24\x26-\x7e]*")  # what grpc-message leaves as it is
 _ESCAPED = [bytes([octet]) if _SAFE.fullmatch(bytes([octet])) else b"%%%02X" % octet for octet in range(256)]
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -79,6 +82,27 @@ def parse_timeout(text: Octets, at: int, length: int) -> int:
     if unit == 0:
         return MALFORMED
     return LONGEST_TIMEOUT if number > LONGEST_TIMEOUT // unit else number * unit
+
+
+@inlined
+def binary_is_valid(text: Octets, at: int, length: int) -> bool:
+    """Tell whether [at, at + length) of `text` is the value of a `-bin` header: whether `decode_binary` decodes it."""
+    good, letters, padding, spaced = True, 0, 0, False  # the last three of the part before the next comma
+    for i in range(at, at + length + 1):
+        octet = signed(text[i]) if i < at + length else ord(",")
+        if octet == ord(","):
+            good &= padding <= 2 and letters % 4 != 1 and (padding == 0 or (letters + padding) % 4 == 0)
+            letters, padding, spaced = 0, 0, False
+        elif octet == ord(" ") or octet == ord("\t"):
+            spaced = letters + padding > 0
+        else:
+            good &= not spaced
+            if octet == ord("="):
+                padding += 1
+            else:
+                good &= _BASE64[octet] and padding == 0
+                letters += 1
+    return bool(good)
 
 
 def encode_message(message: str) -> bytes:

@@ -196,6 +196,8 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
             s.turn[0].next_deadline = min(signed(s.turn[0].next_deadline), signed(row.deadline))
         if row.kind == ORDINARY:
             answer = _start(s, c, number, count)
+        elif r.wrong_binary:  # an ordinary call's metadata are decoded, and judged, where they are handed on
+            answer = answers.WRONG_BINARY
         if answer == calls.NO_ANSWER and ends:
             answer = calls.half_close(s, number)
     if answer != calls.NO_ANSWER:

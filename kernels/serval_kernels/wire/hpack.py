@@ -239,7 +239,7 @@ def _literal(block: Octets, at: int, end: int, tables: Tables, c: int, field: An
     value_size, detail, at = _value(block, at, end, tables, meaning, text, value_at)
     if at == _FAILED:
         return _FAILED
-    if not fields.value_is_valid(text, value_at, value_size):
+    if not fields.value_is_valid(text, value_at, value_size, meaning):
         flags |= table.MALFORMED_VALUE
     if incremental:
         table.insert(tables, c, text, used, name_size, value_size, meaning, flags, detail)
@@ -357,7 +357,7 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 def _encode_field(name: bytes, value: bytes) -> bytes:
     if not fields.name_is_valid(np.frombuffer(name, np.uint8), 0, len(name)):
         raise ValueError(f"name: {name!r}; wanted lower-case visible ASCII")
-    if not fields.value_is_valid(np.frombuffer(value, np.uint8), 0, len(value)):
+    if not fields.value_is_valid(np.frombuffer(value, np.uint8), 0, len(value), fields.UNKNOWN):
         raise ValueError(f"value of {name!r}: {value!r}; wanted no NUL, CR, LF, nor space around it")
     if (name, value) in _STATIC_FIELDS:
         return encode_integer(_STATIC_FIELDS[name, value], 7, 0x80)

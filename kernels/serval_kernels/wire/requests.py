@@ -44,7 +44,7 @@ def _is_grpc(text: Octets, row: Any) -> bool:
 def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) -> None:
     """Fill `s.request` from the first `count` rows, whose text lies in `text` if it was decoded."""
     r = s.request[0]
-    r.seen = r.malformed = r.post = r.head = r.connect = 0
+    r.seen = r.malformed = r.post = r.head = r.connect = r.wrong_binary = 0
     r.path, r.grpc, r.timeout = f.UNKNOWN, 0, NO_DEADLINE
     r.encoding, r.content_length = f.IDENTITY, ABSENT
     for i in range(count):
@@ -78,6 +78,8 @@ def examine(s: State, rows: Records, count: int, text: Octets, with_text: bool) 
             r.content_length = detail
         elif meaning == f.CONNECTION_SPECIFIC:
             r.malformed = 1
+        elif meaning == f.BINARY:
+            r.wrong_binary |= detail == f.UNKNOWN
     required = _METHOD if r.connect else _REQUIRED
     if r.seen & required != required:
         r.malformed = 1

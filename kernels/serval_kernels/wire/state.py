@@ -114,7 +114,7 @@ TURN: Final = np.dtype(
 
 REQUEST: Final = np.dtype(
     [(name, np.int64) for name in ("seen", "malformed", "post", "head", "connect", "path", "grpc")]
-    + [(name, np.int64) for name in ("timeout", "encoding", "content_length")],
+    + [(name, np.int64) for name in ("timeout", "encoding", "content_length", "wrong_binary")],
     align=True,
 )
 

@@ -35,7 +35,16 @@ def test_names_are_known_whole(name):
 @given(st.binary(max_size=20))
 def test_other_names(name):
     if name not in fields._NAMES:
-        assert meaning(name) == (fields.PSEUDO_OTHER if name[:1] == b":" else fields.OTHER)
+        other = fields.BINARY if name.endswith(b"-bin") else fields.OTHER
+        assert meaning(name) == (fields.PSEUDO_OTHER if name[:1] == b":" else other)
+
+
+@pytest.mark.parametrize("name", [b"x-bin", b"-bin", b"grpc-trace-bin"])
+def test_binary_names_say_whether_their_value_is_base64(name):
+    assert meaning(name) == fields.BINARY
+    assert detail(name, b"AAE") == fields.BASE64
+    assert detail(name, b"AA-") == fields.UNKNOWN
+    assert meaning(name[1:].replace(b"-", b"")) == fields.OTHER
 
 
 @pytest.mark.parametrize(
@@ -125,8 +134,10 @@ def test_valid_names_and_values(text):
     forbidden = {*range(0x21), *range(0x41, 0x5B), *range(0x7F, 0x100)}
     name = bool(text) and text != b":" and not set(text) & forbidden and b":" not in text[1:]
     assert fields.name_is_valid(*at_three(text)) == name
-    value = not set(text) & {0x00, 0x0A, 0x0D} and text == text.strip(b" \t")
-    assert fields.value_is_valid(*at_three(text)) == value
+    allowed = not set(text) & {0x00, 0x0A, 0x0D}
+    for meant in range(fields.BINARY + 1):
+        bare = text.strip(b"\t") if meant == fields.OTHER else text.strip(b" \t")  # gRPC: metadata may have spaces
+        assert fields.value_is_valid(*at_three(text), meant) == (allowed and text == bare)
 
 
 @pytest.mark.parametrize(

@@ -67,5 +67,23 @@ def test_binary_metadata_comes_back(values, padded):
     "text", [b"A", b"AAA=A", b"AA=", b"AAAA=", b"A===", b"A-A_", b"AA AA", b"AAAA\n", b"=", b"===="]
 )
 def test_binary_metadata_that_is_not_base64(text):
+    assert not is_valid(text)
     with pytest.raises(ValueError, match="base64"):
         grpc.decode_binary(text)
+
+
+def is_valid(text):
+    return grpc.binary_is_valid(np.frombuffer(b"=" + text + b"=", np.uint8), 1, len(text))
+
+
+@given(
+    st.text(alphabet="Aa0+/=, \t-\n", max_size=14) | st.binary(max_size=8).map(lambda octets: octets.decode("latin-1"))
+)
+def test_binary_metadata_are_told_from_others_without_decoding(text):
+    octets = text.encode("latin-1")
+    try:
+        grpc.decode_binary(octets)
+    except ValueError:
+        assert not is_valid(octets)
+    else:
+        assert is_valid(octets)

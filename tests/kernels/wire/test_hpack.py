@@ -90,7 +90,10 @@ def peer_table(coder):
 
 def valid(name, value):
     as_array = [np.frombuffer(bytearray(text), np.uint8) for text in (name, value)]
-    return fields.name_is_valid(as_array[0], 0, len(name)) and fields.value_is_valid(as_array[1], 0, len(value))
+    meaning = fields.meaning_of(as_array[0], 0, len(name))
+    return fields.name_is_valid(as_array[0], 0, len(name)) and fields.value_is_valid(
+        as_array[1], 0, len(value), meaning
+    )
 
 
 # RFC 7541, appendix C. Names and values of each block, the block, and the table's size after it.

@@ -13,7 +13,7 @@ import serval_frames as h2f
 from serval_server.transport.vectorized.server import Server
 
 PATIENCE = 20
-ECHO, CHAT, PEER, WAIT = "/a.Service/Echo", "/a.Service/Chat", "/a.Service/Peer", "/a.Service/Wait"
+ECHO, CHAT, PEER, NAMED, WAIT = (f"/a.Service/{name}" for name in ("Echo", "Chat", "Peer", "Named", "Wait"))
 SERVERS = {"grpcio": grpc.server, "vectorized": Server}
 
 
@@ -27,6 +27,7 @@ class Service:
             "Echo": unary(lambda request, context: request),
             "Chat": both(lambda requests, context: requests),
             "Peer": unary(lambda request, context: context.peer().encode()),
+            "Named": unary(lambda request, context: dict(context.invocation_metadata())["x-name"].encode()),
             "Wait": unary(self.wait),
         }
 
@@ -156,6 +157,14 @@ def test_peers(running, listen, host, wanted):
     peer = call(running.channel(running.listen(listen), host), PEER).decode()
     assert peer.startswith(wanted)
     assert peer.removeprefix(wanted).isdecimal()
+
+
+# What clients say of a call
+
+
+@pytest.mark.parametrize("value", ["plain", " before", "after ", "  around  "])
+def test_metadata_come_as_they_were_given(running, value):
+    assert call(running.channel(running.listen()), NAMED, metadata=[("x-name", value)]).decode() == value
 
 
 # What is wrong with a call that has been answered in part
