@@ -3,9 +3,11 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from serval_client.channel import DEFAULT_TARGET
+from serval_client.whole_file import whole_file
 
 from serval_benchmarks import processes, report
 from serval_benchmarks.errors import BenchmarkError
@@ -20,8 +22,29 @@ CONNECTIONS = 4
 # the calls of a server that is not coming back.
 OUTSTANDING = 4096
 
+# A typing error is not to take the memory of the machine: what a server of 64 connections takes on all of them, a table
+# of rows that still fits, and more processes than machines have cores for.
+IN_FLIGHT_MAX = 65_536
+CONNECTIONS_MAX = 16_384
+ROWS_MAX = 4_194_304
+PROCESSES_MAX = 256
+
 FAILED_CALLS = 1
 CANNOT_RUN = 2
+
+EPILOG = """
+examples:
+  serval bench --model churn                                      how much can it do? 64 calls in flight for 10 s
+  serval bench --model churn --rate 2000 --seconds 60             how long do callers wait at 2,000 calls a second?
+  serval bench --model churn --method ModelInfer --rows 64 --in-flight 16 --connections 16
+  serval bench --model churn@3 --data rows.csv --json churn.json --plot churn.png
+  serval bench --model churn --processes 2 --connections 8        where the client's core is the limit
+
+Its rows are predicted as anybody's are, so live drift sees them too: rows that are drawn (the default) are no traffic,
+and may raise the model's alarms. Load a server that runs with --no-monitor, or a copy of the registry.
+
+exit codes: 0 every call was answered rightly, 1 some failed, 2 wrong usage, or the load could not be run
+"""
 
 
 class Bench:
@@ -31,6 +54,8 @@ class Bench:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the options."""
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
         parser.add_argument(
             "--server",
             default=os.environ.get("SERVAL_SERVER", DEFAULT_TARGET),
@@ -39,7 +64,7 @@ class Bench:
         )
         parser.add_argument("--model", required=True, metavar="REF", help="name, name@3 or name@production")
         parser.add_argument("--method", choices=list(PATHS), default="Predict", help="(default: %(default)s)")
-        parser.add_argument("--rows", type=_positive, default=1, metavar="N", help="rows per call (default: 1)")
+        parser.add_argument("--rows", type=_up_to(ROWS_MAX), default=1, metavar="N", help="rows per call (default: 1)")
         parser.add_argument(
             "--data",
             type=Path,
@@ -49,7 +74,7 @@ class Bench:
         pace = parser.add_mutually_exclusive_group()
         pace.add_argument(
             "--in-flight",
-            type=_positive,
+            type=_up_to(IN_FLIGHT_MAX),
             metavar="N",
             help=f"closed loop: keep N calls waiting, which finds the greatest rate (default: {IN_FLIGHT})",
         )
@@ -62,19 +87,23 @@ class Bench:
         )
         parser.add_argument(
             "--outstanding",
-            type=_positive,
+            type=_up_to(IN_FLIGHT_MAX),
             default=OUTSTANDING,
             metavar="N",
             help="open loop: calls due while N are waiting are not sent and count as errors (default: %(default)s)",
         )
-        parser.add_argument("--connections", type=_positive, metavar="C", help=f"(default: {CONNECTIONS})")
+        parser.add_argument(
+            "--connections", type=_up_to(CONNECTIONS_MAX), metavar="C", help=f"(default: {CONNECTIONS})"
+        )
         parser.add_argument(
             "--driver",
             choices=DRIVERS,
             default=COMPILED,
             help="who sends the calls: serval's compiled client, or grpc.aio (default: %(default)s)",
         )
-        parser.add_argument("--processes", type=_positive, default=1, metavar="P", help="client processes (default: 1)")
+        parser.add_argument(
+            "--processes", type=_up_to(PROCESSES_MAX), default=1, metavar="P", help="client processes (default: 1)"
+        )
         parser.add_argument("--seconds", type=_above_zero, default=10.0, metavar="S", help="(default: 10)")
         parser.add_argument("--warmup", type=_not_negative, default=2.0, metavar="S", help="(default: 2)")
         parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
@@ -87,7 +116,8 @@ class Bench:
         except BenchmarkError as error:
             print(f"serval bench: {error}", file=sys.stderr)
             return CANNOT_RUN
-        print(report.table(result))
+        print(report.table(result), flush=True)  # before the files: a disk that is full does not lose what was measured
+        _write(args, result)
         return FAILED_CALLS if result.failures else 0
 
 
@@ -95,12 +125,13 @@ BENCH = Bench()
 
 
 def bench(args: argparse.Namespace) -> report.Result:
-    """Run what the options ask for, write its files, and return what came of it."""
+    """Run what the options ask for, and return what came of it."""
     for path in (args.json, args.plot):
-        if path is not None and not path.parent.is_dir():
-            raise BenchmarkError(f"{path}: there is no folder {path.parent}")
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            what = "this is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise BenchmarkError(f"{path}: {what}")
     if args.plot is not None:
-        report.need_plot()
+        report.need_plot(args.plot)
     pace = _pace(args)
     prepared = prepare(args.server, args.model, args.method, args.rows, args.data)
     load = _load(args, pace, prepared)
@@ -108,12 +139,16 @@ def bench(args: argparse.Namespace) -> report.Result:
     tally, idle = processes.run(load, args.processes, progress)
     progress.clear()
     answered_by = f"{prepared.answer.name}@{prepared.answer.version}"
-    result = report.Result(load, args.processes, answered_by, prepared.rows_from, tally, idle)
+    return report.Result(load, args.processes, answered_by, prepared.rows_from, tally, idle)
+
+
+def _write(args: argparse.Namespace, result: report.Result) -> None:
     if args.json is not None:
-        report.write_json(result, args.json)
-    if args.plot is not None:
-        report.write_plot(result, args.plot)
-    return result
+        with whole_file(args.json) as part:
+            report.write_json(result, part)
+    if args.plot is not None and result.tally.latency.count:
+        with whole_file(args.plot) as part:
+            report.write_plot(result, part)
 
 
 def _pace(args: argparse.Namespace) -> Closed | Open:
@@ -163,11 +198,14 @@ class _Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: wanted a whole number from 1")
-    return value
+def _up_to(most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(most)) else 0
+        if not 1 <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:80]!r}: wanted a whole number from 1 to {most:,}")
+        return value
+
+    return read
 
 
 def _not_negative(text: str) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 import numpy as np
+from serval_client.channel import check_target
+from serval_client.errors import InvalidArgument
 from serval_client.tensors import DTYPES
 from serval_protos.services import METHODS
 from serval_protos.v1 import drift_pb2, registry_pb2
@@ -47,6 +49,10 @@ def prepare(server: str, model: str, method: str, rows: int, file: Path | None) 
 
     Raise BenchmarkError where the server is not there, does not know the model, or answers wrongly.
     """
+    try:
+        check_target(server)
+    except InvalidArgument as error:
+        raise BenchmarkError(f"--server: {error}") from error
     with grpc.insecure_channel(server, options=CHANNEL_OPTIONS) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)

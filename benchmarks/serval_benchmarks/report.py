@@ -194,21 +194,22 @@ def write_json(result: Result, path: Path) -> None:
     path.write_text("{" + ",\n ".join(lines) + "}\n")
 
 
-def need_plot() -> None:
-    """Raise BenchmarkError where plots cannot be made: before the load, not after it."""
+def need_plot(path: Path) -> None:
+    """Raise BenchmarkError where no plot can be written to `path`: before the load, not after it."""
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib.figure
     except ImportError as error:
         raise BenchmarkError("--plot needs matplotlib: pip install 'serval-inference[bench]'") from error
+    forms = matplotlib.figure.Figure().canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in forms:
+        raise BenchmarkError(f"--plot: {path.name} ends in {path.suffix!r}, wanted one of {', '.join(sorted(forms))}")
 
 
 def write_plot(result: Result, path: Path) -> None:
-    """Draw the latencies: above, what share of the calls took longer; below, how many took how long."""
+    """Draw the latencies, one or more: above, what share of the calls took longer; below, how many took how long."""
     from matplotlib.figure import Figure
 
     histogram = result.tally.latency
-    if not histogram.count:
-        return
     figure = Figure(figsize=(9, 8), layout="constrained")
     curve, bars = figure.subplots(2, 1)
     figure.suptitle(headline(result), fontsize=8, wrap=True)

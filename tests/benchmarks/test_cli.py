@@ -89,12 +89,25 @@ def test_rows_come_from_a_file(server, command, tmp_path):
         (("--connections", 1, "--processes", 2), "--connections: 1 is less than --processes 2"),
         (("--rate", 9, "--outstanding", 1, "--processes", 2), "--outstanding: 1 is less than --processes 2"),
         (("--json", "/no/such/folder/out.json"), "there is no folder /no/such/folder"),
+        (("--json", "/"), "/: this is a folder"),
+        (("--plot", "out.bogus"), "--plot: out.bogus ends in '.bogus', wanted one of"),
+        (("--server", ""), "--server: target: got '', wanted HOST:PORT"),
+        (("--server", "http://localhost:1"), "--server: target: got 'http://localhost:1', wanted HOST:PORT"),
         (("--data", "rows.txt"), "--data: rows.txt ends in '.txt'"),
     ],
 )
 def test_says_why_it_cannot_run(server, command, capsys, options, complaint):
     assert command("--server", server.address, *QUICK, *options) == CANNOT_RUN
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_shown_where_it_cannot_be_written(server, command, capsys, tmp_path):
+    full = tmp_path / "full.json"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*full.*'"):
+        command("--server", server.address, *QUICK, "--in-flight", 2, "--json", full)
+    assert "calls/s" in capsys.readouterr().out
 
 
 def test_a_wrong_first_reply_stops_it_before_the_load(server, command, capsys):
@@ -106,7 +119,19 @@ def test_a_wrong_first_reply_stops_it_before_the_load(server, command, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [("--rows", "0"), ("--seconds", "0"), ("--rate", "nan"), ("--warmup", "-1"), ("--rate", 1, "--in-flight", 1)],
+    [
+        ("--rows", 10**11),
+        ("--in-flight", 99_999_999),
+        ("--outstanding", 99_999_999),
+        ("--connections", 10**6),
+        ("--processes", 10**4),
+        ("--rows", "\u00b2"),
+        ("--rows", "0"),
+        ("--seconds", "0"),
+        ("--rate", "nan"),
+        ("--warmup", "-1"),
+        ("--rate", 1, "--in-flight", 1),
+    ],
 )
 def test_options_out_of_range_are_usage_errors(command, options):
     with pytest.raises(SystemExit) as stopped:
