@@ -5,7 +5,8 @@ from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-STREAMS_MAX: Final = 256
+# The vectorized transport keeps half of them from a single connection, and one client may well have 256 streams open.
+STREAMS_MAX: Final = 512
 
 _STREAM_THREADS = ThreadPoolExecutor(STREAMS_MAX, thread_name_prefix="serval-stream")
 
