@@ -90,10 +90,10 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
     """Return the values below which these shares of the counted values lie, each bin's values spread evenly over it.
 
     `ends` are the minimum and the maximum: they close the outer bins. The true quantile lies in the same bin, for
-    LOG_LINEAR edges within an eighth of its size. NaN where nothing was counted.
+    LOG_LINEAR edges within an eighth of its size; infinities count as the ends. NaN where nothing finite was counted.
     """
     total = counts.sum()
-    if not total:
+    if not total or ends[0] > ends[1]:
         return np.full(len(shares), np.nan)
     bounds = np.clip(np.concatenate([[ends[0]], edges, [ends[1]]]), *ends)
     found: Edges = np.interp(np.asarray(shares) * total, np.concatenate([[0], np.cumsum(counts)]), bounds)

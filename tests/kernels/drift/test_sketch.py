@@ -189,6 +189,14 @@ def test_log_linear_quantiles_lie_within_an_eighth():
     about = sketch.quantiles(sketch.LOG_LINEAR, found.counts[0], ends, shares)
     assert about == pytest.approx(np.quantile(values, shares), rel=0.125)
     assert np.isnan(sketch.quantiles(sketch.LOG_LINEAR, np.zeros(1025, np.int64), ends, [0.5])).all()
+    rows = np.array([[np.inf, np.inf], [np.inf, 2.0], [np.nan, 4.0]])
+    odd = observed(rows, sketch.new_plan([sketch.LOG_LINEAR] * 2))
+    told = [
+        sketch.quantiles(sketch.LOG_LINEAR, odd.counts[c], tuple(odd.moments[c, 2:]), [0.0, 1.0]).tolist()
+        for c in (0, 1)
+    ]
+    assert np.isnan(told[0]).all()
+    assert told[1] == [2.0, 4.0]
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3), max_size=200), st.integers(0, 200))
