@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serval_registry.connecting import connect
-from serval_registry.errors import DataLoss, FailedPrecondition
+from serval_registry.errors import DataLoss, FailedPrecondition, NotFound
 from serval_registry.registry import Registry
 from serval_registry.snapshots import Snapshot, snapshots
-from serval_registry.storage import Storage, storage_of
+from serval_registry.storage import Storage, check_exists, storage_of
 
 # Called with how many contents were copied, and how many there are.
 Progress = Callable[[int, int], None]
@@ -58,21 +58,42 @@ def backup(registry: Registry, target: Path | str, progress: Progress = lambda _
 
 def restore(source: Path | str, data: Path | str, progress: Progress = lambda _done, _total: None) -> Copied:
     """Make a registry of a backup, in an empty place; FailedPrecondition for what is no whole backup."""
-    held = storage_of(source)
-    note = held.read(NOTE)
-    held.close()
-    if note is None:
+    if not _has_note(source):
         raise FailedPrecondition(f"from: {str(source)!r} is no backup, or one that was not finished")
     with Registry.open(source) as registry:
         return backup(registry, data, progress)
 
 
+def _has_note(source: Path | str) -> bool:
+    try:
+        check_exists(source)  # opening a folder makes one of it
+    except NotFound:
+        return False
+    held = storage_of(source)
+    try:
+        return held.read(NOTE) is not None
+    finally:
+        held.close()
+
+
 def _empty(target: Path | str) -> Storage:
+    _check_holds_nothing_else(target)
     place = storage_of(target)
     if connect(place).list_tables(limit=1).tables:
         place.close()
         raise FailedPrecondition(f"to: {str(target)!r} holds a registry already; wanted an empty place")
     return place
+
+
+def _check_holds_nothing_else(target: Path | str) -> None:
+    """Raise FailedPrecondition for a folder of other things, which a registry would be strewn among."""
+    folder = Path(target)
+    if "://" in str(target) or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FailedPrecondition(f"to: {str(target)!r} is no folder")
+    if not (folder / "tables").is_dir() and any(folder.iterdir()):
+        raise FailedPrecondition(f"to: {str(target)!r} holds other files; wanted an empty place")
 
 
 def _copy_contents(

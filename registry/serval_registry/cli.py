@@ -7,14 +7,15 @@ The entry point `registry` of the group `serval.commands` leads here. The `serva
 import argparse
 import dataclasses
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from serval_registry.errors import ServalError
+from serval_registry.errors import NotFound, ServalError
 
 if TYPE_CHECKING:  # LanceDB takes a second to import, and `--help` needs none of it
     from serval_registry.backup import Copied
@@ -32,9 +33,20 @@ All of them may run while servers have the registry open. A backup is a registry
 it. exit codes: 0 all is well, 1 it is not
 """
 
+FOREIGN_TEXT_MAX = 300  # an object store tells of every try, with its whole configuration
+
 PATIENCE_SECONDS = 2.0
 REFRESH_SECONDS = 0.2
 _BAR = 30
+
+
+class _Brief(logging.Formatter):
+    """Tells of an exception in a line: whoever types a command has no use for where in our sources it came from."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return its type and the first line of what it says."""
+        lines = str(ei[1]).strip().splitlines() or [""]
+        return f"  {type(ei[1]).__name__}: {lines[0][:FOREIGN_TEXT_MAX]}"
 
 
 class _Registry:
@@ -70,6 +82,9 @@ class _Registry:
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it and return the exit code."""
+        logs = logging.StreamHandler()  # there is no server here whose log could have more
+        logs.setFormatter(_Brief("%(levelname)s: %(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[logs])
         try:
             return _ACTIONS[args.action][1](args)
         except ServalError as error:
@@ -130,6 +145,9 @@ def _repair(args: argparse.Namespace) -> int:
     from serval_registry.verifying import mend_tables, repair
 
     check_exists(args.data)
+    for source in args.sources:
+        if not source.exists():
+            raise NotFound(f"from: there is no {str(source)!r}")
     opened = mend_tables(args.data)
     with _open(args.data) as registry, Bar("verifying") as bar:
         done = repair(registry, args.sources, bar)

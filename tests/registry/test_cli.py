@@ -1,6 +1,7 @@
 """`serval registry`, as people type it."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,35 @@ def test_what_is_no_registry_is_not_made_one(tmp_path: Path, capsys: pytest.Capt
         assert main(["registry", action, "--data", str(tmp_path / "typo")]) == 1
         assert "holds no registry" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.slow
+def test_places_that_were_not_meant_are_left_as_they_are(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken, file = tmp_path / "home", tmp_path / "home" / "letter.txt"
+    taken.mkdir()
+    file.touch()
+    for words, told in (
+        (["restore", "--from", tmp_path / "typo", "--data", tmp_path / "again"], "is no backup"),
+        (["restore", "--from", taken, "--data", tmp_path / "again"], "is no backup"),
+        (["backup", "--data", data, "--to", taken], "holds other files; wanted an empty place"),
+        (["backup", "--data", data, "--to", file], "is no folder"),
+        (["repair", "--data", data, "--from", tmp_path / "typo"], "from: there is no"),
+    ):
+        assert main(["registry", *map(str, words)]) == 1
+        assert told in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "home"]
+    assert list(taken.iterdir()) == [file]
+
+
+def test_what_a_storage_fails_with_is_told_in_a_line() -> None:
+    try:
+        raise RuntimeError("Generic S3 error: 403\n\nDebug source:\n" + "x" * 5000)
+    except RuntimeError as error:
+        record = logging.makeLogRecord({"msg": "the store failed", "exc_info": (type(error), error, None)})
+    formatter = cli._Brief("%(message)s")
+    assert formatter.format(record) == "the store failed\n  RuntimeError: Generic S3 error: 403"
 
 
 def test_the_bar_shows_after_two_seconds_and_only_to_a_person(
