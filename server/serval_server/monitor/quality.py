@@ -361,7 +361,9 @@ def parts_of(
 def _evenness(classes: Mapping[str, float]) -> float:
     """Return the entropy of the classes divided by that of as many even ones; 0 for a single class."""
     shares = [share for share in classes.values() if share > 0]
-    return -sum(s * math.log(s) for s in shares) / math.log(len(shares)) if len(shares) > 1 else 0.0
+    if len(shares) < 2:
+        return 0.0
+    return min(-sum(s * math.log(s) for s in shares) / math.log(len(shares)), 1.0)  # which rounding may pass
 
 
 def _class_shares(column: Array) -> dict[str, float]:
@@ -381,7 +383,7 @@ def _is_number(value: object) -> bool:
         float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
-    return True
+    return not isinstance(value, str) or (value.isascii() and "_" not in value)  # Python reads more than files mean
 
 
 def _issue(check: str, column: str, cells: npt.NDArray[np.bool_], detail: str) -> Issue:

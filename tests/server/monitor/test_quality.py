@@ -81,6 +81,20 @@ def test_a_text_among_numbers_is_found_without_features():
     assert not found(check_quality({"x": np.array(["a", "b", "1"], object)}), "type")
 
 
+@pytest.mark.parametrize("odd", ["1_000", "\u0661\u0662", "1,000", "0x10", "12 %"])
+def test_a_text_that_no_file_means_as_a_number_is_found(odd):
+    values = np.array([str(i) for i in range(99)] + [odd], object)
+    assert found(check_quality({"x": values}), "type")["x"].row == 99
+
+
+@pytest.mark.parametrize("classes", range(2, 40))
+def test_no_part_of_the_score_is_above_one(classes):
+    report = check_quality({"x": np.arange(classes * 3.0), "y": np.repeat(np.arange(classes), 3)}, label="y")
+    assert report.parts["balance"] == pytest.approx(1)
+    assert report.parts["balance"] <= 1
+    assert report.score <= 1
+
+
 def test_constant_columns_and_rare_classes_are_told():
     table = {"x": np.full(200, 3.0), "y": np.arange(200.0), "label": np.array(["yes"] * 196 + ["no"] * 4, object)}
     report = check_quality(table, label="label")
