@@ -11,6 +11,7 @@ and handle outliers", 1993); where the MAD is 0, |x - median| / (1.2533 mean |x 
 that is 0 too nothing is an outlier. A column of up to 10 different values has none: it is a code, not a measure.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +26,7 @@ FREQUENT = 10
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _WHOLE_END = 2.0**53  # float64 numbers from here on are whole, but not every whole number is one
+_FAR = 256  # powers of two from 1: between 2^-256 and 2^256 no square is lost
 _NORMAL_MAD = 0.6745
 _NORMAL_MEAN = 1.2533
 
@@ -143,8 +145,7 @@ def _profile_numbers(name: str, column: Array) -> ColumnProfile:
     order = np.lexsort((distinct, -counts))[:FREQUENT]
     known: dict[str, object] = {}
     if len(finite):
-        with np.errstate(over="ignore", invalid="ignore"):
-            known = {"mean": float(finite.mean()), "deviation": float(finite.std())}
+        known = dict(zip(("mean", "deviation"), _mean_and_deviation(finite), strict=True))
         known |= {"minimum": float(finite.min()), "maximum": float(finite.max())}
         known["quantiles"] = tuple(np.quantile(finite, QUANTILES, method="inverted_cdf").tolist())
     return ColumnProfile(
@@ -158,6 +159,15 @@ def _profile_numbers(name: str, column: Array) -> ColumnProfile:
         frequent=tuple((_told(distinct[i]), int(counts[i])) for i in order),
         **known,  # type: ignore[arg-type]
     )
+
+
+def _mean_and_deviation(finite: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return both, of numbers of any size: sums and squares of huge ones overflow, squares of tiny ones vanish."""
+    exponent = math.frexp(float(np.abs(finite).max()))[1]
+    if abs(exponent) < _FAR:
+        return float(finite.mean()), float(finite.std())
+    near = np.ldexp(finite, -exponent)
+    return math.ldexp(float(near.mean()), exponent), math.ldexp(float(near.std()), exponent)
 
 
 def _told(value: np.generic) -> str:

@@ -192,6 +192,14 @@ def test_whole_numbers_of_which_some_are_missing_are_different_too(dtype):
     }
 
 
+@pytest.mark.parametrize("exponent", [-1040, -700, -255, 0, 255, 700, 1021])
+def test_mean_and_deviation_of_numbers_of_any_size(exponent):
+    values = np.array([1.0, 2.0, 2.0, -1.5, np.nan])
+    near, far = profile_column("x", values), profile_column("x", np.ldexp(values, exponent))
+    assert far.mean == pytest.approx(np.ldexp(near.mean, exponent), rel=1e-9)
+    assert far.deviation == pytest.approx(np.ldexp(near.deviation, exponent), rel=1e-9)
+
+
 def test_values_are_told_as_they_came():
     floats = np.array([1234567, 1234568, 1.5, 1e20, 0.1, -0.0, np.inf])
     told = {
