@@ -72,8 +72,7 @@ def compare(reference: Reference, current: Floats) -> Distances:
 
     float64 against a float32 reference is rounded to float32, as the model that was trained on it would see it.
     """
-    check_floats(current, "current")
-    current = np.ascontiguousarray(current, reference.values.dtype)
+    current = _as_in(reference, current)
     counts, places = partitions.count_and_place(current, reference.cells)
     if counts is None:
         current = partitions.present(current)
@@ -96,8 +95,7 @@ def compare(reference: Reference, current: Floats) -> Distances:
 
 def ks(reference: Reference, current: Floats) -> float:
     """Return only the KS distance, in less time; arguments as in `compare`."""
-    check_floats(current, "current")
-    current = np.ascontiguousarray(current, reference.values.dtype)
+    current = _as_in(reference, current)
     counts = partitions.count(current, reference.cells)
     if counts is None:
         current = partitions.present(current)
@@ -110,6 +108,13 @@ def ks(reference: Reference, current: Floats) -> float:
     chosen.sort()
     largest = unsorted.ks_within(reference.values, chosen, reference.counts, counts, wanted, largest)
     return largest / reference.values.size / current.size
+
+
+def _as_in(reference: Reference, current: Floats) -> Floats:
+    """Return the current sample contiguous and in the reference's dtype."""
+    check_floats(current, "current")
+    with np.errstate(over="ignore"):  # what float32 has no room for is infinite there, as a model would see it
+        return np.ascontiguousarray(current, reference.values.dtype)
 
 
 def _bins(reference: Reference, chosen: Floats, counts: Counters, wanted: Flags, size: int) -> Counts:

@@ -128,3 +128,11 @@ def test_nothing_present_gives_nan_and_a_strided_column_its_own_distances():
             two_sample.ks_statistic(bad, y)
         with pytest.raises(error):
             reference.compare(prepared, bad)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_the_precision_of_the_reference_has_no_room_for_is_infinite_there():
+    prepared = reference.prepare(ordinary := np.arange(100, dtype=np.float32))
+    far, infinite = np.array([1e300, 3.0, -1e300]), np.array([np.inf, 3.0, -np.inf])
+    assert reference.compare(prepared, far) == reference.compare(prepared, infinite)
+    assert reference.ks(prepared, far) == two_sample.ks_statistic(ordinary, infinite)
