@@ -176,7 +176,7 @@ def test_a_kill_loses_no_more_than_the_interval(serve, trained) -> None:
     stubs.channel.close()
     assert again.terminate() == 0
     slots = Slots(server.data / "monitor")
-    kept = sum(entry.rows for slot in slots.listing() for entry in slot.entries)
+    kept = sum(slot.rows(key) for slot in slots.listing() for key in slot.entries)
     slots.close()
     assert kept >= found.rows + reports[0].rows - len(rows) - 5  # an orderly end loses nothing
     assert kept % 50 == found.rows % 50

@@ -131,20 +131,18 @@ class Lives:
 
     def look(self) -> None:
         """Look at what has come since the last time, of one version after the other, until time is up."""
-        started = time.monotonic()
         waiting: dict[Key, list[Slot]] = {}
         for slot in reversed(self._slots.listing()):
             if slot.level == 0:
-                for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
+                for key in slot.entries:
                     waiting.setdefault(key, []).append(slot)
         seen = {key: record for key in waiting if (record := self._record(key)) is not None}
         self._tell_rest(key for key, record in seen.items() if record.untold)
         self._passed = {key: taken for key, taken in self._passed.items() if key in waiting}
         found = ((key, self._due(key, known, seen.get(key))) for key, known in waiting.items())
         due = [(slots[0].end, key, slots) for key, slots in found if slots]
+        started = time.monotonic()  # to find out what is due takes time too, which is to leave nobody without looks
         for _, key, slots in sorted(due, key=lambda item: item[:2]):
-            if time.monotonic() - started > self._seconds:
-                return
             try:
                 self._look(self._registry.resolve(Ref(key[0], version=key[1])), slots)
             except NotFound:
@@ -152,6 +150,8 @@ class Lives:
             except Exception:  # what cannot be read of one version keeps nobody from the others, or from merging
                 LOG.exception("%s@%d: %d slots are not looked at", *key, len(slots))
                 self._pass_over(key, slots)
+            if time.monotonic() - started > self._seconds:
+                return
 
     def sweep(self) -> None:
         """Remove the lives of versions that are no more."""
@@ -197,7 +197,7 @@ class Lives:
         """Return the slots of a version that were not looked at, unless they are few enough to wait for more."""
         taken = self._passed.get(key, {}) | (record.taken if record is not None else {})
         new = [slot for slot in slots if slot.end > taken.get(slot.writer, 0.0)]
-        rows = sum(entry.rows for slot in new for entry in slot.entries if (entry.name, entry.version) == key)
+        rows = sum(slot.rows(key) for slot in new)
         patient = new and time.time() - new[0].end < PATIENCE_SECONDS
         return [] if rows < BLOCK_ROWS and patient else new
 

@@ -70,8 +70,8 @@ class DriftCollector(Collector):
         rows: Counter[Key] = Counter(dict.fromkeys(self._monitor.watched(), 0))
         for slot in self._monitor.slots.listing():
             if slot.end > since:
-                for entry in slot.entries:
-                    rows[entry.name, entry.version] += entry.rows
+                for key in slot.entries:
+                    rows[key] += slot.rows(key)
         told = 0
         for (name, number), _ in rows.most_common():
             if told == VERSIONS_MAX:

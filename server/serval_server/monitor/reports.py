@@ -84,8 +84,7 @@ class Reports:
             if slot.start >= end:
                 continue
             window.append(slot)
-            key = (version.name, version.version)
-            seen += sum(entry.rows for entry in slot.entries if (entry.name, entry.version) == key)
+            seen += slot.rows((version.name, version.version))
         kept = replace(self._window(version, window, end, raised), verdict=ALARM, drifted=raised)
         if not self._registry.history.holds(kept):
             self._registry.history.add([kept])
@@ -93,7 +92,7 @@ class Reports:
         self._registry.drifts.note(version.ref, Verdict.DRIFT.value, names, life.rows, REGISTRY)
 
     def _windows(self, slots: list[Slot], end: float) -> Iterable[ClosedWindow]:
-        for name, number in dict.fromkeys((entry.name, entry.version) for slot in slots for entry in slot.entries):
+        for name, number in dict.fromkeys(key for slot in slots for key in slot.entries):
             try:
                 version = self._registry.resolve(Ref(name, version=number))
                 yield self._window(version, slots, end)

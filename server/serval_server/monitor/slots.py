@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -40,29 +40,31 @@ _ASIDE: Final = f"{_ENDING}.new"
 
 
 class Entry(NamedTuple):
-    """What a file holds of one version."""
+    """What a file holds of one version, as it was observed by one layout."""
 
-    name: str
-    version: int
     rows: int
     at: int
     length: int
 
 
 class Slot(NamedTuple):
-    """A file: what its name and its first line say."""
+    """A file: what its name and its first line say. `entries`: of each version, one for each layout."""
 
     level: int
     start: float
     end: float
     file: str
     merged: frozenset[str]
-    entries: tuple[Entry, ...]
+    entries: Mapping[Key, Sequence[Entry]]
 
     @property
     def writer(self) -> str:
         """Return whose file it is: one process, whose slots follow each other in time."""
         return self.file.split("-", 3)[3].removesuffix(_ENDING)
+
+    def rows(self, key: Key) -> int:
+        """Return how many rows of a version were looked at."""
+        return sum(entry.rows for entry in self.entries.get(key, ()))
 
 
 class Slots:
@@ -102,12 +104,12 @@ class Slots:
 
         Raises FileNotFoundError where it was merged since it was listed.
         """
-        wanted = [entry for entry in slot.entries if (entry.name, entry.version) == key]
+        wanted = slot.entries.get(key, ())
         if not wanted:
             return []
         with open(self._folder / slot.file, "rb") as file:
             contents = [_content(file, entry) for entry in wanted]
-        found = (self._part(slot, *pair) for pair in zip(wanted, contents, strict=True))
+        found = (self._part(slot, key, *pair) for pair in zip(wanted, contents, strict=True))
         return [part for part in found if part is not None]
 
     @contextlib.contextmanager
@@ -152,7 +154,7 @@ class Slots:
     def _sums(self, slots: Iterable[Slot]) -> list[tuple[Key, Accumulator]]:
         sums: dict[tuple[Key, str], Accumulator] = {}
         for slot in slots:
-            for key in dict.fromkeys((entry.name, entry.version) for entry in slot.entries):
+            for key in slot.entries:
                 for part in self.read(slot, key):
                     whole = sums.setdefault((key, part.digest), part)
                     if whole is not part:
@@ -165,7 +167,7 @@ class Slots:
         entries, blobs, at = [], [], 0
         for (name, version), part in parts:
             blobs.append(part.to_bytes())
-            entries.append(Entry(name, version, part.rows, at, len(blobs[-1])))
+            entries.append((name, version, part.rows, at, len(blobs[-1])))
             at += len(blobs[-1])
         head = json.dumps({"merged": list(merged), "entries": entries}).encode() + b"\n"
         file = f"{level}-{int(start * 1000)}-{int(end * 1000)}-{self._writer}{_ENDING}"
@@ -191,13 +193,13 @@ class Slots:
             LOG.warning("%s is torn, what it held of live monitoring is lost: %s", self._folder / file, error)
             return None
 
-    def _part(self, slot: Slot, entry: Entry, content: bytes) -> Accumulator | None:
+    def _part(self, slot: Slot, key: Key, entry: Entry, content: bytes) -> Accumulator | None:
         try:
             return Accumulator.from_bytes(content)
         except UNREADABLE as error:
             if (slot.file, entry.at) not in self._told:
                 self._told.add((slot.file, entry.at))
-                whose = f"{entry.rows} rows of {entry.name}@{entry.version}"
+                whose = f"{entry.rows} rows of {key[0]}@{key[1]}"
                 LOG.warning("%s is damaged, %s are lost: %s", self._folder / slot.file, whose, error)
             return None
 
@@ -216,9 +218,11 @@ def _slot_of(file: str, line: bytes, octets: int) -> Slot:
     """Return what a file of so many octets says of itself, in its name and its first line."""
     level, start, end, _ = file.split("-", 3)
     head: Mapping[str, Any] = json.loads(line)
-    entries = tuple(Entry(name, number, rows, len(line) + at, size) for name, number, rows, at, size in head["entries"])
-    if any(entry.at + entry.length > octets for entry in entries):
-        raise ValueError("it ends before what its first line names")
+    entries: dict[Key, list[Entry]] = {}
+    for name, number, rows, at, length in head["entries"]:
+        if len(line) + at + length > octets:
+            raise ValueError("it ends before what its first line names")
+        entries.setdefault((name, number), []).append(Entry(rows, len(line) + at, length))
     return Slot(int(level), int(start) / 1000, int(end) / 1000, file, frozenset(head["merged"]), entries)
 
 

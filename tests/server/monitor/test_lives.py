@@ -251,6 +251,21 @@ def test_a_life_whose_looks_are_damaged_begins_anew_and_spends_no_alpha_twice(re
     assert two.lives.begin_anew(version).number == 3
 
 
+def test_every_turn_looks_at_somebody_however_little_time_there_is(registry, start):
+    versions, process = [register(registry, name) for name in ("one", "two", "three")], start()
+    process.lives._seconds = 0.0
+    now = time.time() - 30
+    for turn in range(2):
+        for place, version in enumerate(versions):
+            process.write(version, 150, now + turn * SECONDS + place)
+    looked = []
+    for _ in versions:
+        process.lives.look()
+        lives = [process.lives.of(version, process.layouts.of(version)) for version in versions]
+        looked.append([life.rows if life is not None else 0 for life in lives])
+    assert looked == [[300, 0, 0], [300, 300, 0], [300, 300, 300]]
+
+
 @pytest.mark.slow
 def test_what_is_kept_goes_on_as_if_nothing_had_been(registry):
     layout = Layouts(registry).of(register(registry, sample=3000))
@@ -276,5 +291,5 @@ def test_what_cannot_be_read_of_one_version_keeps_nobody_from_the_others(registr
     for _ in range(2):
         process.lives.look()
     assert process.lives.of(version, process.layouts.of(version)).rows == 200
-    assert process.lives.of(broken, process.layouts.of(broken)) is None
-    assert caplog.text.count("broken@1: 1 slots are not looked at") == 1
+    assert process.lives.of(broken, process.layouts.of(broken)).rows == 0
+    assert caplog.text.count("is damaged, 200 rows of broken@1 are lost") == 1
