@@ -17,6 +17,7 @@ from serval_client import Client, Stage
 from serval_client.cli import main
 from serval_client.errors import FailedPrecondition
 from serval_client.interchange import triton
+from serval_client.interchange.mlflow import SETTINGS
 from serval_e2e import start_server
 from skl2onnx import to_onnx
 from sklearn.datasets import load_wine
@@ -87,6 +88,10 @@ def test_an_mlflow_store(  # type: ignore[no-untyped-def]
         )
         mlflow.sklearn.log_model(model, name="n", registered_model_name="bare", **quick)
     mlflow.MlflowClient().set_registered_model_alias("mlwine", "champion", 2)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")  # whoever imports has set nothing
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "")  # to be put back as it was
+        monkeypatch.delenv(name)
     arguments = ["import", "mlflow", "--uri", uri, "--server", address, "--production", "champion"]
     assert main([*arguments, "--json"]) == 1  # `bare` has nothing to be compared on
     told = {outcome["origin"]: outcome for outcome in json.loads(capsys.readouterr().out)}
@@ -106,6 +111,15 @@ def test_an_mlflow_store(  # type: ignore[no-untyped-def]
     assert main([*arguments, "--name", "mlwine"]) == 0
     assert capsys.readouterr().out.count("was here already") == 2
     assert len(list(client.models("mlwine"))) == 2
+
+
+@pytest.mark.parametrize("uri", ["typo", "./typo", "file:///none/typo", "sqlite:///typo.db", "sqlite:////none/typo.db"])
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch, capsys, uri: str) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", "mlflow", "--uri", uri, "--server", "127.0.0.1:1"]) == 1
+    assert "typo" in (said := capsys.readouterr().err)
+    assert "there is no " in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_triton_repository_and_back(client: Client, address: str, wine, onnx: bytes, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -5,10 +5,13 @@ example that MLflow keeps beside it; without one it cannot be. Metrics and param
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
@@ -18,6 +21,14 @@ from serval_client.forms import RowsLike
 from serval_client.interchange.found import Found
 
 INSTALL = "'serval-inference[train]' mlflow-skinny"
+
+# An address that nobody answers at is to be told within seconds (MLflow's own five tries take minutes), and a store of
+# files, which MLflow opens no more to be written to, is only read here.
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 # What MLflow itself has, and mlflow-skinny leaves out.
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -42,6 +53,9 @@ def versions(
     production: the alias whose version is to be in production here, such as "champion".
     samples: rows by name of model, in place of the input examples.
     """
+    _check_there(uri)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     mlflow = extras.require("mlflow", "importing from MLflow", INSTALL)
     # The artifacts of a version are found by the registry of the process, not of a client.
     mlflow.set_tracking_uri(uri)
@@ -65,6 +79,19 @@ def versions(
                 yield _found(
                     mlflow, client, version, aliases.get(int(version.version), []), production, samples or {}, folder
                 )
+
+
+def _check_there(uri: str) -> None:
+    """Raise InvalidArgument for a folder or a file that is not there: MLflow would make an empty store of it."""
+    scheme, colon, rest = uri.partition(":")
+    if scheme.partition("+")[0] == "sqlite":
+        path = rest.removeprefix("///").partition("?")[0]
+        if path and path != ":memory:" and not Path(path).is_file():
+            raise InvalidArgument(f"uri: {uri!r}: there is no file {path!r}")
+    elif not colon or scheme == "file":
+        folder = Path(url2pathname(urlsplit(uri).path) if colon else uri)
+        if not folder.is_dir():
+            raise InvalidArgument(f"uri: {uri!r}: there is no folder {str(folder)!r}")
 
 
 def _with_advice(uri: str, error: Exception) -> str:
