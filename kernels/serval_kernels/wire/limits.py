@@ -81,6 +81,9 @@ CONTROLS: Final = 10_000
 CONTROLS_A_SECOND: Final = 1_000
 
 HANDSHAKE: Final = 20 * SECOND
+# A reply of which a peer takes nothing for so long is given up, or its connection. Envoy's proxies wait five minutes; a
+# program that reads a stream may stand at a prompt.
+UNTAKEN: Final = 3600 * SECOND
 
 
 @inlined

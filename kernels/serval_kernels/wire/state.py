@@ -79,8 +79,10 @@ STREAM: Final = np.dtype(
     # The message at work: octets of its prefix that have come, the prefix, its length, and where it is put together
     + [(name, np.int64) for name in ("prefixed", "prefix", "length", "filled", "message_at", "message_block")]
     + [(name, np.int64) for name in ("messages", "compressed", "refusal")]
-    # The body that waits for windows, and what comes after it
-    + [(name, np.int64) for name in ("body_at", "body_block", "body_from", "body_to", "tail_to", "after")],
+    # The body that waits for windows, since when nothing of it has gone, and what comes after it
+    + [
+        (name, np.int64) for name in ("body_at", "body_block", "body_from", "body_to", "body_since", "tail_to", "after")
+    ],
     align=True,
 )
 

@@ -195,7 +195,7 @@ def take_body(s: State, number: int, size: int) -> int:
     at = shares.take(s, signed(row.connection), size)
     if at != memory.NONE:
         connection.bodies += size
-        row.body_at, row.body_block = at, size
+        row.body_at, row.body_block, row.body_since = at, size, s.turn[0].now
     return at
 
 

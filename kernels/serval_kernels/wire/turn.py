@@ -277,5 +277,7 @@ def look_after(h: Handle, times: Records) -> int:
             continue
         if not row.ping_sent and now - row.last_read > t.keepalive_time:
             connections.ping(s, c)
+        if row.bodies:
+            windows.give_up_untaken(s, c)
         _grow_old(s, c, row, t)
     return used

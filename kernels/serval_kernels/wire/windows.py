@@ -10,6 +10,7 @@ of SETTINGS_INITIAL_WINDOW_SIZE, sends nothing.
 from serval_kernels.compile import borrowing
 from serval_kernels.wire import frames, limits, memory, output, streams
 from serval_kernels.wire.constants import (
+    CANCEL,
     DATA,
     FLAG_END_STREAM,
     FRAME_HEADER_SIZE,
@@ -86,6 +87,7 @@ def flush(s: State, number: int) -> bool:
         copy(s.pool.octets, row.body_at + row.body_from, size, s.pool.octets, at)
         output.wrote(connection, at + size)
         row.body_from += size
+        row.body_since = s.turn[0].now
         row.send_window -= size
         connection.send_window -= size
         burst -= size
@@ -128,6 +130,17 @@ def flush_all(s: State, c: int) -> None:
             connection.flush = more  # goes on when the peer has read some
             return
     connection.flush = 0
+
+
+@borrowing
+def give_up_untaken(s: State, c: int) -> None:
+    """Reset the streams of a connection whose bodies wait in vain."""
+    entry = signed(s.connections[c].first)
+    while entry:
+        number, entry = entry - 1, signed(s.streams[entry - 1].following)
+        row = s.streams[number]
+        if row.body_block and s.turn[0].now - row.body_since > limits.UNTAKEN:
+            give_up(s, number, CANCEL)
 
 
 @borrowing

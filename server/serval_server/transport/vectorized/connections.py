@@ -238,7 +238,7 @@ class Connections:
                 ending.look(0, now)
             if ending.has_had_its_time(now, stopping=self._stopping):
                 self.close(ending.connection)
-        for connection in [c for c in self.by_fd.values() if c.number < 0 and now - c.since > limits.HANDSHAKE]:
+        for connection in [c for c in self.by_fd.values() if _waits_in_vain(c, now)]:
             self.close(connection)
 
     def stop_listening(self) -> None:
@@ -284,3 +284,10 @@ class Connections:
         """Return who is at the other end of a connection."""
         connection = self.numbered[number]
         return connection.known_as() if connection is not None else Peer("unknown")
+
+
+def _waits_in_vain(connection: Connection, now: int) -> bool:
+    """Tell whether a handshake takes too long, or the peer has stopped taking what it was sent."""
+    if connection.number < 0:
+        return now - connection.since > limits.HANDSHAKE
+    return connection.writing and now - connection.waiting_since > limits.UNTAKEN

@@ -281,6 +281,8 @@ class Loop:
             return
         number = connection.number
         if went < end - start:
+            if went or not connection.writing:
+                connection.waiting_since = time.monotonic_ns()
             turn.unsent(self._handle, number, start + went, end)
             reading = end - start - went < limits.UNREAD_OCTETS
             self._connections.watch(connection, reading=reading, writing=True)

@@ -94,7 +94,7 @@ def _check_free(family: int, address: tuple[str, int]) -> None:
 class Connection:
     """A peer's socket, and its number in the engine once it may speak HTTP/2."""
 
-    __slots__ = ("address", "fd", "number", "peer", "reading", "secure", "since", "socket", "writing")
+    __slots__ = ("address", "fd", "number", "peer", "reading", "secure", "since", "socket", "waiting_since", "writing")
 
     def __init__(self, accepted: socket.socket, address: Any, context: ssl.SSLContext | None, since: int) -> None:
         accepted.setblocking(False)
@@ -113,6 +113,7 @@ class Connection:
         self.since = since  # ns: of the accept
         self.reading = True
         self.writing = False
+        self.waiting_since = since  # ns: when some of its output went last, where more waits to be written
         self.address = _written(accepted.family, address)
         self.peer: Peer | None = None
 

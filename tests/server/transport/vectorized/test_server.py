@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 import pytest
 import serval_frames as h2f
-from serval_kernels.wire import batch
+from serval_kernels.wire import batch, limits
 from serval_kernels.wire.state import Sizes
 from serval_protos.inference import open_inference_pb2 as inference
 from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
@@ -697,6 +697,19 @@ def test_a_client_that_never_reads_is_let_go(times):
         while is_established(server, client):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_who_takes_nothing_for_long_is_let_go(monkeypatch):
+    monkeypatch.setattr(limits, "UNTAKEN", 2_000_000_000)
+    with running() as server, slow_client(server) as client:
+        asks_for(client, SIZED, 600, 16_000)
+        begun = time.monotonic()
+        while is_established(server, client):
+            client.send(h2f.ping())  # it is not silent
+            assert time.monotonic() - begun < 8
+            time.sleep(0.05)
+        assert time.monotonic() - begun > 1.5
 
 
 @pytest.mark.slow
