@@ -70,13 +70,16 @@ def nannyml(reference: Array, current: Array, kind: FeatureKind, method: str = "
     """Return what NannyML says of a column, of which `current` is one chunk.
 
     The threshold is the mean of the method over ten chunks of the reference, each against all of it, plus 3 standard
-    deviations; rows that do not fill the tenth chunk are an eleventh. Raises as `evidently` does.
+    deviations; rows that do not fill the tenth chunk are an eleventh. Raises as `evidently` does, and for fewer than
+    ten rows of reference, which NannyML does not take either.
     """
     methods = NANNYML_NUMBERS if kind is FeatureKind.NUMERIC else NANNYML_CATEGORIES
     if method not in methods:
         raise InvalidArgument(f"method: {method!r}; wanted one of {', '.join(methods)}")
     _check(_present(reference), _present(current))
-    size = max(len(reference) // NANNYML_CHUNKS, 1)
+    if len(reference) < NANNYML_CHUNKS:
+        raise InvalidArgument(f"reference: {len(reference)} rows; wanted {NANNYML_CHUNKS} or more, one a chunk")
+    size = len(reference) // NANNYML_CHUNKS
     chunks = [_present(reference[start : start + size]) for start in range(0, len(reference), size)]
     before = _present(reference)
     seen = np.array([methods[method](before, chunk) for chunk in chunks if len(chunk)])

@@ -48,6 +48,9 @@ def test_missing_and_infinite_values_are_left_out():
 
 def test_what_cannot_be_compared_is_named():
     numbers = np.zeros(3)
+    with pytest.raises(InvalidArgument, match="reference: 9 rows; wanted 10 or more"):
+        compatibility.nannyml(np.zeros(9), numbers, FeatureKind.NUMERIC)
+    assert not compatibility.nannyml(np.zeros(10), numbers, FeatureKind.NUMERIC).drifted
     with pytest.raises(InvalidArgument, match="current: no value"):
         compatibility.evidently(numbers, np.full(3, np.nan), FeatureKind.NUMERIC)
     for tool in (compatibility.evidently, compatibility.nannyml):
