@@ -128,6 +128,22 @@ def test_values_that_are_one_at_an_end_are_not_spread():
 
 
 @pytest.mark.parametrize(
+    ("edges", "counts", "low", "high"),
+    [
+        ([-1e308, 1e308], [5, 0, 5], -1.7e308, 1.7e308),
+        ([1e-320], [5, 5], 1e-322, 1e-310),
+        ([1.797e308], [9, 0], 1.797e308, 1.797e308),
+    ],
+)
+def test_numbers_of_any_size_are_drawn(edges, counts, low, high):
+    found = ElementTree.fromstring(charts.numbers(None, column(edges, counts, low, high)))
+    ends = [float(label.text) for label in found.iter("text")]
+    assert ends == pytest.approx([low, high], rel=0.1)
+    points = next(found.iter("polyline")).get("points").replace(",", " ").split()
+    assert np.isfinite(np.array(points, float)).all()
+
+
+@pytest.mark.parametrize(
     ("shift", "words"), [(-1.5, "-1.50"), (9999.0, "+9999.00"), (9.81e29, "+9.8e+29"), (-12345.0, "-1.2e+04")]
 )
 def test_a_huge_shift_is_told_in_a_short_form(client, shift, words):

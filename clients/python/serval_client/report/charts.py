@@ -1,5 +1,8 @@
 """Two distributions of a column over each other, as SVG. Colours are classes: the page has them for light and dark."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Final
 
@@ -17,6 +20,7 @@ CATEGORIES: Final = 10
 _TAIL: Final = 0.005  # of either side beyond this share the axis ends: one wild value is not to hide the rest
 _LEAST: Final = 1e-6  # of a value, half the axis around it alone: among large floats there is nothing within 0.5
 _AXIS: Final = 16
+_PLAIN: Final = 500  # powers of two up to which numbers are drawn as they are; differences of larger ones overflow
 
 
 def numbers(before: FeatureBaseline | None, now: FeatureBaseline) -> str:
@@ -24,21 +28,25 @@ def numbers(before: FeatureBaseline | None, now: FeatureBaseline) -> str:
     sides = [side for side in (before, now) if side is not None and _finite(side)]
     if not sides:
         return ""
+    areas, power = [side is before for side in sides], _power(sides)
+    sides = [_scaled(side, -power) for side in sides]
     low = min(_quantile(side, _TAIL) for side in sides)
     high = max(_quantile(side, 1 - _TAIL) for side in sides)
     if not low < high:
-        half = max(0.5, abs(low) * _LEAST)
+        half = max(0.0 if power else 0.5, abs(low) * _LEAST)
         low, high = low - half, high + half
     grid = np.linspace(low, high, CELLS + 1)
     shares = [_shares(side, grid) for side in sides]
     top = max(float(share.max()) for share in shares) or 1.0
     parts = []
-    for side, share in zip(sides, shares, strict=True):
+    for is_area, share in zip(areas, shares, strict=True):
         points = _steps(share / top)
-        if side is before:
+        if is_area:
             parts.append(f'<polygon class="before" points="0,{HEIGHT} {points} {WIDTH},{HEIGHT}"/>')
         else:
             parts.append(f'<polyline class="now" points="{points}"/>')
+    with np.errstate(over="ignore"):  # a value is drawn in the middle of an axis, whose ends may be no floats
+        low, high = np.nan_to_num(np.ldexp([low, high], power)).tolist()
     labels = f'<text x="0" y="{HEIGHT + _AXIS - 3}">{low:.4g}</text>'
     labels += f'<text x="{WIDTH}" y="{HEIGHT + _AXIS - 3}" text-anchor="end">{high:.4g}</text>'
     return _svg(HEIGHT + _AXIS, f"{now.feature}: from {low:.4g} to {high:.4g}", "".join(parts) + labels)
@@ -64,6 +72,20 @@ def categories(before: FeatureBaseline | None, now: FeatureBaseline) -> str:
 
 def _finite(side: FeatureBaseline) -> int:
     return side.rows - side.missing - side.infinite
+
+
+def _power(sides: Sequence[FeatureBaseline]) -> int:
+    """Return the power of two that makes the largest number one of about 1; 0 where all are such that can be drawn."""
+    power = math.frexp(max(max(abs(side.minimum), abs(side.maximum)) for side in sides))[1]
+    return power if abs(power) > _PLAIN else 0
+
+
+def _scaled(side: FeatureBaseline, power: int) -> FeatureBaseline:
+    """Return a column times a power of two."""
+    if power == 0:
+        return side
+    ends = math.ldexp(side.minimum, power), math.ldexp(side.maximum, power)
+    return replace(side, edges=np.ldexp(side.edges, power), minimum=ends[0], maximum=ends[1])
 
 
 def _bounds(side: FeatureBaseline) -> Shares:
