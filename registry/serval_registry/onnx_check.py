@@ -5,6 +5,7 @@ in the file they hide), and operators that would need a library of their own. `c
 are compiled into ONNX Runtime and optimised or quantised exports use them; all but EPContext, which names a file.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -18,6 +19,11 @@ from serval_registry.model import DataType, Signature, TensorSpec
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 MESSAGE_MAX = 500
+
+# What one row takes and gives, all inputs or all outputs together: 256 MiB of float32, which no message holds. A shape
+# is a number in a file of some bytes, and the first run has arrays made of it.
+ELEMENTS_MAX = 1 << 26
+RANK_MAX = 32
 
 _DATATYPES: Mapping[int, DataType] = {
     TensorProto.BOOL: DataType.BOOL,
@@ -52,7 +58,7 @@ def check(artifact: bytes, max_bytes: int) -> Signature:
     """Return what the model takes and gives, without what it holds as initializers.
 
     TooLarge over `max_bytes`; InvalidArgument, in at most MESSAGE_MAX characters, for anything that is not a
-    self-contained ONNX model whose inputs and outputs are tensors.
+    self-contained ONNX model whose inputs and outputs are tensors, of sizes that a row can have.
     """
     if len(artifact) > max_bytes:
         raise TooLarge(f"artifact: {len(artifact)} bytes; wanted at most {max_bytes}")
@@ -63,6 +69,8 @@ def check(artifact: bytes, max_bytes: int) -> Signature:
     held |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     inputs = tuple(_spec("input", value) for value in model.graph.input if value.name not in held)
     outputs = tuple(_spec("output", value) for value in model.graph.output)
+    _check_sizes("input", inputs)
+    _check_sizes("output", outputs)
     if not inputs or not outputs:
         raise InvalidArgument(
             f"artifact: the ONNX graph has {len(inputs)} inputs and {len(outputs)} outputs; wanted some"
@@ -166,6 +174,25 @@ def _spec(role: str, value: onnx.ValueInfoProto) -> TensorSpec:
     # Some converters write 0 for a size they do not know.
     shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in tensor.shape.dim)
     return TensorSpec(value.name, datatype, shape)
+
+
+def _check_sizes(role: str, specs: tuple[TensorSpec, ...]) -> None:
+    names: set[str] = set()
+    elements = 0
+    for spec in specs:
+        if spec.name in names:
+            raise InvalidArgument(f"artifact: {role} {_short(spec.name)} comes twice; wanted one of each name")
+        names.add(spec.name)
+        if len(spec.shape) > RANK_MAX:
+            raise InvalidArgument(
+                f"artifact: {role} {_short(spec.name)} has {len(spec.shape)} dimensions; wanted at most {RANK_MAX}"
+            )
+        elements += math.prod(size for size in spec.shape if size > 0)
+        if elements > ELEMENTS_MAX:
+            raise InvalidArgument(
+                f"artifact: {role} {_short(spec.name)} has shape {list(spec.shape)} (-1: any); wanted at most "
+                f"{ELEMENTS_MAX} elements in all {role}s of a row"
+            )
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

@@ -217,6 +217,32 @@ def test_inputs_that_cannot_be_served_are_refused(value: onnx.ValueInfoProto, wo
     assert words in refused(model([node], inputs=(value,), initializers=()))
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (["N", 1 << 40], "input 'X' has shape [-1, 1099511627776] (-1: any); wanted at most 67108864 elements"),
+        ([1 << 40, 3], "input 'X' has shape [1099511627776, 3]"),
+        (["N", 1 << 13, "M", 1 << 14], "wanted at most 67108864 elements in all inputs of a row"),
+        (["N", *[1] * 69], "input 'X' has 70 dimensions; wanted at most 32"),
+    ],
+)
+def test_a_row_has_a_size_that_can_be_made(shape: list[Any], words: str) -> None:
+    value = helper.make_tensor_value_info("X", TensorProto.FLOAT, shape)
+    with pytest.raises(InvalidArgument) as raised:
+        check(model([helper.make_node("Identity", ["X"], ["Y"])], inputs=[value]).SerializeToString(), LIMIT)
+    assert words in str(raised.value)
+
+
+def test_sizes_count_together_and_names_once() -> None:
+    half = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1 << 25]) for name in ("A", "B", "C")]
+    summed = [helper.make_node("Sum", ["A", "B"], ["Y"])]
+    assert len(check(model(summed, inputs=half[:2]).SerializeToString(), LIMIT).inputs) == 2
+    with pytest.raises(InvalidArgument, match="input 'C' has shape"):
+        check(model(summed, inputs=half).SerializeToString(), LIMIT)
+    with pytest.raises(InvalidArgument, match="output 'Y' comes twice"):
+        check(model(outputs=[RESULT, RESULT]).SerializeToString(), LIMIT)
+
+
 def test_a_graph_that_takes_or_gives_nothing_is_refused() -> None:
     constant = helper.make_node("Constant", [], ["Y"], value=WEIGHTS)
     assert "0 inputs and 1 outputs" in refused(model([constant], inputs=(), initializers=()))

@@ -54,16 +54,16 @@ def named_after(names: Sequence[str], signature: Signature) -> tuple[Feature, ..
 
 
 def _places(inputs: Sequence[TensorSpec]) -> dict[tuple[str, int], Feature]:
-    """Return the default feature of each place (input, column); empty where an input is not made of columns."""
+    """Return the default feature of each place (input, column); empty where inputs have none, or too many."""
     places: dict[tuple[str, int], Feature] = {}
-    for spec in inputs:
-        width = _width(spec)
-        if width is None:
-            return {}
-        for column in range(width):
+    widths = [_width(spec) for spec in inputs]
+    if None in widths or sum(width or 0 for width in widths) > COLUMNS_MAX:
+        return {}
+    for spec, width in zip(inputs, widths, strict=True):
+        for column in range(width or 0):
             name = spec.name if width == 1 else f"{spec.name}_{column}"
             places[spec.name, column] = Feature(name, _kind(spec.datatype), spec.name, column)
-    return places if len(places) <= COLUMNS_MAX else {}
+    return places
 
 
 def _width(spec: TensorSpec) -> int | None:

@@ -4,6 +4,7 @@ One thread a session: parallelism comes from requests. A session with ONNX Runti
 own (a thousand models are a thousand threads) and keeps an arena that grows with the largest batch.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -22,13 +23,23 @@ Array = npt.NDArray[np.generic]
 FOREIGN_TEXT_MAX = 300
 
 ERROR = 3  # ONNX Runtime's log severity: its warnings say nothing to an operator
+
+# A trial is of one row, or of the sample's first rows: what takes longer than this does not answer callers either.
+TRIAL_SECONDS = 60.0
+
+_raised = onnxruntime.capi.onnxruntime_pybind11_state
 ONNX_RUNTIME_ERRORS = (
-    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
-    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+    _raised.EPFail,
+    _raised.EngineError,
+    _raised.Fail,
+    _raised.InvalidArgument,
+    _raised.InvalidGraph,
+    _raised.InvalidProtobuf,
+    _raised.ModelLoaded,
+    _raised.NoModel,
+    _raised.NoSuchFile,
+    _raised.NotImplemented,
+    _raised.RuntimeException,
 )
 
 
@@ -64,6 +75,23 @@ class Session:
             return self._session.run(outputs, inputs)  # type: ignore[no-any-return]
         except ONNX_RUNTIME_ERRORS as error:
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+
+    def run_within(self, seconds: float, inputs: Mapping[str, Array]) -> list[Array]:
+        """Return all outputs; raise ModelRunFailed as well where they are not there in that many seconds."""
+        if self._scaler is not None:
+            inputs = self._scaler.applied(inputs)
+        options = onnxruntime.RunOptions()
+        limit = threading.Timer(seconds, setattr, (options, "terminate", True))
+        limit.daemon = True
+        limit.start()
+        try:
+            return self._session.run(self.output_names, inputs, options)  # type: ignore[no-any-return]
+        except ONNX_RUNTIME_ERRORS as error:
+            if options.terminate:
+                raise ModelRunFailed(f"the model does not end within {seconds:g} s") from error
+            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+        finally:
+            limit.cancel()
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "BoundRun":
         """Return a run from these inputs into these outputs, arrays that stay where they are.
@@ -125,7 +153,7 @@ def trial(session: Session, signature: Signature, inputs: Mapping[str, Array] | 
             return
         inputs = {spec.name: _zeros(spec) for spec in signature.inputs}
     try:
-        session.run(session.output_names, inputs)
+        session.run_within(TRIAL_SECONDS, inputs)
     except ModelRunFailed as error:
         raise InvalidArgument(f"artifact: a trial run fails: {error}") from error
 
@@ -145,7 +173,7 @@ def passes_missing(session: Session, signature: Signature) -> bool:
         if spec.datatype in floats:
             inputs[spec.name] = np.full_like(inputs[spec.name], np.nan)
     try:
-        outputs = session.run(session.output_names, inputs)
+        outputs = session.run_within(TRIAL_SECONDS, inputs)
     except ModelRunFailed:
         return False
     return not any(output.dtype.kind == "f" and np.isnan(output).any() for output in outputs)
