@@ -5,6 +5,7 @@ written for grpc.Server and runs on a thread pool.
 
     handlers       which handler a path has
     call           one ordinary call, between the loop and its handler's thread
+    auth_context   what TLS says of a peer
     context        the grpc.ServicerContext that a handler is given
     callbacks      what a handler wants run when its call is over
     metadata       header lists to and from what handlers see

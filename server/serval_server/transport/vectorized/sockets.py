@@ -12,6 +12,7 @@ from urllib.parse import quote
 from serval_registry.errors import InvalidArgument
 
 from serval_server.transport.address import UNIX, check, host_and_port
+from serval_server.transport.vectorized import auth_context
 from serval_server.transport.vectorized.context import Peer
 
 # Who finds it full tries again after a second; Linux makes no more of it than net.core.somaxconn, 4,096 by default.
@@ -132,8 +133,10 @@ class Connection:
     def known_as(self) -> Peer:
         """Return who the peer is, for handlers that ask."""
         if self.peer is None:
-            certificate = self.socket.getpeercert() if isinstance(self.socket, ssl.SSLSocket) else None
-            self.peer = Peer(self.address, _auth_context(certificate)) if self.secure else Peer(self.address)
+            if isinstance(self.socket, ssl.SSLSocket):
+                self.peer = Peer(self.address, auth_context.of_connection(self.socket))
+            else:
+                self.peer = Peer(self.address)
         return self.peer
 
     def receive(self, view: memoryview) -> int:
@@ -190,25 +193,6 @@ def _written(family: int, address: Any) -> str:
     if family == socket.AF_INET6 and "." not in host:
         return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}"
     return f"ipv4:{host.removeprefix(_MAPPED)}:{port}"
-
-
-def _auth_context(certificate: Any) -> dict[str, list[bytes]]:
-    """Return gRPC's names for what a client certificate says."""
-    context: dict[str, list[bytes]] = {
-        "transport_security_type": [b"ssl"],
-        "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"],
-    }
-    if not certificate:
-        return context
-    for names in certificate.get("subject", ()):
-        for name, value in names:
-            if name == "commonName":
-                context["x509_common_name"] = [value.encode()]
-    values = (value for _, value in certificate.get("subjectAltName", ()))
-    alternative = [value.encode() for value in values if isinstance(value, str)]  # a directoryName is a tuple
-    if alternative:
-        context["x509_subject_alternative_name"] = alternative
-    return context
 
 
 def server_context(
