@@ -36,10 +36,12 @@ def scan(
     """Fill `rows` and `scores` with the best of the allowed rows in some partitions; return how many there are.
 
     query: float32 [width], each number times the scale of its dimension. codes: int8 [n, width]; partition p holds rows
-    starts[p] up to starts[p + 1]. Best first.
+    starts[p] up to starts[p + 1]. Best first; none where there is no room for any.
     """
     found = 0
     least = -np.inf
+    if rows.size == 0:
+        return 0
     for visited in range(partitions.size):
         partition = partitions[visited]
         for row in range(starts[partition], starts[partition + 1]):
@@ -60,7 +62,9 @@ def scan(
 
 @kernel
 def encode(vectors: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], codes: Codes) -> None:
-    """Write the codes of vectors, float32 [n, width], with scales, float32 [width], none of which is 0."""
+    """Write the codes of vectors, float32 [n, width], with scales, float32 [width], none of which is 0 and none NaN."""
+    least, most = np.float32(-127), np.float32(127)
     for row in range(vectors.shape[0]):
         for i in range(vectors.shape[1]):
-            codes[row, i] = np.int8(min(max(round(vectors[row, i] / scales[i]), -127), 127))
+            steps = vectors[row, i] / scales[i]
+            codes[row, i] = np.int8(round(min(max(steps, least), most)))  # int64 has no room for every quotient

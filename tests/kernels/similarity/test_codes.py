@@ -27,7 +27,14 @@ def test_a_code_is_the_nearest_of_255_steps() -> None:
     assert np.abs(codes * scales - rows).max() <= scales.max() / 2 * 1.001
 
 
-@pytest.mark.parametrize("wanted", [1, 7, 300])
+def test_what_lies_beyond_the_steps_is_the_last_of_them() -> None:
+    far = np.array([[1e30, -1e30, np.inf, -np.inf, 128, -3e38]], np.float32)
+    codes = np.empty(far.shape, np.int8)
+    encode(far, np.array([1e-5, 1e-5, 1, 1, 1, 1e-3], np.float32), codes)
+    assert codes.tolist() == [[127, -127, 127, -127, 127, -127]]
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 7, 300])
 def test_the_best_of_some_partitions_are_found_in_order(wanted: int) -> None:
     codes, scales = coded(vectors(400, seed=2))
     query = vectors(1, seed=3)[0] * scales
