@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 from serval_registry.errors import InvalidArgument
 from serval_registry.lance import Expr, col, lit
@@ -14,6 +15,7 @@ ALARM = "alarm"  # the verdict of a window that was kept for an alarm, in the mi
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 1000
+PAGE_OCTETS = 3 << 20  # of reports: most gRPC clients take no more than 4 MiB unless they are told to
 
 # What a token may say: how many windows of one moment were shown, and a moment after which there is another.
 _SHOWN_DIGITS = 9
@@ -84,8 +86,8 @@ class History:
     ) -> tuple[list[bytes], str]:
         """Return a page of reports of a name, or of one version, and the next page's token, empty after the last.
 
-        since, until: only windows closed from then on, or before. page_size: 1 to 1000, 0 means 100. Raises
-        InvalidArgument for other sizes and tokens.
+        since, until: only windows closed from then on, or before. page_size: 1 to 1000, 0 means 100; a page of long
+        reports has fewer, but one at least. Raises InvalidArgument for other sizes and tokens.
         """
         if not 0 <= page_size <= PAGE_SIZE_MAX:
             raise InvalidArgument(f"page_size: got {page_size}, wanted 1 to {PAGE_SIZE_MAX}, or 0 for {PAGE_SIZE}")
@@ -107,8 +109,9 @@ class History:
             where, ["report", "end", "version"], order={"end": False, "version": False}, limit=limit
         )
         rows = rows[limit - size - 1 :]
-        page = rows[:size]
-        return [bytes(row["report"]) for row in page], _token(page, skip) if len(rows) > size else ""
+        ends = accumulate(len(row["report"]) for row in rows[:size])
+        page = rows[: max(sum(end <= PAGE_OCTETS for end in ends), 1)]
+        return [bytes(row["report"]) for row in page], _token(page, skip) if len(rows) > len(page) else ""
 
 
 def _token(page: Sequence[dict[str, object]], skip: tuple[datetime, int] | None) -> str:

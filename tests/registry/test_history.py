@@ -56,6 +56,14 @@ def test_windows_come_back_newest_first_page_by_page(registry):
     assert pages(history, "wine") == [wanted[:3]]
 
 
+def test_long_reports_come_in_pages_that_any_client_takes(registry):
+    history = registry.history
+    history.add([replace(window(number), report=b"%d" % number + b"x" * (1 << 20)) for number in range(5)])
+    history.add([replace(window(9), report=b"9" + b"x" * (5 << 20))])
+    found = pages(history, "wine")
+    assert [[report[0] for report in page] for page in found] == [["9"], ["4", "3"], ["2", "1"], ["0"]]
+
+
 def test_what_is_kept_is_known_by_version_end_verdict_and_columns(registry):
     history = registry.history
     assert not history.holds(window(1))
