@@ -12,7 +12,7 @@ from serval_client.cli.told import told
 from serval_client.drift import FeatureBaseline, Verdict, share_told, window
 from serval_client.records import FeatureKind
 from serval_client.report import charts
-from serval_client.report.page import page
+from serval_client.report.page import page, plain_words
 
 
 class Reader(HTMLParser):
@@ -200,3 +200,12 @@ def test_what_callers_sent_moves_no_cursor_of_who_reads_of_it(live):
 def test_windows_of_any_number_of_rows():
     assert window("9" * 400 + " rows").rows == 2**63 - 1
     assert window("12.7 rows").rows == 12
+
+
+def test_too_small_a_baseline_is_not_blamed_on_the_window_nor_taken_for_no_drift(live):
+    width = next(feature for feature in live.report.features if feature.feature == "width")
+    few = replace(width, verdict=Verdict.INSUFFICIENT_DATA, current_rows=100_000, reference_rows=50)
+    assert plain_words(few)[-1] == "100,000 values against 50 of the baseline are too few to say more."
+    features = tuple(replace(few, feature=f"f{place}") for place in range(303))
+    report = replace(live.report, features=features, drifted=(), verdict=Verdict.INSUFFICIENT_DATA)
+    assert "<p class='faint'>3 more columns were not found to drift.</p>" in page(replace(live, report=report))

@@ -47,7 +47,7 @@ def page(live: LiveDrift) -> str:
     ]
     shown = cards[: max(CARDS_MAX, len(report.drifted))]
     left_out = len(cards) - len(shown)
-    more = f"<p class='faint'>{left_out} more columns did not drift.</p>" if left_out else ""
+    more = f"<p class='faint'>{left_out} more columns were not found to drift.</p>" if left_out else ""
     outputs = [_output(column) for column in live.outputs]
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Drift of {escape(report.ref)}</title>"
@@ -88,7 +88,8 @@ def plain_words(feature: FeatureDrift) -> list[str]:
     if feature.reference_missing or feature.current_missing:
         said.append(f"Missing: {feature.reference_missing:.1%} before, {feature.current_missing:.1%} now.")
     if feature.verdict is Verdict.INSUFFICIENT_DATA:
-        said.append(f"{feature.current_rows} values are too few to say more.")
+        sizes = f"{feature.current_rows:,} values against {feature.reference_rows:,} of the baseline"
+        said.append(f"{sizes} are too few to say more.")
     return said
 
 
