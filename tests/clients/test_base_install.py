@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 BLOCK = """
@@ -77,6 +78,40 @@ def test_a_csv_needs_nothing_more(tmp_path):
     done = run(f"from serval_client.cli.files import read_rows; print(read_rows({str(path)!r}))")
     assert done.returncode == 0, done.stderr
     assert "nan" in done.stdout
+
+
+PREDICT = """
+from serval_client.cli import main
+for command in ("predict", "drift"):
+    assert main([command, "area", "--data", sys.argv[1], "--server", sys.argv[2]]) in (0, 3, 4)
+assert main(["predict", "area", "--data", sys.argv[3], "--server", sys.argv[2]]) == 1
+"""
+
+
+@pytest.mark.slow
+def test_a_csv_of_numbers_is_predicted(tmp_path, client, target, servicer):
+    client.register(bytes(2000), "area", sample={"height": [1.0, 2.0], "width": [1.0, 2.0]})
+    rows, short = tmp_path / "rows.csv", tmp_path / "short.csv"
+    rows.write_text("other,width,height\n" + "".join(f"x,{i},{i + 0.5}\n" for i in range(100)))
+    short.write_text("width\n1\n")
+    done = run(PREDICT, rows, target, short)
+    assert done.returncode == 0, done.stderr
+    assert "there is no column 'height', which area@1 takes" in done.stderr
+    (request,) = servicer.seen["BatchPredict"]
+    tensor = request.rows.tensor
+    matrix = np.frombuffer(tensor.data, np.float64).reshape(tensor.shape)
+    value = {"width": 3.0, "height": 3.5}
+    assert matrix[3].tolist() == [value[feature.name] for feature in client.show("area").model.features]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["joblib", "ubj", "txt", "skops"])
+def test_a_model_whose_library_is_not_there_says_what_to_install(tmp_path, ending):
+    path = tmp_path / f"model.{ending}"
+    path.touch()
+    done = run("from serval_client.export.load import load; load(sys.argv[1])", path)
+    assert "MissingExtra: reading" in done.stderr
+    assert "pip install 'serval-inference[train]'" in done.stderr
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from serval_client import extras
+from serval_client.errors import MissingExtra
 from serval_client.export.errors import ExportError, shortened
 
 TRUST_NOTICE = "a pickled model executes code as it is loaded: load only files that you trust"
@@ -36,6 +38,8 @@ def load(path: str | Path) -> Any:
         raise ExportError(f"path: {str(path)!r} is not a file")
     try:
         return _loaded(path, suffix)
+    except MissingExtra:
+        raise
     except Exception as error:
         text = shortened(f"{type(error).__name__}: {error}")
         raise ExportError(f"path: {path.name!r} cannot be read as {suffix}: {text}") from error
@@ -45,25 +49,19 @@ def _loaded(path: Path, suffix: str) -> Any:
     if suffix == ".onnx":
         return path.read_bytes()
     if suffix in _PICKLED:
-        import joblib
-
-        return joblib.load(path)
+        return extras.require("joblib", "reading a pickled model").load(path)
     if suffix in _SKOPS:
         return _read_skops(path)
     if suffix in _XGBOOST:
-        import xgboost
-
-        booster = xgboost.Booster()
+        booster = extras.require("xgboost", f"reading {suffix}").Booster()
         booster.load_model(str(path))
         return booster
-    import lightgbm
-
+    lightgbm = extras.require("lightgbm", f"reading {suffix}")
     return lightgbm.Booster(model_file=str(path))
 
 
 def _read_skops(path: Path) -> Any:
-    from skops import io
-
+    io = extras.require("skops.io", "reading .skops")
     unknown = io.get_untrusted_types(file=path)
     foreign = [name for name in unknown if not name.startswith("sklearn.")]
     if foreign:
