@@ -35,14 +35,20 @@ class Told(NamedTuple):
     @property
     def fields(self):
         """The header fields of STARTED."""
-        count, at, found = int.from_bytes(self.octets[:4], "big"), 4, []
-        for _ in range(count):
-            name, value = (int.from_bytes(self.octets[at + i : at + i + 4], "big") for i in (0, 4))
-            at += 8
-            found.append((self.octets[at : at + name], self.octets[at + name : at + name + value]))
-            at += name + value
-        assert at == len(self.octets)
+        found, end = fields_in(self.octets)
+        assert end == len(self.octets)
         return found
+
+
+def fields_in(octets):
+    """Header fields that the engine wrote, and where they end."""
+    count, at, found = int.from_bytes(octets[:4], "big"), 4, []
+    for _ in range(count):
+        name, value = (int.from_bytes(octets[at + i : at + i + 4], "big") for i in (0, 4))
+        at += 8
+        found.append((octets[at : at + name], octets[at + name : at + name + value]))
+        at += name + value
+    return found, at
 
 
 class Arrived(NamedTuple):
@@ -62,6 +68,7 @@ class Engine:
     vectorized: tuple[str, ...] = (VECTORIZED,)
     now: int = limits.SECOND
     told: list[Told] = field(default_factory=list)
+    kept: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=dict)  # fields of calls that fell back
     arrived: list[Arrived] = field(default_factory=list)
     written: dict[int, bytearray] = field(default_factory=dict)
 
@@ -138,8 +145,10 @@ class Engine:
         """Take what the engine tells, as the loop does after each entry."""
         count = int(self.state.turn["events"][0])
         assert count <= self.state.events.size, "more events than the table has rows"
-        for kind, call, connection, _, at, length, value, _ in self.state.events[:count].tolist():
+        for kind, call, connection, _, at, length, value, _, kept in self.state.events[:count].tolist():
             self.told.append(Told(kind, call, connection, value, self._cut(at, length)))
+            if kind == engine.FELL_BACK and kept:
+                self.kept[call] = fields_in(self._cut(kept, limits.HEADER_LIST_OCTETS))[0]
         self.state.turn["events"] = 0
 
     def wait(self, nanoseconds):

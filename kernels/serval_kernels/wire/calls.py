@@ -226,6 +226,9 @@ def _hand_over(s: State, number: int, at: int, length: int) -> int:
         return answers.NO_MEMORY
     row.kind = ORDINARY
     streams.tell(s, number, FELL_BACK, at, length, signed(row.compressed))
+    if row.fields_block:
+        shares.defer(s, signed(row.connection), signed(row.fields_at), signed(row.fields_block))
+        row.fields_at = row.fields_block = 0
     return NO_ANSWER
 
 

@@ -150,7 +150,8 @@ def field_block(s: State, c: int, stream_id: int, flags: int, at: int, end: int)
 def _is_plain(s: State) -> bool:
     """Tell whether a request needs no text: it is one of a vectorized method, and nothing is wrong with it."""
     r = s.request[0]
-    return r.post and r.grpc and not r.malformed and r.path >= 0 and s.kinds[max(0, r.path)] == VECTORIZED
+    right = r.post and r.grpc and not r.malformed and not s.turn[0].keep_fields
+    return right and r.path >= 0 and s.kinds[max(0, r.path)] == VECTORIZED
 
 
 @borrowing
@@ -198,6 +199,8 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
             answer = _start(s, c, number, count)
         elif r.wrong_binary:  # an ordinary call's metadata are decoded, and judged, where they are handed on
             answer = answers.WRONG_BINARY
+        elif s.turn[0].keep_fields:
+            answer = _keep(s, c, number, count)
         if answer == calls.NO_ANSWER and ends:
             answer = calls.half_close(s, number)
     if answer != calls.NO_ANSWER:
@@ -221,15 +224,17 @@ def _first_answer(s: State) -> int:
 
 
 @borrowing
-def _start(s: State, c: int, number: int, count: int) -> int:
-    """Hand the fields of an ordinary call to Python: how many, and for each both sizes, name and value."""
+def _kept(s: State, c: int, count: int) -> tuple[int, int]:
+    """Write the fields for Python: how many, and for each both sizes, name and value; return the block and its size.
+
+    NONE for the block where there is no memory.
+    """
     octets, size = s.pool.octets, 4
     for i in range(count):
         size += 8 + s.fields[i].name_size + s.fields[i].value_size
     block = shares.take(s, c, size)
     if block == memory.NONE:
-        return answers.NO_MEMORY
-    shares.defer(s, c, block, size)
+        return memory.NONE, 0
     at = frames.write_uint32(octets, block, count)
     for i in range(count):
         field = s.fields[i]
@@ -239,9 +244,30 @@ def _start(s: State, c: int, number: int, count: int) -> int:
         at += signed(field.name_size)
         copy(s.text, field.value_at, field.value_size, octets, at)
         at += signed(field.value_size)
+    return block, size
+
+
+@borrowing
+def _start(s: State, c: int, number: int, count: int) -> int:
+    """Hand the fields of an ordinary call to Python."""
+    block, size = _kept(s, c, count)
+    if block == memory.NONE:
+        return answers.NO_MEMORY
+    shares.defer(s, c, block, size)
     row = s.streams[number]
     left = signed(row.deadline) - s.turn[0].now if row.deadline != NO_DEADLINE else NO_DEADLINE
     streams.tell(s, number, STARTED, block, size, left)
     row.waiting = 1
     s.connections[c].ordinary += 1
+    return calls.NO_ANSWER
+
+
+@borrowing
+def _keep(s: State, c: int, number: int, count: int) -> int:
+    """Keep the fields of a vectorized call until it is answered, or handed to an ordinary handler."""
+    row = s.streams[number]
+    row.fields_at, row.fields_block = _kept(s, c, count)
+    if row.fields_at == memory.NONE:
+        row.fields_at = row.fields_block = 0
+        return answers.NO_MEMORY
     return calls.NO_ANSWER

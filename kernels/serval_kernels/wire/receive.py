@@ -157,9 +157,13 @@ def _frame(s: State, c: int, kind: int, flags: int, stream_id: int, at: int, end
 
 @inlined
 def _has_event_room(s: State) -> bool:
-    """Tell whether the events and blocks that one frame can cause have room, and so the end of one connection."""
+    """Tell whether the events and blocks that one frame can cause have room, and so the end of one connection.
+
+    Behind them every message that is lined up has room for the block of its fields, should it fall back.
+    """
     turn, margin = s.turn[0], limits.EVENT_MARGIN
-    return bool(turn.events <= s.events.size - margin and turn.deferred <= s.deferred.shape[0] - margin)
+    blocks = s.deferred.shape[0] - s.messages.size
+    return bool(turn.events <= s.events.size - margin and turn.deferred <= blocks - margin)
 
 
 @merged

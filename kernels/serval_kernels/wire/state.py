@@ -79,6 +79,8 @@ STREAM: Final = np.dtype(
     # The message at work: octets of its prefix that have come, the prefix, its length, and where it is put together
     + [(name, np.int64) for name in ("prefixed", "prefix", "length", "filled", "message_at", "message_block")]
     + [(name, np.int64) for name in ("messages", "compressed", "refusal")]
+    # The fields of a vectorized call, where they are kept for the ordinary handler that it may come to
+    + [(name, np.int64) for name in ("fields_at", "fields_block")]
     # The body that waits for windows, since when nothing of it has gone, and what comes after it
     + [
         (name, np.int64) for name in ("body_at", "body_block", "body_from", "body_to", "body_since", "tail_to", "after")
@@ -87,13 +89,13 @@ STREAM: Final = np.dtype(
 )
 
 # A turn's events for the ordinary calls. `call` is generation << 32 | stream; `at` and `length` say where the fields or
-# the message lie, until the next turn begins.
+# the message lie, until the next turn begins; `fields` where the fields of FELL_BACK lie, 0 where they were not kept.
 STARTED: Final = 1  # `value`: nanoseconds until the deadline, or NO_DEADLINE
 MESSAGE: Final = 2  # `value`: 1 where the message is compressed
 HALF_CLOSED: Final = 3
 CANCELLED: Final = 4  # `value`: the error code of RST_STREAM, or one of the causes below
 DRAINED: Final = 5  # what was handed over last lies in the output
-FELL_BACK: Final = 6  # a whole call of a vectorized method that needs an ordinary handler; as MESSAGE
+FELL_BACK: Final = 6  # a whole call of a vectorized method that needs an ordinary handler; as MESSAGE, and as STARTED
 
 CAUSE_DEADLINE: Final = -1
 CAUSE_CONNECTION: Final = -2
@@ -102,7 +104,10 @@ CAUSE_REFUSED: Final = -3  # answered with an error already
 NO_DEADLINE: Final = -1
 
 EVENT: Final = np.dtype(
-    [(name, np.int64) for name in ("kind", "call", "connection", "method", "at", "length", "value", "encoding")],
+    [
+        (name, np.int64)
+        for name in ("kind", "call", "connection", "method", "at", "length", "value", "encoding", "fields")
+    ],
     align=True,
 )
 
@@ -110,7 +115,8 @@ EVENT: Final = np.dtype(
 TURN: Final = np.dtype(
     [(name, np.int64) for name in ("now", "number", "events", "deferred", "dirty")]
     + [(name, np.int64) for name in ("free_stream", "high_stream", "open_streams", "next_deadline", "held")]
-    + [(name, np.int64) for name in ("max_message", "max_streams", "answer_unknown", "seed", "high_connection")],
+    + [(name, np.int64) for name in ("max_message", "max_streams", "answer_unknown", "seed", "high_connection")]
+    + [("keep_fields", np.int64)],  # whether ordinary handlers want to see the fields of vectorized calls
     align=True,
 )
 
@@ -178,7 +184,7 @@ def new_state(paths: Paths, kinds: npt.NDArray[np.int64], sizes: Sizes = Sizes()
         np.zeros((max(vectorized, 1), sizes.messages), batch.MESSAGE),
         np.zeros((max(vectorized, 1), sizes.messages), np.int64),
         np.zeros(max(vectorized, 1), np.int64),
-        np.zeros((sizes.events + limits.EVENT_MARGIN + sizes.messages, 2), np.int64),
+        np.zeros((sizes.events + limits.EVENT_MARGIN + sizes.messages * (1 + max(vectorized, 1)), 2), np.int64),
         np.zeros(sizes.connections, np.int64),
         np.zeros((sizes.connections, 3), np.int64),
     )

@@ -88,7 +88,7 @@ def open_stream(s: State, c: int, stream_id: int) -> int:
     row.send_window, row.recv_window, row.recv_due, row.held = connection.initial_window, limits.STREAM_WINDOW, 0, 0
     row.content_length, row.received, row.deadline, row.encoding = -1, 0, NO_DEADLINE, 0
     row.prefixed = row.prefix = row.length = row.filled = row.message_at = row.message_block = 0
-    row.messages = row.compressed = row.refusal = 0
+    row.messages = row.compressed = row.refusal = row.fields_at = row.fields_block = 0
     row.body_at = row.body_block = row.body_from = row.body_to = row.tail_to = row.after = 0
     place = _home(s, c, stream_id)
     while s.numbers[place]:
@@ -177,8 +177,10 @@ def close_stream(s: State, number: int) -> None:
     shares.release(s, number, signed(row.held))
     if row.message_block:  # of a message that is not whole: nobody has been told where it lies
         shares.give(s, c, signed(row.message_at), signed(row.message_block))
+    if row.fields_block:
+        shares.give(s, c, signed(row.fields_at), signed(row.fields_block))
     drop_body(s, number)
-    row.id = row.message_block = 0
+    row.id = row.message_block = row.fields_block = 0
     row.following = s.turn[0].free_stream
     s.turn[0].free_stream = number + 1
     if not connection.streams:
@@ -217,7 +219,7 @@ def tell(s: State, number: int, kind: int, at: int, length: int, value: int) -> 
         return
     event = s.events[turn.events]
     event.kind, event.call, event.connection, event.method = kind, call_of(s, number), row.connection, row.method
-    event.at, event.length, event.value, event.encoding = at, length, value, row.encoding
+    event.at, event.length, event.value, event.encoding, event.fields = at, length, value, row.encoding, row.fields_at
     turn.events += 1
 
 

@@ -60,12 +60,15 @@ class Loop:
         *,
         times: Times = Times(),  # noqa: B008
         sizes: engine.Sizes = engine.Sizes(),  # noqa: B008
+        keep_metadata: bool = False,
     ) -> None:
+        """Make a loop; `keep_metadata`: of vectorized calls, for the ordinary handlers that they may come to."""
         paths = sorted({*handlers.paths(), *vectorized})
         kinds = np.array([engine.VECTORIZED if path in vectorized else engine.ORDINARY for path in paths], np.int64)
         seed = int.from_bytes(os.urandom(7), "little")
         state = engine.new_state(fields.register_paths([path.encode() for path in paths]), kinds, sizes, seed)
         state.turn["answer_unknown"] = not handlers.answers_others()
+        state.turn["keep_fields"] = keep_metadata
         self._state, self._handle = state, state.handle
         self._octets = memoryview(state.pool.octets)  # type: ignore[arg-type]
         self._arena = sizes.arena

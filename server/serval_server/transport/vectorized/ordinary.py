@@ -163,7 +163,7 @@ class OrdinaryCalls:
             self.take_events()
 
     def _started(self, event: Event) -> None:
-        _, number, connection, method, at, length, timeout, _ = event
+        _, number, connection, method, at, length, timeout, *_ = event
         headers = _read_headers(self._octets[at : at + length])
         path = self._paths[method] if method >= 0 else _path_of(headers)
         try:
@@ -204,7 +204,7 @@ class OrdinaryCalls:
         return call
 
     def _message(self, event: Event) -> None:
-        _, number, _, _, at, length, compressed, _ = event
+        _, number, _, _, at, length, compressed, *_ = event
         call = self._calls.get(number)
         if call is not None:
             if not call.streams_in:
@@ -231,12 +231,20 @@ class OrdinaryCalls:
             self._write(call)
 
     def _fell_back(self, event: Event) -> None:
-        """Answer a call of a vectorized method by its servicer. Its metadata are gone, as they were not kept."""
-        _, number, connection, method, at, length, compressed, encoding = event
-        request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
+        """Answer a call of a vectorized method by its servicer."""
+        _, number, connection, method, at, length, compressed, encoding, fields = event
+        if fields:
+            request = read_request(_read_headers(self._octets[fields:]))
+        else:
+            request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
         deadline = int(self._state.streams["deadline"][number & streams.ROW_MASK])
         call = self._begin(
-            number, connection, self._paths[method], request, None if deadline == engine.NO_DEADLINE else deadline
+            number,
+            connection,
+            self._paths[method],
+            request,
+            None if deadline == engine.NO_DEADLINE else deadline,
+            contextvars.Context(),
         )
         if call is not None:
             call.on_message(bytes(self._octets[at : at + length]), bool(compressed))

@@ -34,11 +34,12 @@ class VectorizedTransport:
         self.server = Server(executor, times=times, sizes=self._sizes, share_port=share_port)
 
     def add_methods(self, router: Router) -> None:
-        """Have ModelInfer and Predict answered in batches."""
+        """Have ModelInfer and Predict answered in batches. Their servicers ask for no metadata."""
         workers, rows = new_workers(), self._options.max_batch_rows
         connections = self._sizes.connections
-        self.server.add_vectorized_method(MODEL_INFER, infer_method(router, workers, connections, rows))
-        self.server.add_vectorized_method(PREDICT, predict_method(router, workers, connections, rows))
+        infer, predict = (make(router, workers, connections, rows) for make in (infer_method, predict_method))
+        self.server.add_vectorized_method(MODEL_INFER, infer, keep_metadata=False)
+        self.server.add_vectorized_method(PREDICT, predict, keep_metadata=False)
 
     def listen(self) -> int:
         """Bind; return the port. Raises InvalidArgument where the address cannot be had."""
