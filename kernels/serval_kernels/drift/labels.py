@@ -30,7 +30,9 @@ class Labels(NamedTuple):
 
 
 def new_labels(room: int = ROOM) -> Labels:
-    """Return an empty table."""
+    """Return an empty table; ValueError where `room` is no power of two, 4 or more."""
+    if room < 4 or room & (room - 1):
+        raise ValueError(f"room: {room}; wanted a power of two, 4 or more")
     return Labels(np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(1, np.int64))
 
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from serval_kernels.compile import kernel
 from serval_kernels.drift import cells as partitions
-from serval_kernels.drift import divergence, unsorted
+from serval_kernels.drift import divergence, shift, unsorted
 from serval_kernels.drift.binning import Edges, count_bins, quantile_edges
 from serval_kernels.drift.cells import Cells, Counters, Counts, Flags, Reals, bits_of, cell_of
-from serval_kernels.drift.moments import moments
 from serval_kernels.drift.sorting import Floats, check_floats, sort_present
 
 BINS = 10
@@ -63,7 +62,7 @@ def prepare(x: Floats, bins: int = BINS) -> Reference:
         edges,
         count_bins(values, edges),
         _cells_of(_rounded_down(edges, values), cells),
-        moments(values).deviation,
+        shift.deviation(values),
     )
 
 

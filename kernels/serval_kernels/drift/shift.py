@@ -99,6 +99,22 @@ def median(x: Floats) -> float:
     return (low + high) / 2 if math.isfinite(low + high) else low / 2 + high / 2
 
 
+def deviation(x: Floats) -> float:
+    """Return the standard deviation of the finite values, whatever their magnitude, with divisor n; 0 for none.
+
+    Raises as `sorting.check_floats`.
+    """
+    found, exponent = _near_one(x)
+    return math.ldexp(found.deviation, exponent)
+
+
+def _near_one(x: Floats) -> tuple[Moments, int]:
+    """Return the moments of a sample divided by a power of two, so that no squares are lost, and its exponent."""
+    found = moments(x)
+    exponent = _exponent(found)
+    return (moments(np.ldexp(x.astype(np.float64), -exponent)), exponent) if exponent else (found, 0)
+
+
 def _exponent(*samples: Moments) -> int:
     """Return the exponent of two of the largest finite magnitude where it is far from 1, else 0."""
     ends = [abs(end) for sample in samples if sample.finite for end in (sample.minimum, sample.maximum)]
@@ -109,9 +125,7 @@ def _exponent(*samples: Moments) -> int:
 def _log_variance(x: Floats, name: str) -> float:
     """Return ln of the unbiased variance, -inf for a constant; NaN for fewer than two values."""
     check_floats(x, name)
-    found = moments(x)
-    if exponent := _exponent(found):
-        found = moments(np.ldexp(x.astype(np.float64), -exponent))
+    found, exponent = _near_one(x)
     if found.finite < 2:
         return math.nan
     return math.log(found.m2 / (found.finite - 1)) + 2 * exponent * math.log(2) if found.m2 else -math.inf

@@ -60,12 +60,15 @@ def mmd(reference: Vector, current: Vector, width: float, features: int = FEATUR
     `seed`: z(a) = (cos(w a), sin(w a)) / sqrt(features), MMD^2 = |mean z - mean z'|^2 (Gretton et al., 2012), less what
     the spread of the samples adds to it. Linear in rows. With S = C/n + C'/m, C the covariance of z, the standard error
     is the root of 4 d'S d + 2 tr(S S), d the true difference: the first for samples that differ, the second for all;
-    tr(C C') is estimated from disjoint pairs of rows. ValueError for shapes that differ, or a width not positive.
+    tr(C C') is estimated from disjoint pairs of rows. ValueError for shapes that differ, a width not positive, or fewer
+    than 2 features.
     """
     if reference.ndim != 2 or current.ndim != 2 or reference.shape[1] != current.shape[1]:
         raise ValueError(f"rows: shapes {reference.shape} and {current.shape}; wanted [n, width] and [m, width]")
     if not width > 0.0 or not math.isfinite(width):
         raise ValueError(f"width: {width}; wanted a positive number")
+    if features < 2:
+        raise ValueError(f"features: {features}; wanted 2 or more")
     samples = _finite(reference), _finite(current)
     n, m = len(samples[0]), len(samples[1])
     if n < 2 or m < 2:

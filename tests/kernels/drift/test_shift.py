@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 from serval_kernels.drift.moments import moments
-from serval_kernels.drift.shift import mean_shift, median, rescaled, t_tail, variance_shift
+from serval_kernels.drift.shift import deviation, mean_shift, median, rescaled, t_tail, variance_shift
 
 COMPILES = settings(deadline=None)
 
@@ -48,6 +48,14 @@ def test_shifts_do_not_see_a_power_of_two(exponent):
     assert mean_shift(*map(moments, rescaled(*far))) == pytest.approx(wanted, rel=1e-13)
     told = mean_shift(*map(moments, far))
     assert told == pytest.approx(wanted, rel=1e-9) if exponent == 300 else np.isnan(told).all()
+
+
+@pytest.mark.parametrize("exponent", [-1000, -664, -300, 0, 300, 664, 1000])
+def test_a_deviation_does_not_see_a_power_of_two(exponent):
+    x = np.random.default_rng(5).normal(size=100)
+    x[3:5] = np.nan, np.inf
+    assert deviation(np.ldexp(x, exponent)) == pytest.approx(np.ldexp(x[np.isfinite(x)].std(), exponent), rel=1e-12)
+    assert deviation(x[3:5]) == 0.0
 
 
 def test_samples_of_magnitudes_far_apart():

@@ -235,6 +235,12 @@ def test_what_is_told_apart_beyond_the_room_follows_from_what_was_counted_alone(
     assert sum(kept.values()) + others == len(values)
 
 
+@pytest.mark.parametrize("room", [0, 1, 2, 12, -4])
+def test_a_table_of_labels_has_room_for_a_power_of_two(room):
+    with pytest.raises(ValueError, match=f"room: {room}; wanted a power of two"):
+        labels.new_labels(room)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rows_are_taken_in_from_any_strides(dtype):
     whole = np.random.default_rng(0).normal(size=(1000, 8)).astype(dtype)

@@ -136,3 +136,11 @@ def test_what_the_precision_of_the_reference_has_no_room_for_is_infinite_there()
     far, infinite = np.array([1e300, 3.0, -1e300]), np.array([np.inf, 3.0, -np.inf])
     assert reference.compare(prepared, far) == reference.compare(prepared, infinite)
     assert reference.ks(prepared, far) == two_sample.ks_statistic(ordinary, infinite)
+
+
+@pytest.mark.parametrize("exponent", [-900, 900])
+def test_a_distance_in_deviations_does_not_see_a_power_of_two(exponent):
+    x, y = np.random.default_rng(0).normal(size=(2, 500))
+    wanted = reference.compare(reference.prepare(x), y + 0.3)
+    found = reference.compare(reference.prepare(np.ldexp(x, exponent)), np.ldexp(y + 0.3, exponent))
+    assert found.wasserstein_normed == pytest.approx(wanted.wasserstein_normed, rel=1e-12)

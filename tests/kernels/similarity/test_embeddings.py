@@ -51,4 +51,6 @@ def test_shapes_and_widths_are_named():
         mmd(rows, rows[:, :1], 1.0)
     with pytest.raises(ValueError, match="width: nan"):
         mmd(rows, rows, math.nan)
+    with pytest.raises(ValueError, match="features: 1; wanted 2 or more"):
+        mmd(rows, rows, 1.0, features=1)
     assert math.isnan(mmd(rows, rows[:1], 1.0).squared)
