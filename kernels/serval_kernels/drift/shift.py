@@ -36,7 +36,8 @@ def mean_shift(reference: Moments, current: Moments) -> Shift:
 
     t = (b - a) / sqrt(v_a / n + v_b / m) with unbiased variances, degrees of freedom by Satterthwaite. Two constants:
     0 and p 1 where they are equal, else an infinite effect and p 0. NaN, both, where the squares in the moments have
-    overflowed or vanished: for values all beyond about 1e150 or below 1e-140; of `rescaled` samples they do not.
+    overflowed or vanished: for values all beyond about 1e150 or below 1e-140. There is no spread in them any more;
+    `mean_shift_of` has the samples.
     """
     n, m = reference.finite, current.finite
     if n < 2 or m < 2:
@@ -51,6 +52,17 @@ def mean_shift(reference: Moments, current: Moments) -> Shift:
     share_a, share_b = a / (a + b), b / (a + b)
     freedom = 1.0 / (share_a * share_a / (n - 1) + share_b * share_b / (m - 1))
     return Shift(difference / pooled, t_tail(difference / math.sqrt(a + b), freedom))
+
+
+def mean_shift_of(reference: Floats, current: Floats) -> Shift:
+    """Return `mean_shift` of two samples of any magnitude, as both are first `rescaled`.
+
+    NaN only where both spreads are less than 1e-140 of the largest value. Raises as `sorting.check_floats`.
+    """
+    check_floats(reference, "reference")
+    check_floats(current, "current")
+    a, b = rescaled(reference, current)
+    return mean_shift(moments(a), moments(b))
 
 
 def variance_shift(reference: Floats, current: Floats) -> Shift:
