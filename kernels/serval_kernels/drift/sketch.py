@@ -101,12 +101,19 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
 
 
 @inlined
-def _lay_finite(values: Floats, finite: Edges) -> int:
-    """Lay the finite values side by side, and return how many there are."""
+def _lay(values: Floats, room: Edges) -> None:
+    """Lay the values of a column side by side."""
+    for i in range(values.size):
+        room[i] = np.float64(values[i])
+
+
+@inlined
+def _close_ranks(values: Edges) -> int:
+    """Move the finite values to the front, and return how many there are."""
     count = 0
     for i in range(values.size):
-        x = np.float64(values[i])
-        finite[count] = x
+        x = values[i]
+        values[count] = x
         count += int(abs(x) <= _HUGE)
     return count
 
@@ -147,7 +154,10 @@ def _turned(bits: Any) -> Any:
 
 @inlined
 def _extremes(values: Edges) -> tuple[float, float]:
-    """Return the least and the greatest of finite values. Whole numbers are compared in vector registers."""
+    """Return the least and the greatest of some values, both finite only where all are. There is one at least.
+
+    Whole numbers are compared in vector registers; in their order NaN lies beyond infinity.
+    """
     bits = values.view(np.int64)
     least = most = _turned(bits[0])
     for i in range(bits.size):
@@ -173,17 +183,20 @@ def _observe_column(
 
     Sums are of differences from the mean so far, which costs no digits.
     """
-    number = _lay_finite(values, room)
-    if number < values.size:
-        for i in range(values.size):
-            if not abs(np.float64(values[i])) <= _HUGE:
-                _count_other(np.float64(values[i]), edges, counts, tally)
-    if number == 0:
-        return
-    finite, bins = room[:number], bins[:number]
+    finite = room[: values.size]
+    _lay(values, finite)
+    least, most = _extremes(finite)
+    if not (abs(least) <= _HUGE and abs(most) <= _HUGE):
+        for i in range(finite.size):
+            if not abs(finite[i]) <= _HUGE:
+                _count_other(finite[i], edges, counts, tally)
+        finite = finite[: _close_ranks(finite)]
+        if finite.size == 0:
+            return
+        least, most = _extremes(finite)
+    bins = bins[: finite.size]
     find_bins(finite, edges, grid, places, steps, bins)
     _count(bins, counts)
-    least, most = _extremes(finite)
     moments[MINIMUM], moments[MAXIMUM] = min(moments[MINIMUM], least), max(moments[MAXIMUM], most)
     pivot = moments[MEAN] if tally[FINITE] else finite[0]
     total, squares = _sums(finite, pivot)
