@@ -3,8 +3,8 @@
 A turn's messages stand in one array. The caller fills `at`, `length` and `template`; the decoder of the method
 (`infer_codec`, `predict_codec`) the rest. A message of `group` FALLBACK is one that the compiled code does not
 understand or does not like; it is for the ordinary servicer, which answers it or says what is wrong. Every other one
-belongs to a group: one layout, one run of the model. `order` then holds the numbers of the messages, group after group,
-each group in the order of arrival, and after them the fallbacks.
+belongs to a group: one layout, one run of the model, and no more than the caches hold. `order` then holds the numbers
+of the messages, group after group, each group in the order of arrival, and after them the fallbacks.
 
     decode -> for each group: (set_aside) -> gather, keep_ids -> the model -> sizes -> encode
 
@@ -29,6 +29,10 @@ Places = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 
 FALLBACK: Final = -1
+
+# A group that holds so much is closed, and what comes after opens another: what one run reads and writes is to stay in
+# the second-level cache.
+GROUP_OCTETS: Final = 256 << 10
 
 # Positions and lengths are in octets. An id of length 0 is none. `reply_length` has the 5 octets of gRPC's prefix;
 # `reply_at`, in the output, is the caller's: below 0 means that nobody waits for this answer any more.
@@ -66,13 +70,15 @@ def admit(buffer: Octets, message: Any, senders: int) -> None:
 def enter(message: Any, layouts: Records, place: int, groups: Records, count: int, turn: int) -> int:
     """Put a message into the group of a layout, or FALLBACK if `place` is NONE; return the number of groups.
 
-    The first of its layout in this turn opens a group; where `groups` is full it is a FALLBACK.
+    The first of its layout in this turn opens a group, and the first after one is closed another. Where `groups` is
+    full the last one of its layout is not closed, and what has none is a FALLBACK.
     """
     message.group = FALLBACK
     if place == NONE:
         return count
     layout = layouts[place]
-    if layout.turn != turn or layout.group >= count or groups[layout.group].layout != place:
+    is_open = layout.turn == turn and layout.group < count and groups[layout.group].layout == place
+    if not is_open or (count < groups.size and groups[layout.group].octets >= GROUP_OCTETS):
         if count == groups.size:
             return count
         layout.turn, layout.group = turn, count

@@ -18,7 +18,7 @@ _NO_HANDLE: Final = np.zeros((0, 3), np.int64)
 class Group(NamedTuple):
     """Messages of one layout: group `number` of a turn, or the whole of a job.
 
-    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables.
+    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables. `turn` is 0 for a job.
     """
 
     records: Records
@@ -28,6 +28,7 @@ class Group(NamedTuple):
     number: int
     row: tuple[int, ...]
     handle: Handle
+    turn: int
 
     def again(self) -> "Group":
         """Return what it is now that some of its messages were set aside."""
@@ -64,4 +65,4 @@ def whole(chunk: Chunk) -> Group:
     count = len(chunk.calls)
     groups = batch.new_groups(1)
     groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
-    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE)
+    return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE, 0)

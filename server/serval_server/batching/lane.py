@@ -1,7 +1,8 @@
 """A lane: the batches of one model, as one method speaks of it.
 
-A run that will be short is made in the loop, at once. A long one is made on a worker thread; what arrives meanwhile
-waits, and is the next batch. So a slow model delays nobody but its own callers, and its batches grow with its load.
+A run that will be short is made in the loop, at once, until those of a turn have taken long together. A long one is
+made on a worker thread; what arrives meanwhile waits, and is the next batch. So a slow model delays nobody but its own
+callers, and its batches grow with its load; those of a fast one grow no larger than what stays in the caches.
 """
 
 import logging
@@ -34,8 +35,8 @@ Array = npt.NDArray[np.generic]
 # What a call that failed is told, and None where only the log says more. Not the error, which holds the batch.
 Failure = tuple[grpc.StatusCode, str] | None
 
-# The loop may be kept from its sockets this long by one model's run. It costs others no more than a turn that is
-# full costs them; a thread costs the model about a quarter of this.
+# The loop may be kept from its sockets this long by one model's run, and by those of a turn before its last. It costs
+# others no more than a turn that is full costs them; a thread costs the model about a quarter of this.
 SHORT_RUN_NS: Final = 1_000_000
 # Rows and request ids waiting for one model, in octets: beyond them its calls are answered RESOURCE_EXHAUSTED.
 WAITING_OCTETS_MAX: Final = 128 << 20
@@ -117,6 +118,8 @@ class Lane:
         self._waiting: deque[Chunk] = deque()
         self._waiting_octets = 0
         self._working = False
+        self._turn = 0
+        self._spent = 0  # nanoseconds of this turn on runs in the loop
 
     def take(self, group: Group) -> None:
         """Answer a group of messages, now or later."""
@@ -128,8 +131,9 @@ class Lane:
 
     def _take(self, group: Group) -> None:
         started = time.perf_counter_ns()
+        self._enter(group.turn)
         _, first, messages, count, octets, _ = group.row
-        if self._working or not self._is_short(count):
+        if self._working or not (self._has_time() and self._is_short(count)):
             self._wait(group)
             return
         bound = self._bind(count) if count <= BOUND_ROWS_MAX else None
@@ -156,6 +160,7 @@ class Lane:
             self._fall_back(group, first, first + messages)
             return
         self._estimate.add(count, ran - decoded)
+        self._spent += ran - decoded
         self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, values)
         if self.model.observer is not None:
             if bound is not None:
@@ -187,8 +192,9 @@ class Lane:
         self._bound[count] = bound
         return bound
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: Job, turn: int) -> None:
         """Answer what a worker has run, and go on with what has come meanwhile."""
+        self._enter(turn)
         self._working = False
         self._answers.working -= 1
         self._conclude(job)
@@ -226,9 +232,18 @@ class Lane:
         for call in calls[self._answers.open_ones(calls)].tolist():
             self._refuse(call, None, started)
 
+    def _enter(self, turn: int) -> None:
+        """Begin a turn, or go on with it."""
+        if turn != self._turn:
+            self._turn, self._spent = turn, 0
+
     def _is_short(self, rows: int) -> bool:
         """Tell whether the loop can wait for a run of so many rows."""
         return rows <= self._max_rows and self._estimate.is_short(rows, SHORT_RUN_NS)
+
+    def _has_time(self) -> bool:
+        """Tell whether the loop can wait for another run in this turn."""
+        return self._spent < SHORT_RUN_NS
 
     def _count(self, messages: int, rows: int, times: tuple[int, int, int]) -> None:
         self.model.statistics.succeeded(rows, *times, time.perf_counter_ns(), messages)
@@ -307,25 +322,27 @@ class Lane:
                 self._fail(np.concatenate([chunk.calls for chunk in chunks]), time.perf_counter_ns())
 
     def _next_chunks(self) -> list[Chunk]:
-        """Take from what waits as much as makes the largest batch, and one chunk at least."""
+        """Take from what waits as much as makes the largest batch, or fills the caches of a fast model; one at least."""
         chunks: list[Chunk] = []
-        rows = 0
+        rows = octets = 0
         while self._waiting:
             more = int(self._waiting[0].records["rows"].sum())
-            if chunks and rows + more > self._max_rows:
+            if chunks and (rows + more > self._max_rows or (octets >= batch.GROUP_OCTETS and self._is_short(rows))):
                 break
             chunks.append(self._waiting.popleft())
             self._waiting_octets -= chunks[-1].octets
+            octets += chunks[-1].rows.size
             rows += more
         return chunks
 
     def _begin(self, chunks: list[Chunk]) -> None:
-        """Run a batch, on a worker unless it is short and the last."""
+        """Run a batch, on a worker unless it is short."""
         if not chunks:
             return
         chunk = joined(chunks)
-        if not self._waiting and self._is_short(int(chunk.records["rows"].sum())):
+        if self._has_time() and self._is_short(int(chunk.records["rows"].sum())):
             job = self._job(chunk)
+            self._spent += job.times[2] - job.times[0]
             self._conclude(job)
             self._observe(job)
         else:

@@ -108,7 +108,7 @@ class BatchedMethod:
         answers, tables = self._answers, self._tables
         groups, grouped = self._codec.decode(answers.handle, tables.handle, answers.place, self._turn)
         for number, row in enumerate(tables.groups[:groups].tolist()):
-            self._take_group(Group(records, calls, tables.order, tables.groups, number, row, tables.handle))
+            self._take_group(Group(records, calls, tables.order, tables.groups, number, row, tables.handle, self._turn))
         if grouped < len(records):
             answers.fall_back(records, calls, tables.order, grouped, len(records))
 
@@ -121,7 +121,7 @@ class BatchedMethod:
             self._found.clear()
         for _ in range(len(self._finished)):
             job = self._finished.popleft()
-            job.lane.finish(job)
+            job.lane.finish(job, self._turn)
 
     def _take_group(self, group: Group) -> None:
         place, first, messages, *_ = group.row

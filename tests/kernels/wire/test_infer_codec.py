@@ -305,6 +305,23 @@ def test_more_layouts_in_a_turn_than_fit_fall_back():
     assert [r and r.model for r in results] == (["m0", "m1", "m2"] + [None] * 9) * 2
 
 
+def test_a_group_is_closed_when_it_holds_what_the_caches_do():
+    large = request((batch.GROUP_OCTETS // 120 + 1, 10)).SerializeToString()  # three of them fill a group
+    small = request(name="small").SerializeToString()
+    turns = Turns(infer_codec)
+    turns.decode([small, *[large] * 4, small, *[large] * 3, small])
+    assert [turns.members(number).tolist() for number in range(turns.count)] == [[0, 5, 9], [1, 2, 3], [4, 6, 7], [8]]
+    turns.decode([large])
+    assert [turns.members(number).tolist() for number in range(turns.count)] == [[0]]
+
+
+def test_where_no_other_group_can_be_opened_the_last_goes_on():
+    large = request((batch.GROUP_OCTETS // 120 + 1, 10)).SerializeToString()
+    turns = Turns(infer_codec, groups=2)
+    assert None not in turns.decode([large] * 8)
+    assert [turns.members(number).tolist() for number in range(turns.count)] == [[0, 1, 2], [3, 4, 5, 6, 7]]
+
+
 @pytest.mark.slow
 @COMPILES
 @given(st.data())

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -11,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from serval_client import Client, errors
+from serval_kernels.wire import batch
 from serval_kernels.wire.plan import Plan
 from serval_protos.inference import open_inference_pb2 as inference
 from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
@@ -19,10 +21,11 @@ from serval_registry.model import Draft
 from serval_registry.registry import Registry
 from serval_server.app import App
 from serval_server.batching import lane
-from serval_server.batching.chunks import Group
+from serval_server.batching.chunks import Chunk, Group
+from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import batch_input, rows_are_independent
 from serval_server.codec.features import features_of
-from serval_server.config import Options, Transport
+from serval_server.config import BatchRows, Options, Transport
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.session import Session
 
@@ -88,10 +91,12 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[lane.Lane]:
 
 @contextlib.contextmanager
 def serving(
-    tmp_path: Path, artifact: bytes, transport: Transport = Transport.VECTORIZED
+    tmp_path: Path, artifact: bytes, transport: Transport = Transport.VECTORIZED, **options: Any
 ) -> Iterator[tuple[App, Client]]:
     """A server with one model, m."""
-    app = App(Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0, transport=transport))
+    app = App(
+        Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0, transport=transport, **options)
+    )
     app.start()
     try:
         with Client(f"127.0.0.1:{app.port}", timeout=PATIENCE) as client:
@@ -234,3 +239,45 @@ def test_request_ids_that_wait_are_counted(
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert infer("i" * 9_000).id == "i" * 9_000
         assert found._waiting_octets == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("short_run_ns", [0, 1_000_000_000])
+def test_many_large_messages_are_run_by_the_cachefull(
+    tmp_path: Path, lanes: list[lane.Lane], short_run_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "SHORT_RUN_NS", short_run_ns)
+    monkeypatch.setattr(Estimate, "is_short", lambda *_: True)
+    ran: list[int] = []
+    worked: list[int] = []
+    run, work = lane.Lane._run, lane.Lane._work
+
+    def noted(self: lane.Lane, octets: np.ndarray, count: int) -> list[np.ndarray]:
+        ran.append(count)
+        return run(self, octets, count)
+
+    def noted_work(self: lane.Lane, chunk: Chunk) -> None:
+        worked.append(len(chunk.calls))
+        work(self, chunk)
+
+    size = batch.GROUP_OCTETS // (WIDTH * 4) // 2 + 1  # two fill a group
+
+    def infer(stub: inference_grpc.GRPCInferenceServiceStub, number: int) -> grpc.Future:
+        request = inference.ModelInferRequest(model_name="m")
+        request.inputs.add(name="X", datatype="FP32", shape=[size, WIDTH])
+        request.raw_input_contents.append(np.full((size, WIDTH), number, np.float32).tobytes())
+        return stub.ModelInfer.future(request, timeout=PATIENCE)
+
+    server = serving(tmp_path, plain(), max_batch_rows=BatchRows(1 << 20))
+    with server as (app, _), grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        stub = inference_grpc.GRPCInferenceServiceStub(channel)
+        until_batched(lambda: infer(stub, 0).result(), lanes)
+        monkeypatch.setattr(lane.Lane, "_run", noted)
+        monkeypatch.setattr(lane.Lane, "_work", noted_work)
+        for number, call in enumerate([infer(stub, number) for number in range(60)]):
+            answered = np.frombuffer(call.result().raw_output_contents[0], np.float32)
+            assert answered.size == size * WIDTH
+            assert (answered == number).all()
+    assert sum(ran) == 60 * size
+    assert max(ran) <= 3 * size  # on a worker, one that is not full takes another that is
+    assert bool(worked) == (short_run_ns == 0)
