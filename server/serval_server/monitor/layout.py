@@ -10,6 +10,7 @@ one digest.
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -109,20 +110,24 @@ class Layouts:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._known: dict[tuple[str, int], tuple[Version, Layout]] = {}
+        self._known: dict[tuple[str, int], tuple[datetime, Layout]] = {}
         self._plans: dict[str, sketch.Plan] = {}
 
     def of(self, version: Version) -> Layout:
-        """Return what is observed of a version, as its baseline was when the version was read, or later."""
+        """Return what is observed of a version, as its baseline was when the version was read, or later.
+
+        Any other moment of change than the known one may mean another baseline: clocks are set back, and those of two
+        servers differ. Raises NotFound for a version that was deleted.
+        """
         key = (version.name, version.version)
         known = self._known.get(key)
-        if known is not None and known[0].updated >= version.updated:
+        if known is not None and known[0] == version.updated:
             return known[1]
-        stored = self._registry.baseline(*key) if version.baseline_rows else None
+        stored = self._registry.baseline(*key)
         layout = layout_of(version, from_bytes(stored) if stored is not None else None, self._plan_of)
         if len(self._known) >= LAYOUTS_MAX:
             self._known.clear()
-        self._known[key] = version, layout
+        self._known[key] = version.updated, layout
         return layout
 
     def _plan_of(self, digest: str, edges: Sequence[Edges]) -> sketch.Plan:

@@ -228,5 +228,6 @@ class Monitor:
                 version = self._registry.resolve(Ref(name, version=number))
             except NotFound:
                 continue  # deleted; calls under way may still come
-            if self._layouts.of(version).digest != observer.layout.digest:
+            layout, old = self._layouts.of(version), observer.layout
+            if (layout.digest, layout.listed) != (old.digest, old.listed):
                 self.watch(model)
