@@ -27,11 +27,14 @@ class Scaler:
     def __init__(self, name: str, offset: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> None:
         """Take the input's name, and for each of its columns what is taken away and what is multiplied by."""
         self.input = name
+        self._row = offset.shape
         self._offsets, self._scales = scaling.tile(offset), scaling.tile(scale)
 
-    def applied(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the inputs with that one scaled, in a new array."""
-        rows = inputs[self.input]
+    def applied(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the inputs with that one scaled, in a new array; as they are where ONNX Runtime will refuse them."""
+        rows = inputs.get(self.input)
+        if rows is None or rows.dtype != np.float32 or rows.shape[1:] != self._row:
+            return inputs
         scaled = np.empty(rows.shape, np.float32)
         self.bind(rows, scaled)()
         return {**inputs, self.input: scaled}

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from serval_registry.errors import InvalidArgument
 from serval_server.engine.scaling import taken_out
 from serval_server.engine.session import Session
+from serval_server.errors import ModelRunFailed
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -155,6 +156,15 @@ def test_a_scaler_that_something_else_can_tell_stays(artifact):
 def test_a_scaler_of_other_sizes_fails_as_it_does_in_onnx_runtime():
     artifact = artifact_of(scaler(offset=[1.0, 2.0], scale=[1.0, 2.0]), NEG)
     assert taken_out(artifact) == (artifact, None)
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((2, WIDTH)), np.zeros((2, WIDTH + 1), np.float32), np.zeros(WIDTH, np.float32)]
+)
+def test_rows_that_do_not_fit_are_refused_by_onnx_runtime(rows):
+    session = Session(artifact_of(scaler(), NEG))
+    with pytest.raises(ModelRunFailed, match=r"(?i)invalid|unexpected"):
+        session.run(["y"], {"x": rows})
 
 
 def test_what_is_no_model_is_refused_by_onnx_runtime():
