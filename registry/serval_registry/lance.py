@@ -77,9 +77,9 @@ with ExitStack() as lean:
     if sys.version_info < (3, 12):  # LanceDB does the same from there on
         unchecked = SimpleNamespace(EnforceOverrides=object, override=lambda method: method)
         lean.enter_context(_standing_in("overrides", unchecked))
-    from lancedb import col, connect, lit
+    from lancedb import Session, col, connect, lit
     from lancedb.expr import Expr
     from lancedb.index import Bitmap, BTree, IvfPq, LabelList
     from lancedb.query import ColumnOrdering
 
-__all__ = ["BTree", "Bitmap", "ColumnOrdering", "Expr", "IvfPq", "LabelList", "col", "connect", "lit"]
+__all__ = ["BTree", "Bitmap", "ColumnOrdering", "Expr", "IvfPq", "LabelList", "Session", "col", "connect", "lit"]
