@@ -164,13 +164,13 @@ class Observer:
     def _leave(self, left: _Left) -> None:
         octets = left.rows * left.call.row_octets
         with self._filling:
-            waiting = len(self._left)
-            if waiting and (waiting >= LEFT_MAX or self._left_octets + octets > LEFT_OCTETS_MAX):
+            waiting, before = len(self._left), self._left_octets
+            if waiting and (waiting >= LEFT_MAX or before + octets > LEFT_OCTETS_MAX):
                 self._missed += left.rows
                 return
             self._left.append(left)
             self._left_octets += octets
-        if waiting == LEFT_MANY or self._left_octets > LEFT_MANY_OCTETS:
+        if waiting == LEFT_MANY or before <= LEFT_MANY_OCTETS < before + octets:
             self._wake()
 
     def _gathered(self) -> list[_Left]:

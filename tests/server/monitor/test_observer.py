@@ -71,6 +71,20 @@ def test_calls_left_beyond_the_room_are_counted(watched, monkeypatch):
     assert (seen.rows, seen.unobserved) == (12, 4)
 
 
+@pytest.mark.parametrize("many", [{"LEFT_MANY_OCTETS": 100_000}, {"LEFT_MANY": 20}])
+def test_whoever_looks_is_woken_once_when_there_is_much(registry, monkeypatch, many):
+    for name, value in many.items():
+        monkeypatch.setattr(module, name, value)
+    woken = []
+    watched = Observer(plain(registry).layout, lambda: woken.append(1))
+    arrays = [np.zeros((200, 3), np.float32), np.zeros(200, np.int64), np.zeros((200, 2), np.float32)]
+    for _ in range(2):
+        for _ in range(60):
+            watched.leave_in_order(arrays, 200)
+        assert watched.take().rows == 12_000
+    assert len(woken) == 2
+
+
 def test_small_calls_are_brought_together_and_their_arrays_let_go(watched):
     first = rows(1, 0)[0]
     kept = weakref.ref(next(iter(first.values())))
