@@ -31,6 +31,7 @@ STORED = ".json"
 ISSUES_SHOWN = 30
 DETAIL_SHOWN = 70
 NAME_SHOWN = 40
+VALUE_SHOWN = 24  # a float64 with all its digits and its exponent
 
 
 class _Profile:
@@ -94,6 +95,8 @@ def _profile(args: argparse.Namespace) -> tuple[Any, Collection[str]]:
         return profile_changes.read_stored(args.file)
     reference = None if args.reference is None else read_file(args.reference).columns
     sample = read_file(args.file)
+    if not any(map(len, sample.columns.values())) and not any(column.rows for column in sample.foreign.values()):
+        raise InvalidArgument(f"{args.file.name}: has no rows")
     report = check_quality(sample.columns, label=args.label, reference=reference, foreign=sample.foreign)
     return report, {name for name, column in sample.columns.items() if column.dtype.kind == "M"}
 
@@ -169,7 +172,7 @@ def _told(name: str, report: Any, moments: Collection[str]) -> str:
                 *(_place(column.mean, column.name in moments), _figure(column.deviation)),
                 *(_place(value, column.name in moments) for value in _range(column)),
                 column.outliers,
-                f"{column.frequent[0][0]:.20} ({column.frequent[0][1]})" if column.frequent else "-",
+                f"{column.frequent[0][0]:.{VALUE_SHOWN}} ({column.frequent[0][1]})" if column.frequent else "-",
             )
             for column in report.columns
         ),

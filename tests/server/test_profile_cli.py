@@ -186,6 +186,22 @@ def test_the_least_score_is_a_share(file, capsys):
         assert "--least" in capsys.readouterr().err
 
 
+def test_a_file_without_rows_is_named(file, tmp_path, capsys):
+    pq.write_table(pa.table({"many": pa.array([], pa.list_(pa.int64()))}), tmp_path / "none.parquet")
+    (tmp_path / "none.csv").write_text("size,colour\n")
+    for name in ("none.parquet", "none.csv"):
+        assert main(["profile", str(tmp_path / name)]) == 1
+        assert capsys.readouterr().err == f"serval: {name}: has no rows\n"
+    assert main(["profile", str(file), "--reference", str(tmp_path / "none.csv")]) == 0
+    assert "not checked: shared_row: the reference has no rows" in capsys.readouterr().out
+
+
+def test_a_value_is_told_with_its_exponent(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("x\n-1.2345678901234568e-300\n-1.2345678901234568e-300\n")
+    assert main(["profile", str(tmp_path / "rows.csv")]) == 0
+    assert told_rows(capsys.readouterr().out, "COLUMN")["x"][-2:] == ["-1.2345678901234568e-300", "(2)"]
+
+
 def test_names_that_come_twice_are_told(tmp_path, capsys):
     twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
     pq.write_table(twice, tmp_path / "rows.parquet")
