@@ -74,10 +74,12 @@ def mmd(reference: Vector, current: Vector, width: float, features: int = FEATUR
     if n < 2 or m < 2:
         return Discrepancy(math.nan, math.nan, math.nan)
     frequencies = np.random.default_rng(seed).normal(0.0, 1.0 / width, (reference.shape[1], features))
-    z, other = (_features(sample, frequencies) for sample in samples)
-    centered, other_centered = z - (mean := z.mean(axis=0)), other - (other_mean := other.mean(axis=0))
+    centered, other_centered = (_features(sample, frequencies) for sample in samples)
+    mean, other_mean = centered.mean(axis=0), other_centered.mean(axis=0)
+    centered -= mean  # in place: these are the largest arrays by far
+    other_centered -= other_mean
     difference = mean - other_mean
-    spread = (centered**2).sum(axis=0) / (n * (n - 1)) + (other_centered**2).sum(axis=0) / (m * (m - 1))
+    spread = _squares(centered) / (n * (n - 1)) + _squares(other_centered) / (m * (m - 1))
     each = (difference**2 - spread).reshape(2, features).sum(axis=0) * features
     moved = 4 * ((centered @ difference).var() / n + (other_centered @ difference).var() / m)
     # d is off by its own error, which adds tr(S S) to d'S d.
@@ -98,6 +100,11 @@ def _features(rows: Vector, frequencies: Scores) -> Scores:
         np.sin(angles, out=result[start : start + _ROWS, count:])
     result /= math.sqrt(count)
     return result
+
+
+def _squares(a: Scores) -> Scores:
+    """Return the sum of squares of each column."""
+    return np.asarray(np.einsum("ij,ij->j", a, a))
 
 
 def _pairs(a: Scores, b: Scores) -> float:
