@@ -223,10 +223,18 @@ class Observer:
             return self._seen.copy() if self._seen is not None else None
 
     def take(self) -> Accumulator | None:
-        """Return what has been seen since the last time, and begin anew; None where that is nothing."""
+        """Return what has been seen since the last time, and begin anew; None where that is nothing.
+
+        Blocks that were not needed for it are let go of: a thousand versions that were busy once are not to keep theirs.
+        """
         with self._looking:
             self._drain()
             seen, self._seen = self._seen, None
+            rows = seen.rows + seen.unobserved if seen is not None else 0
+            with self._filling:
+                gone = max(len(self._free) - -(-rows // self._block_rows), 0)
+                del self._free[:gone]
+                self._blocks -= gone
             return seen
 
     def _drain(self) -> None:

@@ -62,6 +62,20 @@ def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch
     assert watched.take().rows == 10
 
 
+def test_blocks_that_are_not_needed_any_more_are_let_go(registry):
+    watched = plain(registry)
+    X, label, score = np.zeros((40_000, 3), np.float32), np.zeros(40_000, np.int64), np.zeros((40_000, 2), np.float32)
+    blocks = []
+    for count in (40_000, 40_000, 10, 0, 40_000):
+        watched.copy(addresses(X, label, score), count)
+        blocks.append([weakref.ref(array) for block in watched._full for array in block.arrays])
+        seen = watched.take()
+        assert (seen.rows if seen is not None else 0) == count
+        held = len(watched._free)
+        assert watched._blocks == held == -(-count // module.BLOCK_ROWS[1])
+    assert not any(kept() is not None for kept in blocks[0])
+
+
 def test_calls_left_beyond_the_room_are_counted(watched, monkeypatch):
     monkeypatch.setattr(module, "LEFT_MAX", 3)
     for seed in range(8):  # three as they came, three that are brought together
