@@ -225,7 +225,7 @@ class Observer:
     def take(self) -> Accumulator | None:
         """Return what has been seen since the last time, and begin anew; None where that is nothing.
 
-        Blocks that were not needed for it are let go of: a thousand versions that were busy once are not to keep theirs.
+        Blocks that were not needed for it are let go of: a thousand versions that were busy once keep none.
         """
         with self._looking:
             self._drain()
