@@ -48,6 +48,22 @@ def test_mutual_tls(servicer, serve, certificates):
         unknown.health()
 
 
+def test_files_that_are_no_certificates_are_told_before_a_call(certificates, tmp_path):
+    note, locked = tmp_path / "note.pem", tmp_path / "locked.key"
+    note.write_text("not PEM")
+    key = ["openssl", "genrsa", "-aes128", "-passout", "pass:x", "-out", locked, "2048"]
+    subprocess.run(key, check=True, capture_output=True)
+    authority, own = certificates / "server.pem", certificates / "client.pem"
+    for tls, certificate, key, words in (
+        (note, None, None, "tls: '.*note.pem' holds no certificates"),
+        (authority, note, certificates / "client.key", "client_certificate, client_key: '.*note.pem' and"),
+        (authority, own, certificates / "server.key", "client_certificate, client_key: .*(?i:mismatch)"),
+        (authority, own, locked, "a key with a password"),
+    ):
+        with pytest.raises(errors.InvalidArgument, match=words):
+            Client("localhost:1", tls=tls, client_certificate=certificate, client_key=key)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -121,6 +121,11 @@ def test_files_that_are_not_what_their_names_say(serval, tmp_path, name, content
         assert len(err.splitlines()) == 1
 
 
+def test_who_is_answered_is_not_told_to_start_a_server():
+    assert "serval serve" in _advice(errors.Unavailable("no server answers at localhost:1 (Connection refused)"))
+    assert _advice(errors.Unavailable("model 'wine' is unloaded; load it to have it answer again")) == ""
+
+
 def test_not_found_is_advised_by_what_was_not_found():
     def advised(error):
         return _advice(errors.NotFound(error))

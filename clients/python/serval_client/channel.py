@@ -6,6 +6,7 @@ own connection, reaches them all; calls take the channels in turn.
 
 import itertools
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -89,13 +90,28 @@ class Security:
             if self.client_certificate is not None or self.server_name is not None:
                 raise InvalidArgument("tls: is off, but a client certificate or a server name was given; turn it on")
             return None
-        return grpc.ssl_channel_credentials(
+        credentials = grpc.ssl_channel_credentials(
             root_certificates=None if self.tls is True else _read(self.tls, "tls"),
             private_key=None if self.client_key is None else _read(self.client_key, "client_key"),
             certificate_chain=(
                 None if self.client_certificate is None else _read(self.client_certificate, "client_certificate")
             ),
         )
+        self._check()
+        return credentials
+
+    def _check(self) -> None:
+        """Raise InvalidArgument for files that are no PEM, or no pair: grpc says of these that no server answers."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            field = f"tls: {str(self.tls)!r} holds no certificates"
+            if self.tls is not True:
+                context.load_verify_locations(str(self.tls))
+            field = f"client_certificate, client_key: {str(self.client_certificate)!r} and {str(self.client_key)!r}"
+            if self.client_certificate is not None and self.client_key is not None:
+                context.load_cert_chain(str(self.client_certificate), str(self.client_key), password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidArgument(f"{field}: {error}") from error
 
 
 def options(target: str, server_name: str | None = None) -> list[tuple[str, int | str]]:
@@ -189,6 +205,11 @@ def _checked_actor(actor: str) -> str:
     if not actor or not actor.isascii() or not actor.isprintable() or actor != actor.strip():
         raise InvalidArgument(f"actor: got {actor[:80]!r}, wanted printable ASCII without spaces around it")
     return actor
+
+
+def _no_password() -> str:
+    """Raise, where ssl would ask whoever sits at the terminal, and grpc would fail."""
+    raise ValueError("a key with a password, which gRPC does not take")
 
 
 def _read(path: PathLike | bool, field: str) -> bytes:

@@ -145,6 +145,9 @@ _NO_CONNECTION = (
 )
 
 
+NO_SERVER = "no server answers at "
+
+
 def of_status(code: grpc.StatusCode, details: str) -> ServalError:
     """Return the error for a status."""
     return BY_CODE.get(code, ServalError)(details or code.name)
@@ -161,7 +164,7 @@ def of_rpc(error: grpc.RpcError, target: str) -> ServalError:
     details = error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_NO_CONNECTION):
         reason = details.rsplit(": ", 1)[-1].rstrip("]")
-        return Unavailable(f"no server answers at {target} ({reason})")
+        return Unavailable(f"{NO_SERVER}{target} ({reason})")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{target} gave no answer within the timeout; raise it or send less")
     return of_status(code, details)

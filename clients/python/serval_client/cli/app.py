@@ -124,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _advice(error: errors.ServalError) -> str:
     if isinstance(error, errors.NotFound) and error.details.startswith(NO_MODELS):
         return ""
+    if isinstance(error, errors.Unavailable) and not error.details.startswith(errors.NO_SERVER):
+        return ""  # a server has answered: a model is unloaded, or the storage fails
     return next((text for kind, text in ADVICE.items() if isinstance(error, kind)), "")
 
 
