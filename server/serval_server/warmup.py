@@ -79,11 +79,12 @@ def total(outcomes: list[Outcome]) -> Outcome:
 
 
 def _rows() -> None:
-    from serval_kernels import missing, scaling
+    from serval_kernels import columns, missing
 
     missing.first_nan(np.zeros(ROWS))
-    columns = scaling.tile(np.ones(1, np.float32))
-    scaling.scale(np.zeros(ROWS, np.float32), columns, columns, np.zeros(ROWS, np.float32))
+    tile, rows = columns.tile(np.ones(1, np.float32)), np.zeros(ROWS, np.float32)
+    columns.fill(rows, tile, rows)
+    columns.scale(rows, tile, tile, rows)
 
 
 def _bins_and_moments() -> None:

@@ -14,7 +14,7 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.model import DataType, Signature, TensorSpec
 
 from serval_server.datatypes import NUMPY_TYPES
-from serval_server.engine.scaling import taken_out
+from serval_server.engine.head import taken_out
 from serval_server.errors import ModelRunFailed
 
 Array = npt.NDArray[np.generic]
@@ -59,8 +59,8 @@ class Session:
 
     def __init__(self, artifact: bytes) -> None:
         """Load the model; raise InvalidArgument where ONNX Runtime refuses it."""
-        graph, self._scaler = taken_out(artifact)
-        self._scaled = np.empty(0, np.float32)
+        graph, self._head = taken_out(artifact)
+        self._room = np.empty(0, np.float32)
         try:
             self._session = onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
         except ONNX_RUNTIME_ERRORS as error:
@@ -69,8 +69,8 @@ class Session:
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
         """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
-        if self._scaler is not None:
-            inputs = self._scaler.applied(inputs)
+        if self._head is not None:
+            inputs = self._head.applied(inputs)
         try:
             return self._session.run(outputs, inputs)  # type: ignore[no-any-return]
         except ONNX_RUNTIME_ERRORS as error:
@@ -78,8 +78,8 @@ class Session:
 
     def run_within(self, seconds: float, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs; raise ModelRunFailed as well where they are not there in that many seconds."""
-        if self._scaler is not None:
-            inputs = self._scaler.applied(inputs)
+        if self._head is not None:
+            inputs = self._head.applied(inputs)
         options = onnxruntime.RunOptions()
         limit = threading.Timer(seconds, setattr, (options, "terminate", True))
         limit.daemon = True
@@ -98,19 +98,19 @@ class Session:
 
         The runs that are bound so are made one at a time.
         """
-        scale = None
-        if self._scaler is not None:
-            rows = inputs[self._scaler.input]
-            scaled = self._room(rows.size).reshape(rows.shape)
-            scale = self._scaler.bind(rows, scaled)
-            inputs = {**inputs, self._scaler.input: scaled}
-        return BoundRun(self._session, scale, inputs, outputs)
+        begin = None
+        if self._head is not None:
+            rows = inputs[self._head.input]
+            into = self._room_for(rows.size).reshape(rows.shape)
+            begin = self._head.bind(rows, into)
+            inputs = {**inputs, self._head.input: into}
+        return BoundRun(self._session, begin, inputs, outputs)
 
-    def _room(self, size: int) -> npt.NDArray[np.float32]:
-        """Return room for `size` scaled values, which all bound runs share."""
-        if size > self._scaled.size:
-            self._scaled = np.empty(1 << (size - 1).bit_length(), np.float32)
-        return self._scaled[:size]
+    def _room_for(self, size: int) -> npt.NDArray[np.float32]:
+        """Return room for `size` values between the head and the graph, which all bound runs share."""
+        if size > self._room.size:
+            self._room = np.empty(1 << (size - 1).bit_length(), np.float32)
+        return self._room[:size]
 
 
 class BoundRun:
@@ -119,12 +119,12 @@ class BoundRun:
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        scale: Callable[[], None] | None,
+        begin: Callable[[], None] | None,
         inputs: Mapping[str, Array],
         outputs: Mapping[str, Array],
     ) -> None:
-        """Take what scales the rows first, where the graph does not, and what the graph reads and writes."""
-        self._scale = scale
+        """Take what is done before the graph, and what the graph reads and writes."""
+        self._begin = begin
         self._arrays = (*inputs.values(), *outputs.values())  # ONNX Runtime keeps their addresses alone
         self._session = session
         self._binding = session.io_binding()
@@ -135,8 +135,8 @@ class BoundRun:
 
     def __call__(self) -> None:
         """Fill the outputs. Raises ModelRunFailed, and RuntimeError where they would not have these shapes."""
-        if self._scale is not None:
-            self._scale()
+        if self._begin is not None:
+            self._begin()
         try:
             self._session.run_with_iobinding(self._binding)
         except ONNX_RUNTIME_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What a session answers with its Scaler taken out, against ONNX Runtime with the whole graph."""
+"""What a session answers with an Imputer and a Scaler taken out, against ONNX Runtime with the whole graph."""
 
 import numpy as np
 import onnx
@@ -9,20 +9,28 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
 from serval_registry.errors import InvalidArgument
-from serval_server.engine.scaling import taken_out
+from serval_server.engine.head import taken_out
 from serval_server.engine.session import Session
 from serval_server.errors import ModelRunFailed
 from skl2onnx import to_onnx
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 
 WIDTH = 3
 OFFSET, SCALE = [1.0, -2.5, 0.1], [0.3, 4.0, 1e-3]
+NEG = helper.make_node("Neg", ["scaled"], ["y"])
 
 
 def scaler(source="x", target="scaled", offset=OFFSET, scale=SCALE):
     return helper.make_node("Scaler", [source], [target], domain="ai.onnx.ml", offset=offset, scale=scale)
+
+
+def imputer(source="x", target="scaled", values=(7.0, -1.0, 0.5), replaced=np.nan, **more):
+    given = {"imputed_value_floats": values, "replaced_value_float": replaced, **more}
+    given = {name: value for name, value in given.items() if value is not None}
+    return helper.make_node("Imputer", [source], [target], domain="ai.onnx.ml", **given)
 
 
 def artifact_of(*nodes, given=TensorProto.FLOAT, shape=("N", WIDTH), outputs=("y",), inner=()):
@@ -49,11 +57,14 @@ def same(left, right):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.fixture(scope="module")
-def pipeline():
+@pytest.fixture(scope="module", params=[(StandardScaler,), (SimpleImputer, RobustScaler), (SimpleImputer,)])
+def pipeline(request):
     random = np.random.default_rng(5)
     rows = random.normal(random.normal(size=30) * 50, 1 + random.random(30) * 9, (400, 30)).astype(np.float32)
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, rows[:, 0] > rows[:, 0].mean())
+    model = make_pipeline(*(step() for step in request.param), LogisticRegression(max_iter=10_000))
+    model.fit(rows, rows[:, 0] > rows[:, 0].mean())
+    if SimpleImputer in request.param:
+        rows[random.random(rows.shape) < 0.1] = np.nan
     return to_onnx(model, rows[:1], options={"zipmap": False}, naming=None).SerializeToString(), rows
 
 
@@ -67,6 +78,7 @@ def test_a_pipeline_answers_the_same_bits_run_and_bound(pipeline, count):
     graph, found = taken_out(artifact)
     assert found is not None
     assert b"Scaler" not in graph
+    assert b"Imputer" not in graph
     session = Session(artifact)
     same(session.run(session.output_names, {name: given}), expected)
     outputs = [np.zeros_like(output) for output in expected]
@@ -108,6 +120,22 @@ def test_any_value_comes_out_as_of_onnx_runtime(rows, columns):
     same(Session(artifact).run(["y"], {"x": rows}), whole(artifact, rows))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 40), st.just(WIDTH)), elements=st.floats(width=32) | st.just(np.nan)
+    ),
+    st.lists(st.sampled_from([0.0, -0.0, 1.5, 3e38, np.inf]), min_size=WIDTH, max_size=WIDTH) | st.just([2.5]),
+)
+def test_what_is_filled_in_is_as_of_onnx_runtime(rows, values):
+    nodes = imputer(target="filled", values=values), scaler("filled"), NEG
+    artifact = artifact_of(*nodes)
+    graph, _ = taken_out(artifact)
+    assert b"Imputer" not in graph
+    assert b"Scaler" not in graph
+    same(Session(artifact).run(["y"], {"x": rows}), whole(artifact, rows))
+
+
 def test_all_that_read_the_scaled_rows_read_them_still():
     artifact = artifact_of(scaler(), helper.make_node("Mul", ["scaled", "scaled"], ["y"]))
     rows = np.arange(6, dtype=np.float32).reshape(2, WIDTH)
@@ -115,7 +143,6 @@ def test_all_that_read_the_scaled_rows_read_them_still():
     same(Session(artifact).run(["y"], {"x": rows}), whole(artifact, rows))
 
 
-NEG = helper.make_node("Neg", ["scaled"], ["y"])
 BRANCH = helper.make_graph(
     [helper.make_node("Neg", ["scaled"], ["b"])], "b", [], [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)]
 )
@@ -141,6 +168,8 @@ YES = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
         ),
         pytest.param(artifact_of(scaler(), NEG, given=TensorProto.INT64), id="whole-numbers"),
         pytest.param(artifact_of(scaler(), NEG, given=TensorProto.DOUBLE), id="float64"),
+        pytest.param(artifact_of(imputer(replaced=3.0), NEG), id="another-number-is-replaced"),
+        pytest.param(artifact_of(imputer(replaced=None), NEG), id="zeros-are-replaced"),
     ],
 )
 def test_a_scaler_that_something_else_can_tell_stays(artifact):
