@@ -47,9 +47,11 @@ class Head:
         rows = inputs.get(self.input)
         if rows is None or rows.dtype != np.float32 or rows.shape[1:] != self._row:
             return inputs
-        into = np.empty(rows.shape, np.float32)
-        self.bind(rows, into)()
-        return {**inputs, self.input: into}
+        values, into = cast("Values", rows.reshape(-1)), np.empty(rows.size, np.float32)
+        for kernel, tiles in self._steps:
+            kernel(values, *tiles, into)
+            values = into
+        return {**inputs, self.input: into.reshape(rows.shape)}
 
     def bind(self, rows: Array, into: Values) -> Callable[[], None]:
         """Return what brings `rows` into `into`, both C-contiguous float32 of the same shape."""
