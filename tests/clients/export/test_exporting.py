@@ -260,6 +260,14 @@ def test_changed_labels_are_refused_though_the_scores_agree():
     assert caught.value.parity.max_difference < 1e-6
 
 
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "Input X contains NaN"), (np.inf, "Input X contains infinity")])
+def test_a_sample_that_the_original_cannot_take_is_named(value, words):
+    rows = WINE_SCALED.copy()
+    rows[3, 2] = value
+    with pytest.raises(ExportError, match=f"sample: LogisticRegression does not answer on it: ValueError: {words}"):
+        export(LogisticRegression().fit(WINE_SCALED, WINE.target), rows)
+
+
 def test_a_step_that_does_nothing_is_left_out():
     model = make_pipeline("passthrough", StandardScaler(), LogisticRegression()).fit(WINE.data, WINE.target)
     assert export(model, WINE.data).parity.holds

@@ -197,7 +197,17 @@ def classes_of(model: Any) -> list[str]:
 
 
 def answer(model: Any, kind: Kind, rows: Any) -> Answer:
-    """Return what the model says of the rows, in the form in which it wants them."""
+    """Return what the model says of the rows, in the form in which it wants them; ExportError where it says nothing."""
+    try:
+        return _answered(model, kind, rows)
+    except ExportError:
+        raise
+    except Exception as error:  # of a library, or of a caller's own class
+        text = shortened(f"{type(error).__name__}: {error}")
+        raise ExportError(f"sample: {class_name(model)} does not answer on it: {text}") from error
+
+
+def _answered(model: Any, kind: Kind, rows: Any) -> Answer:
     if isinstance(model, LightGBMBooster):
         scores = model.predict_scores(rows)
         if kind is Kind.CLASSIFIER:
