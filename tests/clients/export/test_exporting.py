@@ -268,6 +268,12 @@ def test_a_sample_that_the_original_cannot_take_is_named(value, words):
         export(LogisticRegression().fit(WINE_SCALED, WINE.target), rows)
 
 
+def test_rows_without_names_are_no_reason_to_warn():
+    named = pd.DataFrame(WINE_SCALED, columns=WINE.feature_names)
+    exported = export(LogisticRegression().fit(named, WINE.target), WINE_SCALED)
+    assert [feature.name for feature in exported.features] == WINE.feature_names
+
+
 def test_a_step_that_does_nothing_is_left_out():
     model = make_pipeline("passthrough", StandardScaler(), LogisticRegression()).fit(WINE.data, WINE.target)
     assert export(model, WINE.data).parity.holds

@@ -5,6 +5,7 @@ Nothing here imports scikit-learn, XGBoost or LightGBM before a model of theirs 
 
 import json
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -199,7 +200,10 @@ def classes_of(model: Any) -> list[str]:
 def answer(model: Any, kind: Kind, rows: Any) -> Answer:
     """Return what the model says of the rows, in the form in which it wants them; ExportError where it says nothing."""
     try:
-        return _answered(model, kind, rows)
+        with warnings.catch_warnings():
+            # Rows without names go to a model that was fitted with names: each of many calls would say so.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            return _answered(model, kind, rows)
     except ExportError:
         raise
     except Exception as error:  # of a library, or of a caller's own class
