@@ -1,5 +1,7 @@
 """Messages as lanes run them: groups of a turn, and chunks of what waits for a worker."""
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -48,6 +50,42 @@ class Chunk(NamedTuple):
         """How much waits here."""
         return self.rows.size + self.ids.size
 
+    @property
+    def row_count(self) -> int:
+        """How many rows."""
+        return int(self.records["rows"].sum())
+
+
+class Waiting:
+    """The chunks that wait, in their order."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+        self.octets = 0
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def add(self, chunk: Chunk) -> None:
+        """Have a chunk wait behind the others."""
+        self._chunks.append(chunk)
+        self.octets += chunk.octets
+
+    def take(self, max_rows: int, is_short: Callable[[int], bool]) -> list[Chunk]:
+        """Take what makes the largest batch, or fills the caches where a run of so many rows is short; one at least."""
+        taken: list[Chunk] = []
+        rows = octets = 0
+        while self._chunks:
+            more = self._chunks[0].row_count
+            if taken and (rows + more > max_rows or (octets >= batch.GROUP_OCTETS and is_short(rows))):
+                break
+            chunk = self._chunks.popleft()
+            self.octets -= chunk.octets
+            octets += chunk.rows.size
+            rows += more
+            taken.append(chunk)
+        return taken
+
 
 def joined(chunks: list[Chunk]) -> Chunk:
     """Return one chunk of them all, in their order; there is one at least."""
@@ -64,5 +102,5 @@ def whole(chunk: Chunk) -> Group:
     """Return all messages of a chunk as one group."""
     count = len(chunk.calls)
     groups = batch.new_groups(1)
-    groups[0]["messages"], groups[0]["rows"] = count, chunk.records["rows"].sum()
+    groups[0]["messages"], groups[0]["rows"] = count, chunk.row_count
     return Group(chunk.records, chunk.calls, np.arange(count), groups, 0, groups[0].item(), _NO_HANDLE, 0)

@@ -7,7 +7,6 @@ callers, and its batches grow with its load; those of a fast one grow no larger 
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
@@ -21,7 +20,7 @@ from serval_kernels.wire import batch, vectorized
 from serval_kernels.wire.plan import Output, Plan
 from serval_registry.errors import ServalError
 
-from serval_server.batching.chunks import Chunk, Group, Octets, joined, whole
+from serval_server.batching.chunks import Chunk, Group, Octets, Waiting, joined, whole
 from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import BatchInput
 from serval_server.engine.loaded import NAN_TYPES, LoadedModel
@@ -115,8 +114,7 @@ class Lane:
         self._bound: list[_Bound | None] = [None] * (BOUND_ROWS_MAX + 1)
         same = [model_dtype == dtype for (_, model_dtype, _), dtype in zip(outputs, plan.dtypes, strict=True)]
         self._output_names = [name for name, _, _ in outputs] if all(same) else None
-        self._waiting: deque[Chunk] = deque()
-        self._waiting_octets = 0
+        self._waiting = Waiting()
         self._working = False
         self._turn = 0
         self._spent = 0  # nanoseconds of this turn on runs in the loop
@@ -294,7 +292,7 @@ class Lane:
         """Keep a group for the next batch of a worker."""
         _, first, messages, _, octets, id_octets = group.row
         members = group.order[first : first + messages]
-        if self._waiting_octets + octets + id_octets > WAITING_OCTETS_MAX:
+        if self._waiting.octets + octets + id_octets > WAITING_OCTETS_MAX:
             for call in group.calls[members].tolist():
                 self._answers.refuse(call, canned.NO_MEMORY)
             return
@@ -306,41 +304,26 @@ class Lane:
             return
         batch.keep_ids(self._answers.octets, group.records, group.order, group.groups, group.number, ids)
         chunk = Chunk(group.records[members], group.calls[members], rows, ids)
-        self._waiting.append(chunk)
-        self._waiting_octets += chunk.octets
+        self._waiting.add(chunk)
         if not self._working:
             self._start()
 
     def _start(self) -> None:
         """Run what waits, up to the largest batch at a time, until a worker is at it or nothing is left."""
         while self._waiting and not self._working:
-            chunks = self._next_chunks()
+            chunks = self._waiting.take(self._max_rows, self._is_short)
             try:
                 # Without the calls that nobody waits for any more
                 self._begin([part for part in map(self._open_part, chunks) if len(part.calls)])
             except Exception:
                 self._fail(np.concatenate([chunk.calls for chunk in chunks]), time.perf_counter_ns())
 
-    def _next_chunks(self) -> list[Chunk]:
-        """Take from what waits as much as makes the largest batch, or fills the caches of a fast model; one at least."""
-        chunks: list[Chunk] = []
-        rows = octets = 0
-        while self._waiting:
-            more = int(self._waiting[0].records["rows"].sum())
-            if chunks and (rows + more > self._max_rows or (octets >= batch.GROUP_OCTETS and self._is_short(rows))):
-                break
-            chunks.append(self._waiting.popleft())
-            self._waiting_octets -= chunks[-1].octets
-            octets += chunks[-1].rows.size
-            rows += more
-        return chunks
-
     def _begin(self, chunks: list[Chunk]) -> None:
         """Run a batch, on a worker unless it is short."""
         if not chunks:
             return
         chunk = joined(chunks)
-        if self._has_time() and self._is_short(int(chunk.records["rows"].sum())):
+        if self._has_time() and self._is_short(chunk.row_count):
             job = self._job(chunk)
             self._spent += job.times[2] - job.times[0]
             self._conclude(job)
@@ -379,7 +362,7 @@ class Lane:
     def _job(self, chunk: Chunk) -> Job:
         """Run a batch. Where it fails, each message is run alone."""
         started, used = time.perf_counter_ns(), time.thread_time_ns()  # a worker's clock also runs while it stands back
-        rows = int(chunk.records["rows"].sum())
+        rows = chunk.row_count
         values, failed = _NO_VALUES, dict[int, Failure]()
         try:
             values = np.empty(self._plan.size(rows), np.uint8)

@@ -238,7 +238,7 @@ def test_request_ids_that_wait_are_counted(
             infer("i" * 10_000)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert infer("i" * 9_000).id == "i" * 9_000
-        assert found._waiting_octets == 0
+        assert found._waiting.octets == 0
 
 
 @pytest.mark.slow
