@@ -12,6 +12,7 @@ ROW = re.compile(r"^\| [^|]*, `(\w+)\.(\w+)` \| ([^|]+) \|", re.MULTILINE)
 MODULES = {
     "limits": "serval_kernels.wire.limits",
     "constants": "serval_kernels.wire.constants",
+    "batch": "serval_kernels.wire.batch",
     "config": "serval_server.config",
     "lane": "serval_server.batching.lane",
     "methods": "serval_server.batching.methods",

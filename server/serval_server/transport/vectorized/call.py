@@ -80,7 +80,7 @@ class Call:
         self.peer = peer
         self.deadline_ns = deadline_ns
         self.outgoing: deque[Send] = deque()
-        self.outcome = Outcome()
+        self.outcome = Outcome(terms.compression)
         self.why = ""
         self._handler = handler
         self._terms = terms
@@ -182,10 +182,18 @@ class Call:
         self._begun = True
         executor = getattr(self._behaviour, "experimental_thread_pool", None)
         variables = self._variables if self._variables is not None else contextvars.Context()
+        work = self._work if self._terms.done is None else self._work_and_tell
         try:
-            self._terms.threads.submit(self.connection, partial(variables.run, self._work), executor)
+            self._terms.threads.submit(self.connection, partial(variables.run, work), executor)
         except RuntimeError:  # it takes nothing more: nothing was done, and another server may do it
+            self._begun = False
             self._break_off(grpc.StatusCode.UNAVAILABLE, "Server is shutting down")
+
+    def _work_and_tell(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._terms.done()  # type: ignore[misc]  # it is there
 
     def _work(self) -> None:
         if self._phase != _OPEN:
@@ -389,6 +397,8 @@ class Call:
         self._phase = phase
         if send is not None:
             self._put(send)
+        if not self._begun and self._terms.done is not None:
+            self._terms.done()
         callbacks, self._callbacks = self._callbacks, None
         self._received.clear()
         self._notify()

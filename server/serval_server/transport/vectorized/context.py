@@ -40,11 +40,11 @@ class Outcome:
 
     __slots__ = ("aborted", "code", "compress_next", "compression", "details", "trailing_metadata")
 
-    def __init__(self) -> None:
+    def __init__(self, compression: grpc.Compression | None = None) -> None:
         self.code: grpc.StatusCode | None = None
         self.details: bytes | None = None
         self.trailing_metadata: Given | None = None
-        self.compression: grpc.Compression | None = None
+        self.compression = compression
         self.compress_next = True
         self.aborted = False
 

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import grpc
 import numpy as np
 from serval_kernels.wire import fields, limits, receive, sockets, turn
 from serval_kernels.wire import state as engine
@@ -61,8 +62,13 @@ class Loop:
         times: Times = Times(),  # noqa: B008
         sizes: engine.Sizes = engine.Sizes(),  # noqa: B008
         keep_metadata: bool = False,
+        most: int | None = None,
+        compression: grpc.Compression | None = None,
     ) -> None:
-        """Make a loop; `keep_metadata`: of vectorized calls, for the ordinary handlers that they may come to."""
+        """Make a loop; `keep_metadata`: of vectorized calls, for the ordinary handlers that they may come to.
+
+        `most`: ordinary calls under way at a time; `compression`: of their replies.
+        """
         paths = sorted({*handlers.paths(), *vectorized})
         kinds = np.array([engine.VECTORIZED if path in vectorized else engine.ORDINARY for path in paths], np.int64)
         seed = int.from_bytes(os.urandom(7), "little")
@@ -76,7 +82,15 @@ class Loop:
         self._methods = [vectorized[path] for path in paths if path in vectorized]
         self._connections = Connections(state, self._times, lambda: self._calls.take_events())
         self._calls = OrdinaryCalls(
-            state, handlers, paths, HandlerThreads(executor), self._connections.peer_of, self.wake, sizes.max_message
+            state,
+            handlers,
+            paths,
+            HandlerThreads(executor),
+            self._connections.peer_of,
+            self.wake,
+            sizes.max_message,
+            most=most,
+            compression=compression,
         )
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections.epoll.register(self._wakeup, READ)

@@ -9,6 +9,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import grpc
@@ -50,14 +51,27 @@ class OrdinaryCalls:
         peer_of: Callable[[int], Peer],
         wake: Callable[[], None],
         max_message: int,
+        *,
+        most: int | None = None,
+        compression: grpc.Compression | None = None,
     ) -> None:
+        """Begin without calls; `most` may be under way at a time, and `compression` is that of their replies."""
         self._state = state
         self._octets = memoryview(state.pool.octets)  # type: ignore[arg-type]
         self._handlers = handlers
         self._paths = paths
         self._peer_of = peer_of
         self._wake = wake
-        self._terms = Terms(self, threads, max_received_octets=max_message)
+        self._most = most
+        self._underway = 0
+        self._done: deque[None] = deque()  # for each that is under way no more, and was not counted off
+        self._terms = Terms(
+            self,
+            threads,
+            max_received_octets=max_message,
+            compression=compression,
+            done=None if most is None else partial(self._done.append, None),
+        )
         self._young: dict[int, set[int]] = {}  # by connection: calls with a message and no answer, but for `grown`
         self._calls: dict[int, Call] = {}
         self._blocked: set[int] = set()
@@ -188,6 +202,9 @@ class OrdinaryCalls:
         if handler is None:
             self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
             return None
+        if self._most is not None and not self._has_place(self._most):
+            self._refuse(number, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            return None
         call = Call(
             number,
             path,
@@ -202,6 +219,16 @@ class OrdinaryCalls:
         self._calls[number] = call
         call.start()
         return call
+
+    def _has_place(self, most: int) -> bool:
+        """Take a place for a call, which its handler gives back when it returns; False where all are taken."""
+        while self._done:
+            self._done.popleft()
+            self._underway -= 1
+        if self._underway >= most:
+            return False
+        self._underway += 1
+        return True
 
     def _message(self, event: Event) -> None:
         _, number, _, _, at, length, compressed, *_ = event

@@ -1,6 +1,9 @@
 """Between the loop and its ordinary calls: what a call gives to be written, and on what terms."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import grpc
 
 from serval_server.transport.vectorized.handler_threads import HandlerThreads
 
@@ -40,3 +43,7 @@ class Terms(NamedTuple):
     threads: HandlerThreads
     max_received_octets: int = DEFAULT_MESSAGE_OCTETS
     max_message_octets: int = UNLIMITED  # to send
+    compression: grpc.Compression | None = None  # of replies whose handlers do not say
+    done: Callable[[], None] | None = (
+        None  # told once a call, from any thread: its handler has returned, or never began
+    )

@@ -25,14 +25,25 @@ class Server(grpc.Server):  # type: ignore[misc]
     def __init__(
         self,
         executor: ThreadPoolExecutor,
+        handlers: Sequence[grpc.GenericRpcHandler] | None = None,
         *,
-        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        interceptors: Sequence[grpc.ServerInterceptor] | None = None,
+        maximum_concurrent_rpcs: int | None = None,
+        compression: grpc.Compression | None = None,
         times: Times = Times(),  # noqa: B008
         sizes: engine.Sizes = engine.Sizes(),  # noqa: B008
         share_port: bool = False,
     ) -> None:
+        """Make a server, as grpc.server does.
+
+        `maximum_concurrent_rpcs` are calls of ordinary handlers, those that return late included, and `compression` is
+        that of their replies. `times`, `sizes` and `share_port` stand for grpc's options.
+        """
         self._executor = executor
-        self._handlers = Handlers(interceptors)
+        self._handlers = Handlers(interceptors or ())
+        self._handlers.add_generic_rpc_handlers(handlers or ())
+        self._most = maximum_concurrent_rpcs
+        self._compression = compression
         self._times = times
         self._sizes = sizes
         self._share_port = share_port
@@ -91,6 +102,8 @@ class Server(grpc.Server):  # type: ignore[misc]
             times=self._times,
             sizes=self._sizes,
             keep_metadata=self._keep_metadata,
+            most=self._most,
+            compression=self._compression,
         )
         for listener, context in self._listeners:
             listener.listen(BACKLOG)

@@ -3,8 +3,10 @@
 # ruff: noqa: ARG002, ARG005 (gRPC gives every handler both arguments)
 
 import contextlib
+import gzip
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -40,9 +42,9 @@ class Service:
 class Running:
     """A server of either kind with a Service."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, **more):
         self.service, self.executor = Service(), ThreadPoolExecutor(8)
-        self.server = SERVERS[kind](self.executor)
+        self.server = SERVERS[kind](self.executor, **more)
         self.server.add_registered_method_handlers("a.Service", self.service.handlers)
         self.channels = []
 
@@ -55,16 +57,23 @@ class Running:
         self.channels.append(grpc.insecure_channel(f"{host}:{port}", [("grpc.use_local_subchannel_pool", 1)]))
         return self.channels[-1]
 
+    def close(self):
+        self.service.release.set()
+        for channel in self.channels:
+            channel.close()
+        self.server.stop(0).wait(PATIENCE)
+        self.executor.shutdown()
+
 
 @pytest.fixture(params=SERVERS)
-def running(request):
-    server = Running(request.param)
-    yield server
-    server.service.release.set()
-    for channel in server.channels:
-        channel.close()
-    server.server.stop(0).wait(PATIENCE)
-    server.executor.shutdown()
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def running(kind):
+    with contextlib.closing(Running(kind)) as server:
+        yield server
 
 
 def call(channel, path, message=b"", **more):
@@ -77,8 +86,68 @@ def code_of(call):
     return caught.value.code()
 
 
+def soon(ask):
+    """What is answered once there is a place."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED or time.monotonic() > deadline:
+                raise
+
+
 def test_it_is_a_grpc_server(running):
     assert isinstance(running.server, grpc.Server)
+
+
+# What it is made with
+
+
+def test_handlers_may_come_at_once(kind):
+    handlers = [grpc.method_handlers_generic_handler("first.Service", Service().handlers)]
+    with contextlib.closing(Running(kind, handlers=handlers)) as server:
+        assert call(server.channel(server.listen()), "/first.Service/Echo", b"one") == b"one"
+
+
+def test_calls_beyond_the_most_at_a_time_are_refused(kind):
+    with contextlib.closing(Running(kind, maximum_concurrent_rpcs=2)) as server:
+        channel = server.channel(server.listen())
+        for _ in range(3):  # places come back
+            assert call(channel, ECHO, b"one") == b"one"
+        waiting = [channel.unary_unary(WAIT).future(b"") for _ in range(2)]
+        for _ in waiting:
+            assert server.service.entered.acquire(timeout=PATIENCE)
+        assert code_of(lambda: call(channel, ECHO)) == grpc.StatusCode.RESOURCE_EXHAUSTED
+        waiting[0].cancel()  # its handler goes on, and so does its place
+        assert code_of(lambda: call(channel, ECHO)) == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert code_of(lambda: call(channel, "/no.Such/Method")) == grpc.StatusCode.UNIMPLEMENTED
+        server.service.release.set()
+        assert waiting[1].result(PATIENCE) == b""
+        assert soon(lambda: call(channel, ECHO, b"two")) == b"two"
+
+
+def test_places_of_calls_that_never_reach_their_handler_come_back(kind):
+    with contextlib.closing(Running(kind, maximum_concurrent_rpcs=1)) as server:
+        port = server.listen()
+        with h2f.FrameClient(h2f.Address("127.0.0.1", port)) as client:
+            for stream_id in range(1, 20, 2):
+                client.send(client.grpc_headers(stream_id, ECHO, grpc_encoding="gzip"))
+                client.send(h2f.data(stream_id, b"", end=True))
+                assert client.expect_reply(stream_id).grpc_status in (12, 8)  # UNIMPLEMENTED: no message
+        assert soon(lambda: call(server.channel(port), ECHO, b"two")) == b"two"
+
+
+def test_replies_are_compressed_where_it_is_told_so(kind):
+    with (
+        contextlib.closing(Running(kind, compression=grpc.Compression.Gzip)) as server,
+        h2f.FrameClient(h2f.Address("127.0.0.1", server.listen())) as client,
+    ):
+        for stream_id, path in ((1, ECHO), (3, CHAT)):
+            reply = client.call(stream_id, path, bytes(1000), grpc_accept_encoding="gzip")
+            assert reply.headers["grpc-encoding"] == "gzip"
+            assert reply.body[0] == 1
+            assert gzip.decompress(reply.messages[0]) == bytes(1000)
 
 
 # The beginning and the end
