@@ -67,7 +67,9 @@ def worker_main(text: str) -> None:
     try:
         app.run(Options.from_json(text), share_port=True, on_ready=lambda _: print(READY, flush=True))
     except (ServalError, OSError) as error:
-        print(" ".join(str(error).split()), flush=True)  # to the parent, which tells it once for all workers
+        named = isinstance(error, OSError) and error.filename
+        said = f"{error.filename}: {error.strerror}" if named else str(error)  # type: ignore[union-attr]
+        print(" ".join(said.split()), flush=True)  # to the parent, which tells it once for all workers
         sys.exit(1)
 
 
