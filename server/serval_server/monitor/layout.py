@@ -124,7 +124,11 @@ class Layouts:
         if known is not None and known[0] == version.updated:
             return known[1]
         stored = self._registry.baseline(*key)
-        layout = layout_of(version, from_bytes(stored) if stored is not None else None, self._plan_of)
+        baseline = from_bytes(stored) if stored is not None else None
+        if known is not None and known[1].baseline == baseline:
+            layout = known[1]
+        else:
+            layout = layout_of(version, baseline, self._plan_of)
         if len(self._known) >= LAYOUTS_MAX:
             self._known.clear()
         self._known[key] = version.updated, layout
