@@ -4,13 +4,16 @@ The entry point `warmup` of the group `serval.commands` leads here; `cli` tells 
 """
 
 import argparse
+import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 from serval_server import warmup
 
@@ -52,9 +55,13 @@ class _Warmup:
         processes = min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
         print(f"{len(warmup.STEPS)} parts in {processes} processes; what is missing takes some minutes", flush=True)
         outcomes = []
-        for number, (name, outcome) in enumerate(_in_processes(processes), 1):
-            print(f"{number}/{len(warmup.STEPS)}  {name:<18}{outcome}", flush=True)
-            outcomes.append(outcome)
+        try:
+            for number, (name, outcome) in enumerate(_in_processes(processes), 1):
+                print(f"{number}/{len(warmup.STEPS)}  {name:<18}{outcome}", flush=True)
+                outcomes.append(outcome)
+        except BrokenProcessPool:
+            print("serval warmup: a process that compiled was killed; was there memory enough?", file=sys.stderr)
+            return 1
         print(_summary(warmup.total(outcomes)._replace(seconds=time.perf_counter() - begun)))
         return 0
 
@@ -63,12 +70,32 @@ WARMUP = _Warmup()
 
 
 def _in_processes(count: int) -> Iterator[tuple[str, warmup.Outcome]]:
-    """Run the steps beside each other; give the name and the outcome of each when it is done."""
+    """Run the steps beside each other; give the name and the outcome of each when it is done.
+
+    Ctrl-C, which a terminal sends to all of them, is the parent's to hear: it ends the others.
+    """
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
-        # The last are the longest: begun first, so that nobody waits for one alone.
-        running = {pool.submit(step.run): step.name for step in reversed(warmup.STEPS)}
-        for done in as_completed(running):
-            yield running[done], done.result()
+        try:
+            with _holding_interrupts():
+                # The last are the longest: begun first, so that nobody waits for one alone.
+                running = {pool.submit(step.run): step.name for step in reversed(warmup.STEPS)}
+            for done in as_completed(running):
+                yield running[done], done.result()
+        except BaseException:
+            for process in list((pool._processes or {}).values()):  # from Python 3.14 on it is terminate_workers
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextlib.contextmanager
+def _holding_interrupts() -> Iterator[None]:
+    """Hear Ctrl-C afterwards; processes that are started meanwhile never hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _summary(whole: warmup.Outcome) -> str:
