@@ -225,6 +225,13 @@ def content_that_does_not_come(octets, ours, theirs):
     return octets[3] == h2f.HEADERS and octets[4] & h2f.END_STREAM and lengths == [b"7"]
 
 
+def metadata_with_spaces_around_them(_octets, ours, theirs):
+    """gRPC over HTTP/2 lets clients send them, and grpc's do; RFC 9113, 8.2.1, does not, and h2 ends the connection."""
+    new = [fields for stream_id, fields in ours.requests.items() if stream_id not in theirs.requests]
+    rest = (ours.error, theirs.error, ours.resets) == (None, h2f.PROTOCOL_ERROR, theirs.resets)
+    return rest and len(new) == 1 and (b"x-space", b" 1") in new[0]
+
+
 KNOWN = [
     malformed_is_an_error_of_the_stream,
     reset_of_an_idle_stream,
@@ -237,6 +244,7 @@ KNOWN = [
     priority_of_a_wrong_size,
     blocks_that_do_not_decode,
     content_that_does_not_come,
+    metadata_with_spaces_around_them,
 ]
 
 
