@@ -45,7 +45,12 @@ def run(load: Load, processes: int, progress: Progress = lambda _seconds, _calls
             ours, theirs = context.Pipe()
             arguments = (load.share(index, processes), theirs, counts, index)
             client = context.Process(target=_client, args=arguments, name=f"bench-{index}")
-            client.start()
+            # Ctrl-C goes to the whole group, also while they import; the parent ends its clients.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                client.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Ours would keep a dead client's pipe open.
             theirs.close()
             pipes.append(ours)
@@ -106,9 +111,6 @@ def _receive(pipe: Connection, limit: float) -> Any:
 
 
 def _client(load: Load, pipe: Connection, counts: Any, index: int) -> None:
-    # Ctrl-C goes to the whole group; the parent ends its clients.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
     def progress(calls: int) -> None:
         counts[index] = calls
 

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from serval_benchmarks import processes
@@ -72,3 +75,25 @@ def test_progress_counts_up(load):
     assert tally.errors == {}
     assert idle is None or 0 <= idle <= 1
     assert 0 < tally.client_cpu < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("later", [0.0, 0.3, 1.0])
+def test_an_interrupt_is_heard_by_the_parent_alone(server, later):
+    command = [sys.executable, "-c", "import sys; from serval_client.cli import main; sys.exit(main(sys.argv[1:]))"]
+    options = ["bench", "--model", "adder", "--server", server.address, "--driver", "grpcio", "--seconds", "60"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as bench:
+        limit = time.monotonic() + 60
+        while not any(b"spawn_main" in line for line in command_lines(bench.pid)):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        time.sleep(later)
+        os.killpg(bench.pid, signal.SIGINT)
+        _, said = bench.communicate(timeout=60)
+    assert bench.returncode == 130
+    assert "Traceback" not in said
+
+
+def command_lines(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [Path(f"/proc/{child}/cmdline").read_bytes() for child in file.read().split()]
