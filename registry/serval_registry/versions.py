@@ -128,7 +128,8 @@ def not_found(ref: Ref, rows: Iterable[Row]) -> NotFound:
     """Return the error that names what was asked and what exists; `rows` are all of the name, with tombstones."""
     known = {row["version"]: row["deleted"] for row in rows}
     numbers = [number for number, deleted in sorted(known.items()) if not deleted]
-    if not known:
+    is_registered_since = bool(numbers) and ref == Ref(ref.name)  # any version would do, and it was not there yet
+    if not known or is_registered_since:
         return NotFound(f"no model is named {ref.name!r}")
     if not numbers:
         return NotFound(f"model {ref.name!r} has no versions left: all {len(known)} were deleted")

@@ -14,6 +14,7 @@ from serval_registry import migrations, tables
 from serval_registry.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from serval_registry.model import Draft, Feature, FeatureKind, Parity, Ref, Signature, Stage, Version
 from serval_registry.registry import Registry
+from serval_registry.versions import not_found
 
 Add = Callable[..., Version]
 
@@ -97,6 +98,11 @@ def test_resolving_prefers_production_then_the_newest(registry: Registry, add: A
 
 
 @pytest.mark.slow
+def test_a_name_that_is_registered_while_it_is_looked_for_was_not_there() -> None:
+    error = not_found(Ref("new"), [{"version": 1, "deleted": False}])
+    assert str(error) == "no model is named 'new'"
+
+
 def test_not_found_says_what_was_asked_and_what_exists(registry: Registry, add: Add) -> None:
     for _ in range(6):
         add("m")
