@@ -39,6 +39,8 @@ def run(options: Options, *, on_ready: Callable[[str], None]) -> int:
 
     Raises ServalError where a worker cannot start, with what it said of it.
     """
+    if options.metrics is not None:
+        _check_free(options.metrics)
     workers: list[_Worker] = []
     stopping = told_to_stop(lambda: _interrupt(workers))
     with _reserved(options.listen) as address:
@@ -162,6 +164,21 @@ class _reserved:  # noqa: N801
 
     def __exit__(self, *exception: object) -> None:
         self._socket.close()
+
+
+def _check_free(metrics: str) -> None:
+    """Raise InvalidArgument where somebody else answers at the address of the metrics.
+
+    A worker cannot tell: where it finds the address taken, another worker has it, and it waits for its turn.
+    """
+    host, port = host_and_port(metrics)
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidArgument(f"--metrics: cannot bind {metrics}: {reason}") from error
 
 
 def _end_with_parent() -> None:

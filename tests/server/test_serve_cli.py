@@ -1,13 +1,17 @@
 """`serval serve`: what its options take, and what ends it."""
 
 import signal
+import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+from serval_registry.errors import InvalidArgument
+from serval_server import workers
 from serval_server.cli import SERVE
+from serval_server.config import Options
 
 SERVAL = Path(sys.executable).with_name("serval")
 PATIENCE = 60.0
@@ -74,9 +78,17 @@ def test_a_wrong_address_is_told_before_anything_is_compiled(parser, capsys, mon
     assert told in capsys.readouterr().err
 
 
+def test_workers_do_not_wait_for_metrics_that_somebody_else_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        options = Options(data=tmp_path, listen="127.0.0.1:0", workers=2, metrics=address)
+        with pytest.raises(InvalidArgument, match=f"--metrics: cannot bind {address}: Address already in use"):
+            workers.run(options, on_ready=lambda _: pytest.fail("they were started"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, count: str) -> None:
     not_a_folder = tmp_path / "rows.csv"
     not_a_folder.touch()
     for arguments, told in (
@@ -84,7 +96,7 @@ def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, workers: str) -
         (["--data", tmp_path, "--tls-cert", not_a_folder, "--tls-key", not_a_folder], "TLS: cannot use"),
     ):
         ended = subprocess.run(
-            [SERVAL, "serve", "--listen", "127.0.0.1:0", "--workers", workers, *arguments],
+            [SERVAL, "serve", "--listen", "127.0.0.1:0", "--workers", count, *arguments],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -103,7 +115,7 @@ from pathlib import Path
 from serval_server import workers
 from serval_server.config import Options
 
-workers.WORKER = ["-c", "import sys, time; print('begun', file=sys.stderr, flush=True); time.sleep(600)"]
+workers.WORKER = ["-c", "import os, time; os.write(2, b'begun' + bytes([10])); time.sleep(600)"]
 sys.exit(workers.run(Options(data=Path(sys.argv[1]), listen="127.0.0.1:0", workers=2), on_ready=print))
 """
 
@@ -113,10 +125,13 @@ def test_workers_that_are_not_ready_yet_end_when_told_to(tmp_path: Path, number:
     """A first start compiles for minutes; nobody has to wait for the end of that."""
     command = [sys.executable, "-c", WORKERS_THAT_COMPILE, tmp_path]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
-        assert parent.stderr is not None
-        assert [parent.stderr.readline() for _ in range(2)] == ["begun\n"] * 2
-        parent.send_signal(number)
-        _, said = parent.communicate(timeout=PATIENCE)
+        try:
+            assert parent.stderr is not None
+            assert [parent.stderr.readline() for _ in range(2)] == ["begun\n"] * 2
+            parent.send_signal(number)
+            _, said = parent.communicate(timeout=PATIENCE)
+        finally:
+            parent.kill()
     assert parent.returncode == 0
     assert "Traceback" not in said
 
@@ -138,16 +153,19 @@ app.run(Options(**where, grace_seconds=600, monitor=False), on_ready=lambda _: p
 def test_a_second_interrupt_ends_a_drain_and_nothing_else_does(tmp_path: Path, first: signal.Signals) -> None:
     command = [sys.executable, "-c", DRAINS_FOR_EVER, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-        server.send_signal(first)
-        assert server.stdout.readline() == "draining\n"
-        server.send_signal(signal.SIGTERM)
-        server.send_signal(signal.SIGHUP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            server.wait(0.5)
-        server.send_signal(signal.SIGINT)
-        assert server.wait(PATIENCE) == 130
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            server.send_signal(first)
+            assert server.stdout.readline() == "draining\n"
+            server.send_signal(signal.SIGTERM)
+            server.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.wait(0.5)
+            server.send_signal(signal.SIGINT)
+            assert server.wait(PATIENCE) == 130
+        finally:
+            server.kill()
 
 
 def test_a_hangup_that_is_to_be_ignored_stays_ignored() -> None:
