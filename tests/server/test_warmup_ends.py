@@ -36,17 +36,20 @@ def test_it_ends_at_once_and_says_why(later: float, kill: bool, code: int) -> No
     command = [sys.executable, "-c", PROGRAM]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes) as warming:
-        assert warming.stdout.readline().startswith("2 parts in")
-        limit = time.monotonic() + PATIENCE
-        while not (started := descendants(warming.pid)):
-            assert time.monotonic() < limit
-            time.sleep(0.01)
-        time.sleep(later)  # at once they import still; then they are at it
-        if kill:
-            os.kill(started[0], signal.SIGKILL)
-        else:
-            os.killpg(warming.pid, signal.SIGINT)
-        _, said = warming.communicate(timeout=PATIENCE)
+        try:
+            assert warming.stdout.readline().startswith("2 parts in")
+            limit = time.monotonic() + PATIENCE
+            while not (started := descendants(warming.pid)):
+                assert time.monotonic() < limit
+                time.sleep(0.01)
+            time.sleep(later)  # at once they import still; then they are at it
+            if kill:
+                os.kill(started[0], signal.SIGKILL)
+            else:
+                os.killpg(warming.pid, signal.SIGINT)
+            _, said = warming.communicate(timeout=PATIENCE)
+        finally:
+            warming.kill()
     assert warming.returncode == code
     assert "Traceback" not in said
     assert ("was killed" in said) is kill
