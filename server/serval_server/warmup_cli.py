@@ -91,11 +91,16 @@ def _in_processes(count: int) -> Iterator[tuple[str, warmup.Outcome]]:
 @contextlib.contextmanager
 def _holding_interrupts() -> Iterator[None]:
     """Hear Ctrl-C afterwards; processes that are started meanwhile never hear it."""
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))  # other threads may be told, too
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _summary(whole: warmup.Outcome) -> str:
