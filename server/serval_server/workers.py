@@ -22,7 +22,7 @@ from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import BACKGROUND_SECONDS, Options
 from serval_server.signals import INTERRUPTED, told_to_stop
-from serval_server.transport.address import UNIX, host_and_port
+from serval_server.transport.address import UNIX, cannot_bind, host_and_port
 
 LOG = logging.getLogger(__name__)
 
@@ -155,8 +155,7 @@ class _reserved:  # noqa: N801
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._socket.bind((self._host, self._port))
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidArgument(f"listen: cannot bind {listen}: {reason}") from error
+            raise cannot_bind(listen, error) from error
 
     def __enter__(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host

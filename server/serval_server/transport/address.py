@@ -1,11 +1,22 @@
 """Where a server listens, as --listen has it: HOST:PORT or unix:PATH. The same for every transport."""
 
+import errno
+import socket
 from typing import Final
 
 from serval_registry.errors import InvalidArgument
 
 UNIX: Final = "unix:"
 LARGEST_PORT: Final = 65535
+
+_TAKEN: Final = "is another server running there?"
+_ADVICE: Final = {
+    errno.EADDRINUSE: _TAKEN,
+    errno.EWOULDBLOCK: _TAKEN,  # of the lock beside a path
+    errno.EADDRNOTAVAIL: "wanted an address of this machine, or 0.0.0.0 for all of them",
+    errno.EACCES: "ports below 1024 and the folders of others take a right to them",
+    errno.ENOENT: "is its folder there?",
+}
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -25,6 +36,17 @@ def check(address: str) -> None:
         raise _unknown(address)
     if not address.startswith(UNIX):
         host_and_port(address)
+
+
+def cannot_bind(address: str, error: Exception) -> InvalidArgument:
+    """Return the error that says why an address cannot be had, and what to do about it."""
+    if isinstance(error, socket.gaierror):
+        why, advice = "its host is not known", None
+    elif isinstance(error, OSError):
+        why, advice = error.strerror or str(error), _ADVICE.get(error.errno or 0)
+    else:
+        why, advice = str(error), None
+    return InvalidArgument(f"listen: cannot bind {address}: " + "; ".join(filter(None, (why, advice))))
 
 
 def _unknown(address: str) -> InvalidArgument:

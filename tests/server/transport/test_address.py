@@ -1,5 +1,7 @@
 """--listen: what it takes, and that every transport and the workers say the same of what it does not."""
 
+import socket
+
 import pytest
 from serval_registry.errors import InvalidArgument
 from serval_server import workers
@@ -52,3 +54,36 @@ def test_a_free_port_is_found(listen, tmp_path):
 
 def test_brackets_are_taken_off():
     assert host_and_port("[::1]:65535") == ("::1", 65535)
+
+
+@pytest.mark.parametrize("listen", [vectorized, shared])
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("192.0.2.1:80", "wanted an address of this machine"),  # TEST-NET-1 of RFC 5737: nobody's
+        ("no-such-host.invalid:80", "its host is not known"),
+    ],
+)
+def test_why_an_address_cannot_be_had_is_said(listen, address, advice, tmp_path):
+    with pytest.raises(InvalidArgument, match=advice):
+        listen(address, tmp_path)
+
+
+@pytest.mark.parametrize("listen", [vectorized, shared])
+def test_a_port_that_is_taken_may_be_another_servers(listen, tmp_path):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(InvalidArgument, match="another server running"),
+    ):
+        listen(f"127.0.0.1:{taken.getsockname()[1]}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [("missing/socket", "is its folder there"), ("file", "that is no socket"), ("x" * 200, "too long")],
+)
+def test_why_a_path_cannot_be_had_is_said(path, advice, tmp_path):
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(InvalidArgument, match=advice):
+        bind(f"unix:{tmp_path}/{path}")
+    assert (tmp_path / "file").read_bytes() == b"kept"

@@ -1,6 +1,7 @@
 """Sockets: where a server listens, and one peer's connection, in clear text or TLS."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from serval_registry.errors import InvalidArgument
 
-from serval_server.transport.address import UNIX, check, host_and_port
+from serval_server.transport.address import UNIX, cannot_bind, check, host_and_port
 from serval_server.transport.vectorized import auth_context
 from serval_server.transport.vectorized.context import Peer
 
@@ -33,8 +34,7 @@ def bind(address: str, *, share_port: bool = False) -> tuple[socket.socket, int]
             return _PathListener(address[len(UNIX) :]), 1
         return _bind_to_port(host_and_port(address), share_port)
     except (OSError, UnicodeError) as error:  # UnicodeError: for a host name that cannot be one
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidArgument(f"listen: cannot bind {address}: {reason}; is another server running there?") from error
+        raise cannot_bind(address, error) from error
 
 
 class _PathListener(socket.socket):
@@ -47,8 +47,10 @@ class _PathListener(socket.socket):
             self._lock = open(f"{path}.lock", "wb")  # noqa: SIM115 - held until the socket is closed, or the process ends
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISSOCK(os.stat(path).st_mode):
+                    raise FileExistsError(errno.EEXIST, "something is there that is no socket")
                 # What a server left behind that was killed; one that lives, whosever it is, still answers.
-                if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+                if not _answers(path):
                     os.unlink(path)
             self.bind(path)
             self.setblocking(False)
