@@ -6,13 +6,14 @@ same in every process of a machine) and begin at the same instant of it.
 
 import gc
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
+
+from serval_server.signals import holding_interrupts
 
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.load import COMPILED, DRAIN_SECONDS, NANOSECONDS, Load, Tally
@@ -45,16 +46,12 @@ def run(load: Load, processes: int, progress: Progress = lambda _seconds, _calls
             ours, theirs = context.Pipe()
             arguments = (load.share(index, processes), theirs, counts, index)
             client = context.Process(target=_client, args=arguments, name=f"bench-{index}")
-            # Ctrl-C goes to the whole group, also while they import; the parent ends its clients.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            try:
+            with holding_interrupts():  # the parent ends its clients, also while they import
                 client.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                clients.append(client)
             # Ours would keep a dead client's pipe open.
             theirs.close()
             pipes.append(ours)
-            clients.append(client)
         return _conduct(load, pipes, counts, progress)
     except BaseException:
         for client in clients:

@@ -1,8 +1,13 @@
-"""What ends a server: SIGTERM, Ctrl-C and a terminal that closes drain it, a second Ctrl-C does not wait for that."""
+"""What ends a server: SIGTERM, Ctrl-C and a terminal that closes drain it, a second Ctrl-C does not wait for that.
 
+And what does not end the processes that a command has others' work done in: Ctrl-C, which a terminal sends to all.
+"""
+
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 
 # A second SIGTERM is nothing new: systemd sends one to every process of a service, and a worker's parent another.
@@ -27,3 +32,22 @@ def told_to_stop(leave: Callable[[], None]) -> threading.Event:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, stop)
     return stopping
+
+
+@contextlib.contextmanager
+def holding_interrupts() -> Iterator[None]:
+    """Hear Ctrl-C afterwards, as KeyboardInterrupt; processes that are started meanwhile never hear it.
+
+    Only the main thread may call it.
+    """
+    resource_tracker.ensure_running()  # its start, which a first process else is, would take the mask away
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))  # other threads may be told, too
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt

@@ -4,11 +4,9 @@ The entry point `warmup` of the group `serval.commands` leads here; `cli` tells 
 """
 
 import argparse
-import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 from serval_server import warmup
+from serval_server.signals import holding_interrupts
 
 PROCESSES_MAX = 3  # the longest step takes two thirds of what all others take together
 
@@ -76,7 +75,7 @@ def _in_processes(count: int) -> Iterator[tuple[str, warmup.Outcome]]:
     """
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
         try:
-            with _holding_interrupts():
+            with holding_interrupts():
                 # The last are the longest: begun first, so that nobody waits for one alone.
                 running = {pool.submit(step.run): step.name for step in reversed(warmup.STEPS)}
             for done in as_completed(running):
@@ -86,21 +85,6 @@ def _in_processes(count: int) -> Iterator[tuple[str, warmup.Outcome]]:
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-@contextlib.contextmanager
-def _holding_interrupts() -> Iterator[None]:
-    """Hear Ctrl-C afterwards; processes that are started meanwhile never hear it."""
-    heard: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))  # other threads may be told, too
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        signal.signal(signal.SIGINT, handler)
-    if heard:
-        raise KeyboardInterrupt
 
 
 def _summary(whole: warmup.Outcome) -> str:
