@@ -6,7 +6,7 @@ model: five times as long at 4,096 rows of 30. The kernels' values are the same,
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,6 @@ class Step(NamedTuple):
     kernel: Callable[..., None]
     tiles: tuple[Values, ...]
 
-    def bind(self, values: Values, into: Values) -> Callable[[], None]:
-        """Return what does it."""
-        return partial(self.kernel, values, *self.tiles, into)
-
 
 class Head:
     """What an input's rows go through before the graph."""
@@ -47,18 +43,18 @@ class Head:
         rows = inputs.get(self.input)
         if rows is None or rows.dtype != np.float32 or rows.shape[1:] != self._row:
             return inputs
-        values, into = cast("Values", rows.reshape(-1)), np.empty(rows.size, np.float32)
-        for kernel, tiles in self._steps:
-            kernel(values, *tiles, into)
-            values = into
-        return {**inputs, self.input: into.reshape(rows.shape)}
+        into = np.empty(rows.shape, np.float32)
+        self.bind(rows, into)()
+        return {**inputs, self.input: into}
 
     def bind(self, rows: Array, into: Values) -> Callable[[], None]:
         """Return what brings `rows` into `into`, both C-contiguous float32 of the same shape."""
-        first, *others = self._steps
-        values = into.reshape(-1)
-        begin = first.bind(cast("Values", rows.reshape(-1)), values)
-        return partial(_do, [begin, *(step.bind(values, values) for step in others)]) if others else begin
+        return partial(self._bring, cast("Values", rows.reshape(-1)), into.reshape(-1))
+
+    def _bring(self, values: Values, into: Values) -> None:
+        for kernel, tiles in self._steps:
+            kernel(values, *tiles, into)
+            values = into
 
 
 def taken_out(artifact: bytes) -> tuple[bytes, Head | None]:
@@ -146,8 +142,3 @@ def _width(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> int:
     if is_held or tensor.elem_type != onnx.TensorProto.FLOAT or len(tensor.shape.dim) != _RANK:
         return 0
     return int(tensor.shape.dim[1].dim_value)
-
-
-def _do(runs: Sequence[Callable[[], Any]]) -> None:
-    for run in runs:
-        run()

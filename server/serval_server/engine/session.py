@@ -67,29 +67,32 @@ class Session:
             raise InvalidArgument(f"artifact: ONNX Runtime cannot load the model: {_brief(error)}") from error
         self.output_names = [output.name for output in self._session.get_outputs()]
 
-    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+    def run(
+        self,
+        outputs: Sequence[str],
+        inputs: Mapping[str, Array],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
         """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
         if self._head is not None:
             inputs = self._head.applied(inputs)
         try:
-            return self._session.run(outputs, inputs)  # type: ignore[no-any-return]
+            return self._session.run(outputs, inputs, options)  # type: ignore[no-any-return]
         except ONNX_RUNTIME_ERRORS as error:
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
 
     def run_within(self, seconds: float, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs; raise ModelRunFailed as well where they are not there in that many seconds."""
-        if self._head is not None:
-            inputs = self._head.applied(inputs)
         options = onnxruntime.RunOptions()
         limit = threading.Timer(seconds, setattr, (options, "terminate", True))
         limit.daemon = True
         limit.start()
         try:
-            return self._session.run(self.output_names, inputs, options)  # type: ignore[no-any-return]
-        except ONNX_RUNTIME_ERRORS as error:
+            return self.run(self.output_names, inputs, options)
+        except ModelRunFailed as error:
             if options.terminate:
                 raise ModelRunFailed(f"the model does not end within {seconds:g} s") from error
-            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+            raise
         finally:
             limit.cancel()
 

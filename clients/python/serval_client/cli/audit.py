@@ -90,7 +90,7 @@ def _moment(argument: str) -> datetime:
 
 def _known(argument: str) -> tuple[int, str]:
     number, _, sha256 = argument.partition(":")
-    if not number.isdecimal() or len(number) > pairs.DIGITS_MAX or not sha256:
+    if not pairs.is_number(number) or not sha256:
         raise argparse.ArgumentTypeError(f"got {argument!r}, wanted NUMBER:SHA256")
     return int(number), sha256
 

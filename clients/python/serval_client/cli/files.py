@@ -1,8 +1,9 @@
 """Rows in files: CSV, Parquet, JSON and numpy's own format, by the ending of the name."""
 
+import contextlib
 import csv
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,19 @@ def _select(rows: RowsLike, kinds: Kinds | None, drop: Collection[str]) -> tuple
     return [{name: row[name] for name in kept if name in row} for row in rows], left_out
 
 
-def _read_csv(path: Path, kinds: Kinds) -> RowsLike:
+@contextlib.contextmanager
+def _opened_csv(path: Path) -> Iterator[Iterator[list[str]]]:
+    """Give the lines of a file; raise InvalidArgument where they are no CSV."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            yield csv.reader(file)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidArgument(f"{path.name}: is no CSV in UTF-8: {error}") from error
+
+
+def _read_csv(path: Path, kinds: Kinds) -> RowsLike:
+    with _opened_csv(path) as lines:
+        header = next(lines, [])
     _check_header(path, header)
     try:
         import pyarrow.csv
@@ -134,11 +142,8 @@ def _parse(pa: Any, path: Path, types: Mapping[str, Any]) -> Any:
 
 
 def _read_csv_slowly(path: Path, kinds: Kinds) -> dict[str, Array]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *lines = csv.reader(file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidArgument(f"{path.name}: is no CSV in UTF-8: {error}") from error
+    with _opened_csv(path) as opened:
+        header, *lines = opened
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise InvalidArgument(f"{path.name}: row {number} has {len(line)} cells, wanted {len(header)}")

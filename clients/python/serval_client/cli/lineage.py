@@ -83,7 +83,7 @@ def _parent(argument: str) -> Parent:
 def _dataset(argument: str) -> DatasetUse:
     name, *rest = argument.split(":")
     version, split, rows = [*rest, "", "", ""][:3]
-    if not name or len(rest) > 3 or (rows and not (rows.isdecimal() and len(rows) <= pairs.DIGITS_MAX)):
+    if not name or len(rest) > 3 or (rows and not pairs.is_number(rows)):
         raise argparse.ArgumentTypeError(f"got {argument!r}, wanted NAME:VERSION:SPLIT:ROWS")
     return DatasetUse(name, version, split, int(rows or 0))
 

@@ -29,7 +29,7 @@ def configure_alias(parser: ArgumentParser) -> None:
 def run_alias(args: Namespace) -> int:
     """Have an alias lead to a version."""
     name, _, version = args.model.partition("@")
-    if args.remove == bool(version) or not (args.remove or (version.isdecimal() and len(version) <= pairs.DIGITS_MAX)):
+    if args.remove == bool(version) or not (args.remove or pairs.is_number(version)):
         raise InvalidArgument(f"{args.model!r}: wanted NAME@VERSION, or NAME alone with --remove")
     with connection.connect(args) as client:
         change = client.set_alias(name, args.alias, None if args.remove else int(version))

@@ -4,7 +4,12 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-DIGITS_MAX = 18  # of a whole number that 64 bits hold, whatever the digits are
+_DIGITS_MAX = 18  # of a whole number that 64 bits hold, whatever the digits are
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is the number of something, in digits alone and within 64 bits."""
+    return text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
 def whole(bits: int, least: int | None = None) -> Callable[[str], int]:

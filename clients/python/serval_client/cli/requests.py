@@ -48,7 +48,7 @@ def configure_request(parser: ArgumentParser) -> None:
 
 def run_request(args: Namespace) -> int:
     """Make a request, or go on with one."""
-    number = int(args.what) if args.what.isdecimal() and len(args.what) <= pairs.DIGITS_MAX else None
+    number = int(args.what) if pairs.is_number(args.what) else None
     if (number is None) != (args.stage is not None):
         raise InvalidArgument("wanted NAME@VERSION and a stage for a new request, or the number of one and no stage")
     if number is None and args.withdraw:
