@@ -22,7 +22,7 @@ from serval_registry.errors import InvalidArgument, ServalError
 
 from serval_server.config import BACKGROUND_SECONDS, Options
 from serval_server.signals import INTERRUPTED, told_to_stop
-from serval_server.transport.address import UNIX, cannot_bind, host_and_port
+from serval_server.transport.address import UNIX, cannot_bind, check_free, family_of, host_and_port
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def run(options: Options, *, on_ready: Callable[[str], None]) -> int:
     Raises ServalError where a worker cannot start, with what it said of it.
     """
     if options.metrics is not None:
-        _check_free(options.metrics)
+        _check_metrics(options.metrics)
     workers: list[_Worker] = []
     stopping = told_to_stop(lambda: _interrupt(workers))
     with _reserved(options.listen) as address:
@@ -146,12 +146,9 @@ class _reserved:  # noqa: N801
         if listen.startswith(UNIX):
             raise InvalidArgument(f"listen: {listen!r} cannot be shared by workers; wanted HOST:PORT")
         self._host, self._port = host_and_port(listen)
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            with socket.socket(family) as probe:  # without SO_REUSEPORT: fails where anybody listens already
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((self._host, self._port))
-            self._socket = socket.socket(family)
+            check_free((self._host, self._port))
+            self._socket = socket.socket(family_of(self._host))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             self._socket.bind((self._host, self._port))
         except (OSError, UnicodeError) as error:
@@ -165,16 +162,13 @@ class _reserved:  # noqa: N801
         self._socket.close()
 
 
-def _check_free(metrics: str) -> None:
+def _check_metrics(metrics: str) -> None:
     """Raise InvalidArgument where somebody else answers at the address of the metrics.
 
     A worker cannot tell: where it finds the address taken, another worker has it, and it waits for its turn.
     """
-    host, port = host_and_port(metrics)
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        check_free(host_and_port(metrics))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidArgument(f"--metrics: cannot bind {metrics}: {reason}") from error

@@ -38,6 +38,18 @@ def check(address: str) -> None:
         host_and_port(address)
 
 
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the family of an address without brackets, or of a name."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def check_free(address: tuple[str, int]) -> None:
+    """Raise OSError where anybody listens there, sharing the port or not."""
+    with socket.socket(family_of(address[0])) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
 def cannot_bind(address: str, error: Exception) -> InvalidArgument:
     """Return the error that says why an address cannot be had, and what to do about it."""
     if isinstance(error, socket.gaierror):

@@ -33,11 +33,17 @@ def test_a_reply_of_an_ordinary_call(ends):
     server.assert_nothing_left()
 
 
-def test_a_reply_of_a_vectorized_call():
+def called():
+    """A server with a vectorized call, and its peer, whose windows are of five octets."""
     server = fenced()
     peer = Peer(server, window=5)
     peer.grants = False
     peer.call(1, VECTORIZED, b"v")
+    return server, peer
+
+
+def test_a_reply_of_a_vectorized_call():
+    server, peer = called()
     assert server.answer({server.arrived[0].call: bytes(100)}) == 1
     after(server, limits.UNTAKEN + 1)
     assert peer.exchange().resets == {1: h2f.CANCEL}
@@ -45,10 +51,7 @@ def test_a_reply_of_a_vectorized_call():
 
 
 def test_a_reply_that_is_taken_slowly():
-    server = fenced()
-    peer = Peer(server, window=5)
-    peer.grants = False
-    peer.call(1, VECTORIZED, b"v")
+    server, peer = called()
     server.answer({server.arrived[0].call: bytes(20)})
     for _ in range(4):
         after(server, limits.UNTAKEN)

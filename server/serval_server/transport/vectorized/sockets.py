@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from serval_registry.errors import InvalidArgument
 
-from serval_server.transport.address import UNIX, cannot_bind, check, host_and_port
+from serval_server.transport.address import UNIX, cannot_bind, check, check_free, family_of, host_and_port
 from serval_server.transport.vectorized import auth_context
 from serval_server.transport.vectorized.context import Peer
 
@@ -71,10 +71,9 @@ def _answers(path: str) -> bool:
 
 
 def _bind_to_port(address: tuple[str, int], share_port: bool) -> tuple[socket.socket, int]:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     if not share_port and address[1]:
-        _check_free(family, address)
-    listener = socket.socket(family)
+        check_free(address)
+    listener = socket.socket(family_of(address[0]))
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
@@ -85,13 +84,6 @@ def _bind_to_port(address: tuple[str, int], share_port: bool) -> tuple[socket.so
         raise
     listener.setblocking(False)
     return listener, listener.getsockname()[1]
-
-
-def _check_free(family: int, address: tuple[str, int]) -> None:
-    """Raise OSError where anybody listens there, sharing the port or not."""
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
 
 
 class Connection:
