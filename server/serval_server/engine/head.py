@@ -14,12 +14,13 @@ import onnx
 from google.protobuf.message import DecodeError
 from serval_kernels import columns
 
+from serval_server.engine.graph import has_graph, width_of
+
 Array = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float32]
 
 _MENTIONS: Final = (b"Imputer", b"Scaler")  # in every artifact that has one: others need not be parsed
 _DOMAIN: Final = "ai.onnx.ml"
-_RANK: Final = 2
 
 
 class Step(NamedTuple):
@@ -70,10 +71,10 @@ def taken_out(artifact: bytes) -> tuple[bytes, Head | None]:
         model.ParseFromString(artifact)
     except DecodeError:
         return artifact, None
-    if any(_has_graph(node) for node in model.graph.node):
+    if any(has_graph(node) for node in model.graph.node):
         return artifact, None
     for value in model.graph.input:
-        width = _width(model.graph, value)
+        width = width_of(model.graph, value)
         steps = _take_steps(model.graph, value.name, width) if width else []
         if steps:
             return model.SerializeToString(), Head(value.name, width, steps)
@@ -128,17 +129,3 @@ def _tile(given: Mapping[str, onnx.AttributeProto], name: str, width: int) -> Va
     if len(floats) not in (1, width):
         return None
     return columns.tile(np.ascontiguousarray(np.broadcast_to(np.array(floats, np.float32), width)))
-
-
-def _has_graph(node: onnx.NodeProto) -> bool:
-    """Tell whether a node holds a graph, which may read any name of those around it."""
-    return any(attribute.HasField("g") or len(attribute.graphs) for attribute in node.attribute)
-
-
-def _width(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> int:
-    """Return the columns of an input of the graph, 0 where it is no float32 input of rows of known width."""
-    tensor = value.type.tensor_type
-    is_held = any(held.name == value.name for held in graph.initializer)
-    if is_held or tensor.elem_type != onnx.TensorProto.FLOAT or len(tensor.shape.dim) != _RANK:
-        return 0
-    return int(tensor.shape.dim[1].dim_value)

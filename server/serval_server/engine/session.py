@@ -4,6 +4,7 @@ One thread a session: parallelism comes from requests. A session with ONNX Runti
 own (a thousand models are a thousand threads) and keeps an arena that grows with the largest batch.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,8 +15,10 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.model import DataType, Signature, TensorSpec
 
 from serval_server.datatypes import NUMPY_TYPES
-from serval_server.engine.head import taken_out
+from serval_server.engine import forest, head
 from serval_server.errors import ModelRunFailed
+
+LOG = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.generic]
 
@@ -26,6 +29,9 @@ ERROR = 3  # ONNX Runtime's log severity: its warnings say nothing to an operato
 
 # A trial is of one row, or of the sample's first rows: what takes longer than this does not answer callers either.
 TRIAL_SECONDS = 60.0
+
+# Rows of the runs by which trees are compared with ONNX Runtime's: one, few, and blocks with a rest.
+PROBES = (1, 5, 200)
 
 _raised = onnxruntime.capi.onnxruntime_pybind11_state
 ONNX_RUNTIME_ERRORS = (
@@ -55,17 +61,22 @@ def _options() -> onnxruntime.SessionOptions:
 
 
 class Session:
-    """A loaded ONNX model. `run` may be called from many threads at once and releases the GIL."""
+    """A loaded ONNX model. `run` may be called from many threads at once and releases the GIL.
+
+    What kernels do better is taken out of the graph: its head, then its trees. ONNX Runtime does the rest, if any.
+    """
 
     def __init__(self, artifact: bytes) -> None:
         """Load the model; raise InvalidArgument where ONNX Runtime refuses it."""
-        graph, self._head = taken_out(artifact)
+        graph, self._head = head.taken_out(artifact)
         self._room = np.empty(0, np.float32)
-        try:
-            self._session = onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
-        except ONNX_RUNTIME_ERRORS as error:
-            raise InvalidArgument(f"artifact: ONNX Runtime cannot load the model: {_brief(error)}") from error
+        self._trees: forest.Taken | None = None
+        self._session: onnxruntime.InferenceSession | None = _loaded(graph)
         self.output_names = [output.name for output in self._session.get_outputs()]
+        trees = forest.taken_out(graph)
+        if trees is not None and _agrees(trees, self._session):
+            self._trees = trees
+            self._session = None if trees.rest is None else _loaded(trees.rest)
 
     def run(
         self,
@@ -76,6 +87,19 @@ class Session:
         """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
         if self._head is not None:
             inputs = self._head.applied(inputs)
+        if self._trees is None:
+            return self._run(outputs, inputs, options)
+        given, inputs = self._trees.applied(inputs)
+        wanted = [name for name in outputs if name not in given]
+        if wanted:
+            given.update(zip(wanted, self._run(wanted, inputs, options), strict=True))
+        return [given[name] for name in outputs]
+
+    def _run(
+        self, outputs: Sequence[str], inputs: Mapping[str, Array], options: onnxruntime.RunOptions | None
+    ) -> list[Array]:
+        if self._session is None:
+            raise ModelRunFailed(f"the model has no output {outputs[0]!r}")
         try:
             return self._session.run(outputs, inputs, options)  # type: ignore[no-any-return]
         except ONNX_RUNTIME_ERRORS as error:
@@ -101,13 +125,16 @@ class Session:
 
         The runs that are bound so are made one at a time.
         """
-        begin = None
+        before: list[Callable[[], None]] = []
         if self._head is not None:
             rows = inputs[self._head.input]
             into = self._room_for(rows.size).reshape(rows.shape)
-            begin = self._head.bind(rows, into)
+            before.append(self._head.bind(rows, into))
             inputs = {**inputs, self._head.input: into}
-        return BoundRun(self._session, begin, inputs, outputs)
+        if self._trees is not None:
+            begin, inputs, outputs = self._trees.bind(inputs, outputs)
+            before.append(begin)
+        return BoundRun(self._session, before, inputs, outputs)
 
     def _room_for(self, size: int) -> npt.NDArray[np.float32]:
         """Return room for `size` values between the head and the graph, which all bound runs share."""
@@ -121,15 +148,17 @@ class BoundRun:
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
-        begin: Callable[[], None] | None,
+        session: onnxruntime.InferenceSession | None,
+        before: Sequence[Callable[[], None]],
         inputs: Mapping[str, Array],
         outputs: Mapping[str, Array],
     ) -> None:
-        """Take what is done before the graph, and what the graph reads and writes."""
-        self._begin = begin
+        """Take what is done before the graph, and what that reads and writes; no session: nothing is left of it."""
+        self._before = before
         self._arrays = (*inputs.values(), *outputs.values())  # ONNX Runtime keeps their addresses alone
         self._session = session
+        if session is None:
+            return
         self._binding = session.io_binding()
         for name, array in inputs.items():
             self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
@@ -138,12 +167,44 @@ class BoundRun:
 
     def __call__(self) -> None:
         """Fill the outputs. Raises ModelRunFailed, and RuntimeError where they would not have these shapes."""
-        if self._begin is not None:
-            self._begin()
+        for step in self._before:
+            step()
+        if self._session is None:
+            return
         try:
             self._session.run_with_iobinding(self._binding)
         except ONNX_RUNTIME_ERRORS as error:
             raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+
+
+def _loaded(graph: bytes) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
+    except ONNX_RUNTIME_ERRORS as error:
+        raise InvalidArgument(f"artifact: ONNX Runtime cannot load the model: {_brief(error)}") from error
+
+
+def _agrees(trees: forest.Taken, session: onnxruntime.InferenceSession) -> bool:
+    """Tell whether trees answer as the session of the whole graph does, bit by bit."""
+    if len(session.get_inputs()) != 1:
+        return False
+    names = list(trees.given)
+    for count in PROBES:
+        rows = trees.forest.probes(count)
+        found, _ = trees.applied({trees.input: rows})
+        try:
+            expected = session.run(names, {trees.input: rows})
+        except ONNX_RUNTIME_ERRORS:
+            return False
+        for name, output in zip(names, expected, strict=True):
+            if (output.shape, output.dtype, output.tobytes()) != (
+                found[name].shape,
+                found[name].dtype,
+                found[name].tobytes(),
+            ):
+                LOG.warning("%r of the kernels for trees is not that of ONNX Runtime, which keeps the model", name)
+                return False
+    return True
 
 
 def trial(session: Session, signature: Signature, inputs: Mapping[str, Array] | None) -> None:
