@@ -13,6 +13,7 @@ from serval_registry.model import DataType, TensorSpec, Version
 
 from serval_server.datatypes import NUMPY_TYPES
 from serval_server.engine.session import Session
+from serval_server.engine.single import Single, Singles
 from serval_server.engine.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class LoadedModel:
     def __init__(self, version: Version, session: Session) -> None:
         self.version = version
         self.session = session
+        self.singles = Singles(session, version.signature)
         self.statistics = Statistics()
         self.observer: Observer | None = None  # where answered rows are left for the monitor
         self.last_used = time.monotonic()
@@ -53,6 +55,17 @@ class LoadedModel:
         """Return the outputs named, or all, for checked inputs (see `check`)."""
         self.last_used = time.monotonic()
         return self.session.run(outputs or self.output_names, inputs)
+
+    def run_single(self, inputs: Mapping[str, Array]) -> tuple[list[Array], Single | None]:
+        """Return all outputs for checked inputs of one row, and the run whose arrays they are, to be given back."""
+        self.last_used = time.monotonic()
+        try:
+            single = self.singles.run(inputs)
+        except RuntimeError:
+            outputs = self.run(inputs)  # says what is wrong with the inputs, if it is these
+            self.singles.give_up()
+            return outputs, None
+        return (self.run(inputs), None) if single is None else (single.outputs, single)
 
     def check_outputs(self, outputs: Sequence[str]) -> None:
         """Raise InvalidArgument for a name that is not an output, or comes twice."""

@@ -20,20 +20,27 @@ def predict(model: LoadedModel, decode: Decode, encode: Encode[Reply]) -> Reply:
     """Return what `encode` makes of the outputs.
 
     `decode` gives the inputs by name and the outputs wanted; `encode` takes those names and their arrays. Each phase
-    is timed for the version's statistics, and a request that fails in any of them is counted as failed.
+    is timed for the version's statistics, and a request that fails in any of them is counted as failed. `encode` copies
+    what it takes of the arrays, which may be used again afterwards.
     """
     started = time.perf_counter_ns()
     try:
         inputs, wanted = decode()
         rows = model.check(inputs)
         decoded = time.perf_counter_ns()
-        outputs = model.run(inputs, wanted)
+        is_single = rows == 1 and wanted == model.output_names
+        outputs, single = model.run_single(inputs) if is_single else (model.run(inputs, wanted), None)
         ran = time.perf_counter_ns()
         reply = encode(wanted, outputs)
     except Exception:
         model.statistics.failed(started)
         raise
-    if model.observer is not None:
-        model.observer.leave(inputs, wanted, outputs, rows)
+    observer = model.observer
+    if single is not None:
+        if observer is not None:
+            observer.copy(single.addresses, 1)
+        model.singles.give_back(single)
+    elif observer is not None:
+        observer.leave(inputs, wanted, outputs, rows)
     model.statistics.succeeded(rows, started, decoded, ran, time.perf_counter_ns())
     return reply

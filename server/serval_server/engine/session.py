@@ -120,15 +120,15 @@ class Session:
         finally:
             limit.cancel()
 
-    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> "BoundRun":
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], apart: bool = False) -> "BoundRun":
         """Return a run from these inputs into these outputs, arrays that stay where they are.
 
-        The runs that are bound so are made one at a time.
+        The runs that are bound so are made one at a time, but for one that is `apart`, which has room of its own.
         """
         before: list[Callable[[], None]] = []
         if self._head is not None:
             rows = inputs[self._head.input]
-            into = self._room_for(rows.size).reshape(rows.shape)
+            into = np.empty(rows.shape, np.float32) if apart else self._room_for(rows.size).reshape(rows.shape)
             before.append(self._head.bind(rows, into))
             inputs = {**inputs, self._head.input: into}
         if self._trees is not None:
