@@ -6,7 +6,7 @@ bit by bit, and where they are not `Session` finds out and leaves the ensemble w
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,27 @@ from serval_server.errors import ModelRunFailed
 
 Array = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float32]
+_Behind = tuple[str, tuple[str, ...], str, Mapping[str, Any]]
 
 _DOMAIN: Final = "ai.onnx.ml"
 _MENTION: Final = b"TreeEnsemble"  # in every artifact that has one: others need not be parsed
 _ODD_SHARE: Final = 0.02  # of a probe's values, each
-_TAIL: Final = ("Cast", "ReduceMax", "Sub", "Less", "Not", "Cast", "ArgMax", "Gather")
+_WIDTH_MAX: Final = 1 << 14  # columns; the kernels hold a block of rows, and probes are as wide
+_ONNX: Final = ("", "ai.onnx")
+
+# What `serval_client.export` puts behind scores: operator, inputs, output and attributes. "" stands for another's name.
+_TAIL: Final[tuple[_Behind, ...]] = (
+    ("Cast", ("",), "serval_score", {"to": onnx.TensorProto.FLOAT}),
+    ("ReduceMax", ("serval_score",), "serval_largest", {"axes": [1], "keepdims": 1}),
+    ("Sub", ("serval_largest", "serval_slack"), "serval_least", {}),
+    ("Less", ("serval_score", "serval_least"), "serval_too_small", {}),
+    ("Not", ("serval_too_small",), "serval_large_enough", {}),
+    ("Cast", ("serval_large_enough",), "serval_candidates", {"to": onnx.TensorProto.FLOAT}),
+    ("ArgMax", ("serval_candidates",), "serval_index", {"axis": 1, "keepdims": 0}),
+    ("Gather", ("serval_labels", "serval_index"), "", {}),
+)
+# ReduceMax from operator set 18 on.
+_MAX_BY_INPUT: Final[_Behind] = ("ReduceMax", ("serval_score", "serval_axis"), "serval_largest", {"keepdims": 1})
 
 
 class Forest:
@@ -56,8 +72,12 @@ class Forest:
         """Return rows that lie on, just below and just above the thresholds, some of them NaN or infinite."""
         random = np.random.default_rng(count)
         rows = random.normal(size=(count, self._width)).astype(np.float32)
-        for column in self._ensemble.columns:
-            near = random.choice(self._ensemble.thresholds[self._ensemble.compared == column], count)
+        order = np.argsort(self._ensemble.compared, kind="stable")
+        begins = np.searchsorted(self._ensemble.compared[order], self._ensemble.columns)
+        for column, thresholds in zip(
+            self._ensemble.columns, np.split(self._ensemble.thresholds[order], begins)[1:], strict=True
+        ):
+            near = random.choice(thresholds, count)
             towards = random.choice(np.array([-np.inf, np.nan, np.inf], np.float32), count)
             with np.errstate(all="ignore"):  # the largest number has none above it but infinity
                 rows[:, column] = np.where(np.isnan(towards), near, np.nextafter(near, towards))
@@ -86,33 +106,36 @@ class Taken(NamedTuple):
 
     def applied(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], Mapping[str, Array]]:
         """Return the outputs that it gives, and what the rest of the graph reads."""
-        rows = inputs.get(self.input)
-        if rows is None:
-            raise ModelRunFailed(f"invalid input: {self.input!r} is missing")
-        come: tuple[Array, ...] = self.forest.run(rows)
+        if set(inputs) != {self.input}:
+            raise ModelRunFailed(f"invalid input: got {sorted(inputs)}, wanted {self.input!r}")
+        come: tuple[Array, ...] = self.forest.run(inputs[self.input])
         given = {name: come[place] for name, place in self.given.items()}
-        return given, self._without(inputs) | {name: come[place] for name, place in self.fed.items()}
+        return given, {name: come[place] for name, place in self.fed.items()}
 
     def bind(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
     ) -> tuple[Callable[[], None], Mapping[str, Array], Mapping[str, Array]]:
-        """Return what fills its outputs, what the rest of the graph reads then, and the outputs that are left to it."""
+        """Return what fills its outputs, what the rest of the graph reads then, and the outputs that are left to it.
+
+        Raises RuntimeError where its outputs do not have these shapes and types.
+        """
         rows = inputs[self.input]
         come: list[Array] = [np.empty(len(rows), np.int64), np.empty((len(rows), self.forest.size), np.float32)]
         for name, place in self.given.items():
-            come[place] = outputs[name]
+            output, wanted = outputs[name], come[place]
+            if (output.shape, output.dtype) != (wanted.shape, wanted.dtype):
+                raise RuntimeError(f"{name!r} is {wanted.dtype}{list(wanted.shape)}, not {list(output.shape)}")
+            come[place] = output
         begin = self.forest.bind(rows, *cast("tuple[npt.NDArray[np.int64], Values]", tuple(come)))
-        fed = self._without(inputs) | {name: come[place] for name, place in self.fed.items()}
+        fed = {name: come[place] for name, place in self.fed.items()}
         return begin, fed, {name: array for name, array in outputs.items() if name not in self.given}
-
-    def _without(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: array for name, array in inputs.items() if name != self.input}
 
 
 def taken_out(artifact: bytes) -> Taken | None:
-    """Return the ensemble that reads an input of the graph, and the graph without it; None where it has to stay.
+    """Return the ensemble that reads the input of the graph, and the graph without it; None where it has to stay.
 
-    A node is taken out only where nothing else can tell: it alone reads a float input of known width.
+    A node is taken out only where nothing else can tell: it alone reads a float input of known width, the only one. No
+    operator may mean something else: a model with functions of its own stays as it is.
     """
     if _MENTION not in artifact:
         return None
@@ -123,14 +146,15 @@ def taken_out(artifact: bytes) -> Taken | None:
         return None
     graph = model.graph
     nodes = [node for node in graph.node if node.domain == _DOMAIN and _MENTION in node.op_type.encode()]
-    if len(nodes) != 1 or any(has_graph(node) for node in graph.node):
+    if model.functions or graph.sparse_initializer or any(has_graph(node) for node in graph.node):
         return None
-    (node,) = nodes
-    value = next((value for value in graph.input if list(node.input) == [value.name]), None)
-    if value is None or sum(value.name in other.input for other in graph.node) != 1:
+    if len(nodes) != 1 or len(graph.input) != 1:
+        return None
+    (node,), (value,) = nodes, graph.input
+    if list(node.input) != [value.name] or sum(value.name in other.input for other in graph.node) != 1:
         return None
     width = width_of(graph, value)
-    found = read(node, width) if width else None
+    found = read(node, width) if 0 < width <= _WIDTH_MAX else None
     if found is None or value.name in {output.name for output in graph.output}:
         return None
     return _cut(model, node, value.name, width, found)
@@ -141,7 +165,7 @@ def _cut(model: onnx.ModelProto, node: onnx.NodeProto, name: str, width: int, fo
     graph = model.graph
     places = dict(zip(node.output, (0, 1) if node.op_type == CLASSIFIER else (1,), strict=False))
     graph.node.remove(node)
-    for other in [other for other in graph.node if other.op_type == "Identity" and other.input[0] in places]:
+    for other in [other for other in graph.node if _is(other, "Identity") and other.input[0] in places]:
         places[other.output[0]] = places[other.input[0]]
         graph.node.remove(other)
     given = {output.name: places[output.name] for output in graph.output if output.name in places}
@@ -168,13 +192,41 @@ def _tail(graph: onnx.GraphProto, places: Mapping[str, int], size: int) -> Step 
 
     None where there is something else, or more, behind the trees.
     """
-    held = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
-    slack, labels = held.get("serval_slack"), held.get("serval_labels")
-    if tuple(node.op_type for node in graph.node) != _TAIL or slack is None or labels is None:
+    nodes = list(graph.node)
+    if len(nodes) != len(_TAIL) or not all(map(_is_of_tail, nodes, _TAIL)):
         return None
     left = {output.name for output in graph.output} - set(places)
-    if places.get(graph.node[0].input[0]) != 1 or left != set(graph.node[-1].output):
+    if places.get(nodes[0].input[0]) != 1 or left != set(nodes[-1].output):
         return None
-    if slack.dtype != np.float32 or slack.size != 1 or labels.dtype != np.int64 or labels.shape != (size,):
+    slack = _held(graph, "serval_slack", onnx.TensorProto.FLOAT, [])
+    labels = _held(graph, "serval_labels", onnx.TensorProto.INT64, [size])
+    if slack is None or labels is None or not 0 <= slack < np.inf:
         return None
-    return partial(trees.answer_first, slack.reshape(-1)[0], labels.copy())
+    axis = _held(graph, "serval_axis", onnx.TensorProto.INT64, [1])
+    if "serval_axis" in nodes[1].input and (axis is None or axis[0] != 1):
+        return None
+    return partial(trees.answer_first, float(slack), labels.copy())
+
+
+def _is(node: onnx.NodeProto, op_type: str) -> bool:
+    return node.op_type == op_type and node.domain in _ONNX
+
+
+def _is_of_tail(node: onnx.NodeProto, wanted: _Behind) -> bool:
+    """Tell whether a node is that of `_TAIL`."""
+    given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    if _is(node, "ReduceMax") and len(node.input) > 1:
+        wanted = _MAX_BY_INPUT
+    op_type, inputs, output, attributes = wanted
+    if not _is(node, op_type) or given != attributes or (len(node.input), len(node.output)) != (len(inputs), 1):
+        return False
+    names = zip((*inputs, output), (*node.input, *node.output), strict=True)
+    return all(name in ("", found) for name, found in names)
+
+
+def _held(graph: onnx.GraphProto, name: str, kind: int, shape: list[int]) -> npt.NDArray[Any] | None:
+    """Return the only constant of a name; None where it is of another kind, or in another file."""
+    found = [value for value in graph.initializer if value.name == name]
+    if len(found) != 1 or (found[0].data_type, list(found[0].dims)) != (kind, shape) or found[0].external_data:
+        return None
+    return onnx.numpy_helper.to_array(found[0])

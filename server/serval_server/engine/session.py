@@ -6,7 +6,9 @@ own (a thousand models are a thousand threads) and keeps an arena that grows wit
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,13 +72,9 @@ class Session:
         """Load the model; raise InvalidArgument where ONNX Runtime refuses it."""
         graph, self._head = head.taken_out(artifact)
         self._room = np.empty(0, np.float32)
-        self._trees: forest.Taken | None = None
-        self._session: onnxruntime.InferenceSession | None = _loaded(graph)
-        self.output_names = [output.name for output in self._session.get_outputs()]
-        trees = forest.taken_out(graph)
-        if trees is not None and _agrees(trees, self._session):
-            self._trees = trees
-            self._session = None if trees.rest is None else _loaded(trees.rest)
+        whole = _loaded(graph)
+        self.output_names = [output.name for output in whole.get_outputs()]
+        self._trees, self._session = _divided(graph, whole)
 
     def run(
         self,
@@ -87,38 +85,17 @@ class Session:
         """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
         if self._head is not None:
             inputs = self._head.applied(inputs)
-        if self._trees is None:
-            return self._run(outputs, inputs, options)
-        given, inputs = self._trees.applied(inputs)
-        wanted = [name for name in outputs if name not in given]
-        if wanted:
-            given.update(zip(wanted, self._run(wanted, inputs, options), strict=True))
-        return [given[name] for name in outputs]
-
-    def _run(
-        self, outputs: Sequence[str], inputs: Mapping[str, Array], options: onnxruntime.RunOptions | None
-    ) -> list[Array]:
-        if self._session is None:
-            raise ModelRunFailed(f"the model has no output {outputs[0]!r}")
-        try:
-            return self._session.run(outputs, inputs, options)  # type: ignore[no-any-return]
-        except ONNX_RUNTIME_ERRORS as error:
-            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+        return _answers(self._trees, self._session, outputs, inputs, options)
 
     def run_within(self, seconds: float, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs; raise ModelRunFailed as well where they are not there in that many seconds."""
-        options = onnxruntime.RunOptions()
-        limit = threading.Timer(seconds, setattr, (options, "terminate", True))
-        limit.daemon = True
-        limit.start()
-        try:
-            return self.run(self.output_names, inputs, options)
-        except ModelRunFailed as error:
-            if options.terminate:
-                raise ModelRunFailed(f"the model does not end within {seconds:g} s") from error
-            raise
-        finally:
-            limit.cancel()
+        with _ended_after(seconds) as options:
+            try:
+                return self.run(self.output_names, inputs, options)
+            except ModelRunFailed as error:
+                if options.terminate:
+                    raise ModelRunFailed(f"the model does not end within {seconds:g} s") from error
+                raise
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], apart: bool = False) -> "BoundRun":
         """Return a run from these inputs into these outputs, arrays that stay where they are.
@@ -184,27 +161,79 @@ def _loaded(graph: bytes) -> onnxruntime.InferenceSession:
         raise InvalidArgument(f"artifact: ONNX Runtime cannot load the model: {_brief(error)}") from error
 
 
-def _agrees(trees: forest.Taken, session: onnxruntime.InferenceSession) -> bool:
-    """Tell whether trees answer as the session of the whole graph does, bit by bit."""
-    if len(session.get_inputs()) != 1:
-        return False
-    names = list(trees.given)
-    for count in PROBES:
-        rows = trees.forest.probes(count)
-        found, _ = trees.applied({trees.input: rows})
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[onnxruntime.RunOptions]:
+    """Give options with which runs of ONNX Runtime fail once that many seconds have passed."""
+    options = onnxruntime.RunOptions()
+    limit = threading.Timer(seconds, setattr, (options, "terminate", True))
+    limit.daemon = True
+    limit.start()
+    try:
+        yield options
+    finally:
+        limit.cancel()
+
+
+def _answers(
+    trees: forest.Taken | None,
+    session: onnxruntime.InferenceSession | None,
+    outputs: Sequence[str],
+    inputs: Mapping[str, Array],
+    options: onnxruntime.RunOptions | None,
+) -> list[Array]:
+    """Return the named outputs of a graph: of its trees, where they are taken out, and of the session of the rest."""
+    given = dict[str, Array]()
+    if trees is not None:
+        given, inputs = trees.applied(inputs)
+    wanted = [name for name in outputs if name not in given]
+    if wanted and session is None:
+        raise ModelRunFailed(f"the model has no output {wanted[0]!r}")
+    if wanted and session is not None:
         try:
-            expected = session.run(names, {trees.input: rows})
-        except ONNX_RUNTIME_ERRORS:
-            return False
-        for name, output in zip(names, expected, strict=True):
-            if (output.shape, output.dtype, output.tobytes()) != (
-                found[name].shape,
-                found[name].dtype,
-                found[name].tobytes(),
-            ):
-                LOG.warning("%r of the kernels for trees is not that of ONNX Runtime, which keeps the model", name)
-                return False
+            given.update(zip(wanted, session.run(wanted, inputs, options), strict=True))
+        except ONNX_RUNTIME_ERRORS as error:
+            raise ModelRunFailed(f"the model failed on this input: {_brief(error)}") from error
+    return [given[name] for name in outputs]
+
+
+def _divided(
+    graph: bytes, whole: onnxruntime.InferenceSession
+) -> tuple[forest.Taken | None, onnxruntime.InferenceSession | None]:
+    """Return the trees of a graph and the session of its rest; None and that of the whole where it is left as it is."""
+    trees = forest.taken_out(graph)
+    if trees is None:
+        return None, whole
+    try:
+        rest = None if trees.rest is None else _loaded(trees.rest)
+        if _agrees(trees, rest, whole):
+            return trees, rest
+    except (InvalidArgument, ModelRunFailed):  # one that takes batches of one size alone, for instance
+        pass
+    return None, whole
+
+
+def _agrees(
+    trees: forest.Taken, rest: onnxruntime.InferenceSession | None, whole: onnxruntime.InferenceSession
+) -> bool:
+    """Tell whether trees and the rest of their graph answer as the session of the whole does, bit by bit."""
+    names = [output.name for output in whole.get_outputs()]
+    with _ended_after(TRIAL_SECONDS) as options:
+        for count in PROBES:
+            inputs = {trees.input: trees.forest.probes(count)}
+            found = _answers(trees, rest, names, inputs, options)
+            expected = _answers(None, whole, names, inputs, options)
+            for name, one, other in zip(names, found, expected, strict=True):
+                if _octets(one) != _octets(other):
+                    LOG.warning("%r of the kernels for trees is not that of ONNX Runtime, which keeps the model", name)
+                    return False
     return True
+
+
+def _octets(output: Any) -> Any:
+    """Return what tells an output from another: its bits, or its values where it is no array of numbers."""
+    if not isinstance(output, np.ndarray):
+        return output
+    return output.dtype, output.shape, output.tolist() if output.dtype == np.object_ else output.tobytes()
 
 
 def trial(session: Session, signature: Signature, inputs: Mapping[str, Array] | None) -> None:

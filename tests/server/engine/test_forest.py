@@ -1,5 +1,7 @@
 """What a session answers with the trees taken out of its graph, against ONNX Runtime with the whole graph."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import lightgbm
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from serval_client.export import export
 from serval_kernels import trees
+from serval_registry.errors import InvalidArgument
 from serval_server.engine import session as module
 from serval_server.engine.forest import taken_out
 from serval_server.engine.session import Session
@@ -181,7 +184,7 @@ def ensembles(draw):
     kind = draw(st.sampled_from(["two", "many", "value", "values"]))
     size = {"two": 1, "many": 3, "value": 1, "values": 2}[kind]
     nodes = [node for tree in range(draw(st.integers(1, 4))) for node in nodes_of(draw, tree, draw(st.integers(0, 6)))]
-    weights = st.sampled_from([0.0, 0.25, 1 / 3, 0.1, 7.5, 1e-8, *draw(st.sampled_from([[], [-0.5, -1e8]]))])
+    weights = st.sampled_from([0.0, -0.0, 0.25, 1 / 3, 0.1, 7.5, 1e-8, *draw(st.sampled_from([[], [-0.5, -1e8]]))])
     votes = [
         (tree, number, target, draw(weights))
         for tree, number, mode, *_ in nodes
@@ -304,8 +307,207 @@ def test_what_is_behind_the_trees_is_done_by_onnx_runtime():
     same(outputs, expected)
 
 
+def test_all_outputs_may_be_made_behind_the_trees():
+    held = numpy_helper.from_array(np.float32(2), "two")
+    artifact = model_of([STUMP_NODE, helper.make_node("Mul", ["score", "two"], ["double"])], ["double"], [held])
+    rows = np.random.default_rng(0).normal(1, 1, (100, 3)).astype(np.float32)
+    same(Session(artifact).run(["double"], {"x": rows}), whole(artifact).run(None, {"x": rows}))
+
+
+# What nobody would export
+
+
+def edited(change, artifact=None):
+    """An artifact, that of the stump where none is given, after a change to its model."""
+    model = onnx.load_from_string(artifact or changed())
+    change(model)
+    return model.SerializeToString()
+
+
+def attribute(name, **fields):
+    return lambda model: model.graph.node[0].attribute.add(name=name, **fields)
+
+
+def two_trees(first, second, apart=0):
+    nodes = [
+        (tree, number + by, mode, column, value, tracks, yes + by, no + by)
+        for tree, by in ((first, 0), (second, apart))
+        for _, number, mode, column, value, tracks, yes, no in STUMP
+    ]
+    votes = [
+        (tree, number + by, 0, value) for tree, by in ((first, 0), (second, apart)) for _, number, _, value in VOTES
+    ]
+    return ensemble_of(nodes, votes, "Regressor", n_targets=1)
+
+
+# The root asks twice, and one leaf of four is below both; a node is below none.
+SHARED = [
+    (0, 0, "BRANCH_LEQ", 0, 1.0, 0, 1, 2),
+    (0, 1, "BRANCH_LEQ", 1, 0.0, 0, 3, 4),
+    (0, 2, "BRANCH_LEQ", 2, 0.0, 0, 3, 5),
+    *((0, number, "LEAF", 0, 0.0, 0, 0, 0) for number in (3, 4, 5, 6)),
+]
+SHARED_VOTES = [(0, 3, 0, 0.1), (0, 4, 0, 0.2), (0, 5, 0, 0.3)]
+
+
+def with_function(node):
+    """A model behind whose trees stands a function of its own, by the name of an operator."""
+
+    def change(model):
+        body = [helper.make_node("Neg" if node.input else "Constant", node.input, ["b"])]
+        if not node.input:
+            body[0].attribute.append(helper.make_attribute("value_float", 1.0))
+        opsets = [helper.make_opsetid("", 15)]
+        model.functions.append(helper.make_function("own", "Identity", node.input, ["b"], body, opsets))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+
+    return edited(change, model_of([STUMP_NODE, node, helper.make_node("Neg", ["z"], ["y"])], ["label", "y"]))
+
+
+def has_sparse_rows(model):
+    values, places = helper.make_tensor("x", 1, [1], [1.0]), helper.make_tensor("", 7, [1], [1])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4, 3]))
+    model.graph.input.add().CopyFrom(helper.make_tensor_value_info("y", 1, [4, 3]))
+
+
+def of_width(width):
+    def change(model):
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = width
+
+    return edited(change)
+
+
+ODD = {
+    "a-leaf-below-two": ensemble_of(SHARED[:-1], SHARED_VOTES, "Regressor", n_targets=1),
+    "a-leaf-below-two-and-one-below-none": ensemble_of(SHARED, SHARED_VOTES, "Regressor", n_targets=1),
+    "one-way": ensemble_of([(*STUMP[0][:6], 1, 1), STUMP[1]], VOTES[:1], "Regressor", n_targets=1),
+    "tree-below-zero": two_trees(-1, 0),
+    "tree-numbers-that-are-one-in-32-bits": two_trees(0, 2**32, 3),
+    "a-weight-is-nan": ensemble_of(STUMP, [(0, 1, 0, np.nan), VOTES[1]], **LABELS),
+    "a-weight-is-infinite": ensemble_of(STUMP, [(0, 1, 0, -np.inf), VOTES[1]], "Regressor", n_targets=1),
+    "sums-overflow": ensemble_of(STUMP, [(0, 1, 0, -3e38), VOTES[1]], base_values=[-3e38], **LABELS),
+    "base-is-nan": changed(base_values=[np.nan]),
+    "labels-of-both-kinds": changed(classlabels_strings=["a", "b"]),
+    "targets-2**31": ensemble_of(STUMP, VOTES, "Regressor", n_targets=2**31),
+    "the-last-of-targets-2**62": ensemble_of(STUMP, [(0, 1, 2**62 - 1, 1.0)], "Regressor", n_targets=2**62),
+    "each-tree-has-a-target": ensemble_of(
+        [(tree, *STUMP[1][1:]) for tree in range(30_000)],
+        [(tree, 1, tree, 1.0) for tree in range(30_000)],
+        "Regressor",
+        n_targets=30_000,
+    ),
+    "columns-2**20": of_width(2**20),
+    "columns-2**62": of_width(2**62),
+    "attribute-by-reference": edited(attribute("base_values", ref_attr_name="other", type=6)),
+    "attribute-twice": edited(attribute("base_values", floats=[1.0], type=6), changed(base_values=[0.5])),
+    "own-identity": with_function(helper.make_node("Identity", ["score"], ["z"], domain="own")),
+    "own-identity-of-nothing": with_function(helper.make_node("Identity", [], ["z"], domain="own")),
+    "the-rows-have-a-default": edited(has_sparse_rows),
+}
+
+
+@pytest.mark.parametrize("artifact", ODD.values(), ids=ODD)
+def test_what_is_odd_stays_in_its_graph_before_anything_is_compared(artifact):
+    try:
+        reference = whole(artifact)
+    except module.ONNX_RUNTIME_ERRORS:
+        with pytest.raises(InvalidArgument):
+            Session(artifact)
+    else:
+        session = Session(artifact)
+        assert session.output_names == [output.name for output in reference.get_outputs()]
+    assert taken_out(artifact) is None
+
+
+@pytest.mark.parametrize("tracks", [-1, 0, 1, 2, 2**40])
+def test_missing_values_hold_for_1_alone(tracks):
+    artifact = stump(0, 5, tracks)
+    rows = np.array([[np.nan, 0, 0], [2, 0, 0]], np.float32)
+    assert taken_out(artifact) is not None
+    assert Session(artifact)._trees is not None
+    same(Session(artifact).run(["label", "score"], {"x": rows}), whole(artifact).run(None, {"x": rows}))
+
+
+def test_the_trees_of_a_batch_of_one_size_stay_in_their_graph():
+    def change(model):
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 5
+
+    session = Session(edited(change))
+    assert session._trees is None
+    with pytest.raises(ModelRunFailed):
+        session.run(["label"], {"x": np.zeros((4, 3), np.float32)})
+
+
+@pytest.fixture(scope="module")
+def with_tail():
+    X, y = MANY
+    return export(RandomForestClassifier(20, max_leaf_nodes=12, random_state=1).fit(X, y), X.astype(np.float32)).onnx
+
+
+def setting(place, name, value):
+    """A change of an attribute of the node at a place behind the trees."""
+
+    def change(model):
+        given = [each for each in model.graph.node[place].attribute if each.name != name]
+        del model.graph.node[place].attribute[:]
+        model.graph.node[place].attribute.extend([*given, helper.make_attribute(name, value)])
+
+    return change
+
+
+def holding(name, *values):
+    def change(model):
+        kept = [each for each in model.graph.initializer if each.name != name]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend([*kept, *(numpy_helper.from_array(value, name) for value in values)])
+
+    return change
+
+
+def reading(place, *names):
+    def change(model):
+        model.graph.node[place].input[:] = names
+
+    return change
+
+
+def in_halves(model):
+    setting(1, "to", TensorProto.FLOAT16)(model)
+    holding("serval_slack", np.float16(5e-6))(model)
+
+
 @pytest.mark.parametrize(
-    "inputs", [{}, {"x": np.zeros((2, 4), np.float32)}, {"x": np.zeros((2, 3))}, {"x": np.zeros(3, np.float32)}]
+    "change",
+    [
+        pytest.param(in_halves, id="half-precision"),
+        pytest.param(setting(6, "to", TensorProto.INT32), id="candidates-are-whole"),
+        pytest.param(setting(7, "select_last_index", 1), id="last-of-equals"),
+        pytest.param(setting(7, "keepdims", 1), id="labels-in-a-column"),
+        pytest.param(holding("serval_slack", np.float32(-1e-6)), id="slack-below-zero"),
+        pytest.param(holding("serval_slack", np.array([1e-3, 0, 0], np.float32)), id="a-slack-for-each"),
+        pytest.param(holding("serval_labels", np.arange(4)), id="labels-of-another-length"),
+        pytest.param(holding("serval_labels", np.arange(3), np.arange(3)[::-1]), id="labels-twice"),
+        pytest.param(reading(4, "serval_least", "serval_score"), id="the-other-way-round"),
+        pytest.param(reading(3, "serval_slack", "serval_largest"), id="the-slack-less-the-largest"),
+    ],
+)
+def test_what_is_not_quite_the_tail_of_an_export_is_done_by_onnx_runtime(with_tail, change):
+    artifact = edited(change, with_tail)
+    reference, session = whole(artifact), Session(artifact)
+    assert session._session is not None
+    name, rows = reference.get_inputs()[0].name, around(MANY[0], 200)
+    same(session.run(session.output_names, {name: rows}), reference.run(None, {name: rows}))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"x": np.zeros((2, 3), np.float32), "y": np.zeros(1)},
+        {"x": np.zeros((2, 4), np.float32)},
+        {"x": np.zeros((2, 3))},
+        {"x": np.zeros(3, np.float32)},
+    ],
 )
 def test_rows_that_do_not_fit_are_refused(inputs):
     with pytest.raises(ModelRunFailed, match="invalid input"):
@@ -340,3 +542,33 @@ def test_the_comparison_asks_at_the_thresholds_themselves():
     assert {float(value) for value in near} <= set(rows[:, 0].tolist())
     assert np.isnan(rows).any()
     assert np.isinf(rows).any()
+
+
+def test_outputs_of_another_shape_or_type_cannot_be_bound():
+    rows = np.zeros((5, 3), np.float32)
+    session, label, score = Session(changed()), np.zeros(5, np.int64), np.zeros((5, 2), np.float32)
+    for wrong in ({"label": label[:4]}, {"label": label.astype(np.int32)}, {"score": np.zeros((5, 7), np.float32)}):
+        with pytest.raises(RuntimeError, match=r"is (int64|float32)"):
+            session.bind({"x": rows}, {"label": label, "score": score} | wrong)
+
+
+def test_many_threads_run_a_session_at_once_while_bound_runs_go_on():
+    artifact = changed()
+    session, reference = Session(artifact), whole(artifact)
+    sizes = (1, 7, 23, 24, 64, 65, 200, 500)
+    rows = {count: np.random.default_rng(count).normal(1, 1, (count, 3)).astype(np.float32) for count in sizes}
+    expected = {count: reference.run(None, {"x": rows[count]}) for count in sizes}
+    outputs = [np.zeros_like(output) for output in expected[65]]
+    bound = session.bind({"x": rows[65]}, dict(zip(session.output_names, outputs, strict=True)))
+
+    def run(count):
+        for _ in range(100):
+            same(session.run(session.output_names, {"x": rows[count]}), expected[count])
+
+    with ThreadPoolExecutor(len(sizes)) as threads:
+        running = [threads.submit(run, count) for count in sizes]
+        while not all(each.done() for each in running):
+            bound()
+            same(outputs, expected[65])
+        for each in running:
+            each.result()
