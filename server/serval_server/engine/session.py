@@ -69,7 +69,8 @@ class Session:
     """
 
     def __init__(self, artifact: bytes) -> None:
-        """Load the model; raise InvalidArgument where ONNX Runtime refuses it."""
+        """Load the model; raise InvalidArgument where ONNX Runtime refuses it, or would not come back from it."""
+        forest.check(artifact)
         graph, self._head = head.taken_out(artifact)
         self._room = np.empty(0, np.float32)
         whole = _loaded(graph)

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import lightgbm
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import xgboost
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from serval_client.export import export
+from serval_ensembles import LABELS, STUMP, VOTES, chain, ensemble_of, model_of, same, votes_of, whole
 from serval_kernels import trees
 from serval_registry.errors import InvalidArgument
 from serval_server.engine import session as module
@@ -57,20 +57,6 @@ MODELS = {
     "lightgbm-many": (lightgbm.LGBMClassifier(n_estimators=8, verbose=-1, random_state=1), MANY),
     "lightgbm-values": (lightgbm.LGBMRegressor(n_estimators=20, verbose=-1, random_state=1), VALUES),
 }
-
-
-def whole(artifact):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
-
-
-def same(found, expected):
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        assert one.tobytes() == other.tobytes()
 
 
 def around(X, count):
@@ -152,33 +138,6 @@ def nodes_of(draw, tree, depth):
     return [(tree, number, *node) for number, node in enumerate(nodes)]
 
 
-def ensemble_of(nodes, votes, kind="Classifier", **more):
-    """Return an artifact of one node; votes: (tree, node, class or target, weight)."""
-    listed = list(zip(*nodes, strict=True))
-    names = ("treeids", "nodeids", "modes", "featureids", "values", "missing_value_tracks_true", "truenodeids")
-    given = {f"nodes_{name}": values for name, values in zip((*names, "falsenodeids"), listed, strict=True)}
-    target = "class" if kind == "Classifier" else "target"
-    for name, values in zip(("treeids", "nodeids", "ids", "weights"), zip(*votes, strict=True), strict=True):
-        given[f"{target}_{name}"] = values
-    outputs = ["label", "score"] if kind == "Classifier" else ["score"]
-    filled = {name: value for name, value in (given | more).items() if value not in ([], None)}
-    node = helper.make_node(f"TreeEnsemble{kind}", ["x"], outputs, domain="ai.onnx.ml", **filled)
-    return model_of([node], outputs, label=TensorProto.STRING if "classlabels_strings" in filled else TensorProto.INT64)
-
-
-def model_of(nodes, outputs, held=(), label=TensorProto.INT64):
-    kinds = {"label": label}
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
-        [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in outputs],
-        initializer=list(held),
-    )
-    opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-
-
 @st.composite
 def ensembles(draw):
     kind = draw(st.sampled_from(["two", "many", "value", "values"]))
@@ -212,23 +171,7 @@ def test_any_ensemble_answers_the_same_bits(artifact, count, data):
     same(session.run(session.output_names, {"x": rows}), whole(artifact).run(None, {"x": rows}))
 
 
-STUMP = [(0, 0, "BRANCH_LEQ", 0, 1.0, 0, 1, 2), (0, 1, "LEAF", 0, 0.0, 0, 0, 0), (0, 2, "LEAF", 0, 0.0, 0, 0, 0)]
-VOTES = [(0, 1, 0, 0.25), (0, 2, 0, 1.0)]
-LABELS = {"classlabels_int64s": [0, 1]}
 STUMP_NODE = onnx.load_from_string(ensemble_of(STUMP, VOTES, **LABELS)).graph.node[0]
-
-
-def chain(length):
-    """A tree with a leaf at each step of its way, and one at its end."""
-    nodes = []
-    for step in range(length - 1):
-        at = 2 * step
-        nodes += [(0, at, "BRANCH_LEQ", 0, float(step), 0, at + 1, at + 2), (0, at + 1, "LEAF", 0, 0.0, 0, 0, 0)]
-    return [*nodes, (0, 2 * length - 2, "LEAF", 0, 0.0, 0, 0, 0)]
-
-
-def votes_of(nodes):
-    return [(tree, number, 0, float(number)) for tree, number, mode, *_ in nodes if mode == "LEAF"]
 
 
 @pytest.mark.parametrize("leaves", [1, 2, 32, 33, 64])
