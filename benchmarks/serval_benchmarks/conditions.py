@@ -22,7 +22,7 @@ import grpc
 from serval_client import Client
 from serval_client.errors import ServalError
 
-from serval_benchmarks import driver_compiled, findings, idle, processes, slow_model
+from serval_benchmarks import driver_compiled, findings, idle, processes, slow_model, turning
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.findings import Finding, Measure, Wanted, ratio
 from serval_benchmarks.lab import (
@@ -53,6 +53,7 @@ _MARGIN_SECONDS = 0.5
 _CHUNK_SECONDS = (0.2, 20.0)
 _FIRST_RATE = 200_000.0
 _SETTLE_SECONDS = 2.0
+_TURNING_SECONDS = 4.0
 _CALL_SECONDS = 60.0
 
 NOT_MET = 1
@@ -245,6 +246,29 @@ def transports(lab: Lab) -> Finding:
     return _finding("transports", transports, measures, notes=client_limits(samples))
 
 
+def monitoring(lab: Lab) -> Finding:
+    """What does it cost that every row is looked at?"""
+    measures, notes = [], []
+    seconds = max(2 * lab.settings.rounds * lab.settings.seconds, _TURNING_SECONDS)  # of which rows are seen in half
+    for transport, least in (("vectorized", 0.94), ("grpcio", 0.98)):
+        data = lab.folder()
+        with turning.turning(data, lab.cores.server, transport, FAST) as served:
+            register_fast(served.address)
+            load = replace(lab.load(served, lab.prepared(served, FAST)), seconds=seconds)
+            lab.say(f"{transport}, {seconds:g} s, on and off in turns")
+            answered(processes.run(load, 1)[0])
+        turns = turning.found(data)
+        if not turns:
+            raise BenchmarkError("too few turns were ended in the measured time")
+        calls, cpu = (tuple(getattr(each, name) for each in turns) for name in ("calls", "cpu"))
+        measures.append(Measure(f"calls, on over off, {transport}", "x", calls, Wanted(least, at_most=False)))
+        measures.append(Measure(f"CPU a call, on over off, {transport}", "x", cpu))
+        for what, values in (("calls", calls), ("CPU a call", cpu)):
+            low, high = turning.median_within(values)
+            notes.append(f"{transport}, {what}: the median lies between {low:.3f} and {high:.3f} with 95 %.")
+    return _finding("monitoring", monitoring, measures, notes=notes)
+
+
 def workers(lab: Lab) -> Finding:
     """What does a second worker process bring?"""
     if len(lab.available) < 3:
@@ -275,6 +299,7 @@ CONDITIONS: dict[str, Callable[[Lab], Finding]] = {
     "start": start,
     "idle": idle_server,
     "transports": transports,
+    "monitoring": monitoring,
     "workers": workers,
 }
 

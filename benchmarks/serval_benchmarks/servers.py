@@ -82,14 +82,17 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
 
 
 @contextmanager
-def serving(data: Path, cores: frozenset[int], options: Sequence[str] = ()) -> Iterator[Served]:
+def serving(
+    data: Path, cores: frozenset[int], options: Sequence[str] = (), program: Sequence[str] = ()
+) -> Iterator[Served]:
     """Start `serval serve` on the folder `data`, wait until it is ready, and end it by its process id.
 
-    Raise BenchmarkError, with the end of its log, where it does not start.
+    program: another one that takes `--data` and `--listen` and says where it serves. Raise BenchmarkError, with the end
+    of its log, where it does not start.
     """
     data.mkdir(parents=True, exist_ok=True)
     path = data / "server.log"
-    command = [serval_command(), "serve", "--data", str(data), "--listen", "127.0.0.1:0", *options]
+    command = [*(program or (serval_command(), "serve")), "--data", str(data), "--listen", "127.0.0.1:0", *options]
     with path.open("w") as log, pinned(cores):
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -22,12 +22,13 @@ WANTED = {
     "start": {"until the first answer"},
     "idle": {"with 0 idle connections", "with 20 idle connections"},
     "transports": {"vectorized, 1 in flight, p50", "grpcio, 64 in flight, p99"},
+    "monitoring": {"calls, on over off, vectorized", "CPU a call, on over off, grpcio"},
 }
 
 
 @pytest.mark.slow
 # The others are measured alike, and take longer
-@pytest.mark.parametrize("name", ["idle"])
+@pytest.mark.parametrize("name", ["idle", "monitoring"])
 def test_measures_what_it_says(name, tmp_path, capsys):
     cores = os.sched_getaffinity(0)
     path = tmp_path / "found.json"
