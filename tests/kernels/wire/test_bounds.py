@@ -16,6 +16,7 @@ THROWN = [
     *(path for path in sorted(Path(__file__).parent.glob("test_*.py")) if path != Path(__file__)),
     TESTS / "transport" / "test_fuzz.py",
     TESTS / "transport" / "test_attacks.py",
+    TESTS / "kernels" / "test_trees.py",
 ]
 TARGETS = "vectorized vectors"
 
