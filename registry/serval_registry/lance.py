@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -59,14 +60,33 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError("pandas is looked for when it is needed", name=fullname)
 
 
+class _Pandas(MetaPathFinder):
+    """Finds pandas, and has pyarrow look for it again when it is loaded: it would take frames for lists."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
+        spec = PathFinder.find_spec(fullname) if fullname == "pandas" else None
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_tell(module: ModuleType) -> None:
+            load(module)
+            sys.meta_path.remove(self)
+            getattr(pa.lib._pandas_api, "pd", None)  # to ask for it has it looked for
+
+        spec.loader.exec_module = load_and_tell  # type: ignore[method-assign]
+        return spec
+
+
 def _tell_pyarrow_of_no_pandas() -> None:
-    """Have pyarrow look for pandas and not find it. Where it is asked for a pandas object it looks once more."""
+    """Have pyarrow look for pandas and not find it, and once more when somebody imports pandas."""
     blind = _NoPandas()
     sys.meta_path.insert(0, blind)
     try:
         pa.array([0])
     finally:
         sys.meta_path.remove(blind)
+    sys.meta_path.insert(0, _Pandas())
 
 
 if "pandas" not in sys.modules:

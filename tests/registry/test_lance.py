@@ -49,6 +49,15 @@ def test_pyarrow_reads_the_frames_of_who_has_pandas():
 
 
 @pytest.mark.slow
+def test_pyarrow_reads_the_rows_of_a_frame_whatever_their_index():
+    frame = "pd.DataFrame({'a': [1, 2], 'b': ['x', None]}, index=[3, 5])"
+    assert run(f"import pandas as pd, pyarrow as pa; print(pa.Table.from_pandas({frame})['b'].to_pylist())") == (
+        "['x', None]"
+    )
+    assert run(f"import pandas as pd, pyarrow as pa; print(pa.array({frame}['a']).to_pylist())") == "[1, 2]"
+
+
+@pytest.mark.slow
 def test_overrides_are_compared_for_who_asks():
     assert run("import overrides; print(overrides.EnforceOverrides.__module__ != 'builtins')") == "True"
 

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 from serval_registry import onnx_check
 from serval_registry.model import DataType, Draft, Feature, FeatureKind, Signature, TensorSpec
 from serval_registry.registry import Registry
+from serval_server.engine import single as module
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.predict import predict
 from serval_server.engine.session import Session
@@ -18,6 +19,12 @@ from serval_server.monitor.observer import Observer
 
 FLOATS, LONGS = TensorProto.FLOAT, TensorProto.INT64
 X = TensorSpec("x", DataType.FP32, (-1, 3))
+
+
+@pytest.fixture(autouse=True)
+def busy(monkeypatch):
+    """The first calls of a model are those of a busy one."""
+    monkeypatch.setattr(module, "FIRST_CALLS", 0)
 
 
 def artifact_of(*nodes, outputs, shape=("N", 3), kind=FLOATS, held=()):
@@ -83,6 +90,13 @@ def test_threads_do_not_share_arrays():
         thread.join()
     assert not wrong
     assert len(singles._free) <= len(threads)
+
+
+def test_a_model_that_is_seldom_called_holds_no_settled_run(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_CALLS", 3)
+    _, singles = scaled()
+    rows = {"x": np.ones((1, 3), np.float32)}
+    assert [singles.run(rows) is None for _ in range(4)] == [True, True, True, False]
 
 
 def loaded(tmp_path, artifact):
