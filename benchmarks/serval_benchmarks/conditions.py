@@ -260,7 +260,7 @@ def monitoring(lab: Lab) -> Finding:
         turns = turning.found(data)
         if not turns:
             raise BenchmarkError("too few turns were ended in the measured time")
-        calls, cpu = (tuple(getattr(each, name) for each in turns) for name in ("calls", "cpu"))
+        calls, cpu = zip(*turns, strict=True)
         measures.append(Measure(f"calls, on over off, {transport}", "x", calls, Wanted(least, at_most=False)))
         measures.append(Measure(f"CPU a call, on over off, {transport}", "x", cpu))
         for what, values in (("calls", calls), ("CPU a call", cpu)):

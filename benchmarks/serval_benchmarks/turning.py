@@ -12,8 +12,8 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,12 +39,9 @@ class Turns(NamedTuple):
     cpu: float
 
 
-@contextmanager
-def turning(data: Path, cores: frozenset[int], transport: str, model: str) -> Iterator[Served]:
+def turning(data: Path, cores: frozenset[int], transport: str, model: str) -> AbstractContextManager[Served]:
     """Start such a server on the folder `data`; it begins when `model` is there and called."""
-    program = [sys.executable, "-m", __name__, transport, model]
-    with serving(data, cores, program=program) as served:
-        yield served
+    return serving(data, cores, program=[sys.executable, "-m", __name__, transport, model])
 
 
 def found(data: Path) -> list[Turns]:

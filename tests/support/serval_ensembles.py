@@ -1,5 +1,6 @@
 """Artifacts of trees that are written node by node, and ONNX Runtime's answers for them."""
 
+import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
 
@@ -36,6 +37,11 @@ def ensemble_of(nodes, votes, kind="Classifier", **more):
     return model_of([node], outputs, label=TensorProto.STRING if "classlabels_strings" in filled else TensorProto.INT64)
 
 
+def changed(**attributes):
+    """Return the stump with other attributes."""
+    return ensemble_of(STUMP, VOTES, **LABELS | attributes)
+
+
 def model_of(nodes, outputs, held=(), label=TensorProto.INT64):
     kinds = {"label": label}
     graph = helper.make_graph(
@@ -60,3 +66,13 @@ def chain(length):
 
 def votes_of(nodes):
     return [(tree, number, 0, float(number)) for tree, number, mode, *_ in nodes if mode == "LEAF"]
+
+
+def around(X, count):
+    """Rows like those of a sample, between them, missing and infinite."""
+    random = np.random.default_rng(count)
+    rows = X[random.integers(0, len(X), count)] * random.normal(1, 0.05, (count, X.shape[1]))
+    rows[random.random(rows.shape) < 0.05] = np.nan
+    rows[random.random(rows.shape) < 0.01] = np.inf
+    rows[random.random(rows.shape) < 0.01] = -np.inf
+    return rows.astype(np.float32)

@@ -11,20 +11,16 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
 from serval_kernels import trees
-from serval_registry.errors import InvalidArgument
 
-from serval_server.engine.ensemble import CLASSIFIER, Read, Step, ends, read
-from serval_server.engine.graph import has_graph, width_of
+from serval_server.engine.ensemble import CLASSIFIER, Read, Step, read
+from serval_server.engine.graph import has_graph, is_of_trees, width_of, with_trees
 from serval_server.errors import ModelRunFailed
 
 Array = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float32]
 _Behind = tuple[str, tuple[str, ...], str, Mapping[str, Any]]
 
-_DOMAIN: Final = "ai.onnx.ml"
-_MENTION: Final = b"TreeEnsemble"  # in every artifact that has one: others need not be parsed
 _ODD_SHARE: Final = 0.02  # of a probe's values, each
 _WIDTH_MAX: Final = 1 << 14  # columns; the kernels hold a block of rows, and probes are as wide
 _ONNX: Final = ("", "ai.onnx")
@@ -132,45 +128,17 @@ class Taken(NamedTuple):
         return begin, fed, {name: array for name, array in outputs.items() if name not in self.given}
 
 
-def check(artifact: bytes) -> None:
-    """Raise InvalidArgument for trees that ONNX Runtime would not come back from, wherever in a model they are."""
-    model = _parsed(artifact)
-    if model is None:
-        return
-    graphs = [model.graph.node, *(function.node for function in model.functions)]
-    for nodes in graphs:
-        for node in nodes:
-            if node.domain == _DOMAIN and _MENTION in node.op_type.encode() and not ends(node):
-                raise InvalidArgument(
-                    f"artifact: a way through the trees of {node.op_type} {node.name[:60]!r} is endless or too long"
-                )
-            for attribute in node.attribute:
-                graphs += [graph.node for graph in (attribute.g, *attribute.graphs)]
-
-
-def _parsed(artifact: bytes) -> onnx.ModelProto | None:
-    """Return a model that has trees; None for others, and for what ONNX Runtime will refuse."""
-    if _MENTION not in artifact:
-        return None
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(artifact)
-    except DecodeError:
-        return None
-    return model
-
-
 def taken_out(artifact: bytes) -> Taken | None:
     """Return the ensemble that reads the input of the graph, and the graph without it; None where it has to stay.
 
     A node is taken out only where nothing else can tell: it alone reads a float input of known width, the only one. No
     operator may mean something else: a model with functions of its own stays as it is.
     """
-    model = _parsed(artifact)
+    model = with_trees(artifact)
     if model is None:
         return None
     graph = model.graph
-    nodes = [node for node in graph.node if node.domain == _DOMAIN and _MENTION in node.op_type.encode()]
+    nodes = [node for node in graph.node if is_of_trees(node)]
     if model.functions or graph.sparse_initializer or any(has_graph(node) for node in graph.node):
         return None
     if len(nodes) != 1 or len(graph.input) != 1:

@@ -3,8 +3,29 @@
 from typing import Final
 
 import onnx
+from google.protobuf.message import DecodeError
 
 _RANK: Final = 2
+_DOMAIN: Final = "ai.onnx.ml"
+_TREES: Final = "TreeEnsemble"  # in the names of their operators
+_MENTION: Final = _TREES.encode()  # in every artifact that has one: others need not be parsed
+
+
+def with_trees(artifact: bytes) -> onnx.ModelProto | None:
+    """Return a model that has trees; None for others, and for what ONNX Runtime will refuse."""
+    if _MENTION not in artifact:
+        return None
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(artifact)
+    except DecodeError:
+        return None
+    return model
+
+
+def is_of_trees(node: onnx.NodeProto) -> bool:
+    """Tell whether a node is an ensemble of trees, of whatever kind."""
+    return node.domain == _DOMAIN and _TREES in node.op_type
 
 
 def has_graph(node: onnx.NodeProto) -> bool:

@@ -17,7 +17,7 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.model import DataType, Signature, TensorSpec
 
 from serval_server.datatypes import NUMPY_TYPES
-from serval_server.engine import forest, head
+from serval_server.engine import endless, forest, head
 from serval_server.errors import ModelRunFailed
 
 LOG = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Session:
 
     def __init__(self, artifact: bytes) -> None:
         """Load the model; raise InvalidArgument where ONNX Runtime refuses it, or would not come back from it."""
-        forest.check(artifact)
+        endless.check(artifact)
         graph, self._head = head.taken_out(artifact)
         self._room = np.empty(0, np.float32)
         whole = _loaded(graph)

@@ -3,7 +3,6 @@
 A call of one row is what services send most, and to have arrays made for it takes as long as the run itself.
 """
 
-import contextlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -63,10 +62,10 @@ class Singles:
         if self._calls < FIRST_CALLS:
             self._calls += 1
             return None
-        single = None
-        with contextlib.suppress(IndexError):
+        try:
             single = self._free.pop()
-        single = single or Single(self._session, self._signature)
+        except IndexError:  # as many are in use as callers came at once
+            single = Single(self._session, self._signature)
         single.run(inputs)
         return single
 

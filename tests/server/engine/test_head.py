@@ -12,6 +12,7 @@ from serval_registry.errors import InvalidArgument
 from serval_server.engine.head import taken_out
 from serval_server.engine.session import Session
 from serval_server.errors import ModelRunFailed
+from serval_sessions import same_run_and_bound
 from skl2onnx import to_onnx
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -79,13 +80,7 @@ def test_a_pipeline_answers_the_same_bits_run_and_bound(pipeline, count):
     assert found is not None
     assert b"Scaler" not in graph
     assert b"Imputer" not in graph
-    session = Session(artifact)
-    same(session.run(session.output_names, {name: given}), expected)
-    outputs = [np.zeros_like(output) for output in expected]
-    run = session.bind({name: given}, dict(zip(session.output_names, outputs, strict=True)))
-    for _ in range(2):
-        run()
-        same(outputs, expected)
+    same_run_and_bound(Session(artifact), {name: given}, expected, same)
 
 
 def test_runs_that_are_bound_share_their_room_and_keep_their_answers(pipeline):

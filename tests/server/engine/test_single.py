@@ -27,11 +27,11 @@ def busy(monkeypatch):
     monkeypatch.setattr(module, "FIRST_CALLS", 0)
 
 
-def artifact_of(*nodes, outputs, shape=("N", 3), kind=FLOATS, held=()):
+def artifact_of(*nodes, outputs, held=()):
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("x", FLOATS, ["N", 3])],
         [helper.make_tensor_value_info(name, *of) for name, of in outputs.items()],
         initializer=list(held),
     )
