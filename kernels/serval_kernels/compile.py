@@ -41,6 +41,12 @@ def reduction(function: Function) -> Function:
     return cast("Function", numba.njit(**_flags(function, fastmath={"reassoc", "contract"}))(function))
 
 
+def fused(function: Function) -> Function:
+    """Compile into each caller, see `inlined`; where a product is added, it is not rounded before (IEEE 754, 5.4.1)."""
+    flags = _flags(function, forceinline=True, _nrt=False, fastmath={"contract"})
+    return cast("Function", _for_types(numba.njit(**flags)(function)))
+
+
 def extremes(function: Function) -> Function:
     """Compile a search for the smallest or largest of numbers of which none is NaN, for vector registers."""
     return cast("Function", numba.njit(**_flags(function, fastmath={"nnan", "nsz"}))(function))

@@ -79,13 +79,14 @@ def total(outcomes: list[Outcome]) -> Outcome:
 
 
 def _rows() -> None:
-    from serval_kernels import columns, missing, trees
+    from serval_kernels import columns, linear, missing, trees
 
     missing.first_nan(np.zeros(ROWS))
     tile, rows = columns.tile(np.ones(1, np.float32)), np.zeros(ROWS, np.float32)
     columns.fill(rows, tile, rows)
     columns.scale(rows, tile, tile, rows)
     trees.answer_values(tile[:1], 1.0, rows, np.zeros(0, np.int64))
+    linear.sums(rows, tile.reshape(-1, 1), tile, np.zeros(ROWS * tile.size, np.float32))
 
 
 def _bins_and_moments() -> None:

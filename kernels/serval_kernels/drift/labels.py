@@ -91,6 +91,15 @@ def _last_of(labels: Whole, counts: Whole) -> int:
 
 
 @kernel
+def _taken(counts: Whole) -> int:
+    """Return how many places are taken."""
+    taken = 0
+    for place in range(counts.size):
+        taken += counts[place] > 0
+    return taken
+
+
+@kernel
 def _remove(place: int, labels: Whole, counts: Whole) -> None:
     """Free a place; labels behind it that were kept from it move up (Knuth, TAOCP 3, 6.4, algorithm R)."""
     mask = labels.size - 1
@@ -112,13 +121,12 @@ _TABLE = numba.types.Array(numba.int64, 1, "C")
 @kernel_for(numba.void(_WHOLE, _WHOLE, _TABLE, _TABLE, _TABLE))
 def _add(values: Whole, weights: Whole, labels: Whole, counts: Whole, rest: Whole) -> None:
     """Count values[i] weights[i] times; one weight is for all."""
-    taken, last = 0, -1
-    for place in range(labels.size):
-        taken += counts[place] > 0
+    taken, last = -1, -1  # not known yet
     for i in range(values.size):
         weight = weights[i] if weights.size > 1 else weights[0]
         place = _place_of(values[i], labels, counts)
         if counts[place] == 0:
+            taken = taken if taken >= 0 else _taken(counts)
             if taken >= labels.size * 3 // 4:
                 last = last if last >= 0 else _last_of(labels, counts)
                 if _order_of(values[i]) > _order_of(labels[last]):

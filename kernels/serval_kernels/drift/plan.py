@@ -1,9 +1,10 @@
 """How values find their bins between fixed edges: laid out once for the columns of a sketch, and never changed.
 
-Rules. For log-linear edges a bin is a value's exponent and the first bits of its fraction. Any other is found in two
-steps: an affine map of the value, or of its bits, to a cell of a grid says which edges lie below for sure, and as many
-halvings as the fullest cell needs look at the others. The map need only be monotone for that to be exact, which
-rounding leaves it; `new_plan` takes the one of both that needs fewer halvings.
+Rules. For log-linear edges a bin is a value's exponent and the first bits of its fraction. Between at most `FEW` edges
+a float32 is compared with every 17th, and then with the 16 that lie between two of those: one comparison each in vector
+registers. Any other bin is found in two steps: an affine map of the value, or of its bits, to a cell of a grid says
+which edges lie below for sure, and as many halvings as the fullest cell needs look at the others. The map need only be
+monotone for that to be exact, which rounding leaves it; `new_plan` takes the one of both that needs fewer halvings.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serval_kernels.compile import inlined, kernel
+from serval_kernels.registers import WIDTH, count_below
 
+Floats = npt.NDArray[np.floating[Any]]
 Edges = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Bins = npt.NDArray[np.uint16]
@@ -21,12 +24,13 @@ Bins = npt.NDArray[np.uint16]
 SUB_BINS: Final = 8  # of a log-linear octave: a value is known to an eighth of its size
 _OCTAVES: Final = 32  # to either side of 1
 _BINS_PER_SIGN: Final = 2 * _OCTAVES * SUB_BINS
-# Of a float64 (IEEE 754): its bits without the sign; what is left of them when all but exponent and sub-bin are shifted
-# out; and that of the smallest edge above zero.
-_MAGNITUDE: Final = (1 << 63) - 1
-_SHIFT: Final = 52 - (SUB_BINS.bit_length() - 1)
-_SMALLEST: Final = (1023 - _OCTAVES) * SUB_BINS
+_SUB_BITS: Final = SUB_BINS.bit_length() - 1
+# Of float32 and of float64 (IEEE 754): the bits of a fraction, and the exponent of 1.
+_FRACTION: Final = (23, 52)
+_BIAS: Final = (127, 1023)
 _CELLS: Final = 1024
+_RUN: Final = WIDTH + 1  # edges up to the one that is compared with first
+FEW: Final = _RUN * _RUN - 1
 
 BY_VALUE, BY_BITS, BY_EXPONENT = range(3)
 
@@ -49,6 +53,7 @@ class Plan(NamedTuple):
     map: Edges  # [d, 2]: cell = (x - map[0]) * map[1]
     steps: Counts  # [d, 2]: halvings, and what x stands for: BY_VALUE, BY_BITS, or no search at all: BY_EXPONENT
     sizes: Counts  # [d]: edges
+    runs: npt.NDArray[np.float32]  # [d, 18 * 16]: every 17th edge, and behind them those between, +inf where none is
 
 
 def new_plan(edges: Sequence[Edges]) -> Plan:
@@ -67,11 +72,27 @@ def new_plan(edges: Sequence[Edges]) -> Plan:
         np.zeros((d, 2)),
         np.zeros((d, 2), np.int64),
         np.array([len(of_column) for of_column in edges], np.int64),
+        np.full((d, (_RUN + 1) * WIDTH), np.inf, np.float32),
     )
     for column, of_column in enumerate(edges):
         plan.edges[column, : len(of_column)] = of_column
         _lay_grid(plan, column, of_column + 0.0)  # the bits of -0 would lie below those of 0, which is no less
+        if len(of_column) <= FEW:
+            plan.runs[column] = _in_runs(of_column)
     return plan
+
+
+def _in_runs(edges: Edges) -> npt.NDArray[np.float32]:
+    """Return at most FEW edges as a row of `runs`.
+
+    Each is the largest float32 that is not above it: just the float32 numbers above that one lie above the edge.
+    """
+    runs = np.full((_RUN, _RUN), np.inf, np.float32)
+    with np.errstate(over="ignore"):
+        nearest = edges.astype(np.float32)
+    below = np.nextafter(nearest, np.float32(-np.inf))
+    runs.reshape(-1)[: len(edges)] = np.where(nearest > edges, below, nearest)
+    return np.concatenate([runs[:WIDTH, WIDTH], runs[:, :WIDTH].reshape(-1)])
 
 
 def _lay_grid(plan: Plan, column: int, edges: Edges) -> None:
@@ -122,40 +143,61 @@ def _step(value: float, edges: Edges, base: Any, halving: Any) -> Any:
 
 
 @inlined
-def find_bins(values: Edges, edges: Edges, grid: Any, places: Edges, steps: Counts, bins: Bins) -> None:
-    """Find the bins of finite values, as many as there is room in `bins`, by the rows of a plan for their column."""
-    if steps[1] == BY_EXPONENT:
-        _log_linear_bins(values, bins)
+def find_bins(values: Floats, bits: Any, plan: Plan, c: int, bins: Bins) -> None:
+    """Find the bins of finite values of the column `c`, as many as there is room in `bins`.
+
+    values are float32 or float64, and `bits` the same as signed whole numbers.
+    """
+    if plan.steps[c, 1] == BY_EXPONENT:
+        _log_linear_bins(values, bits, bins)
+    elif values.itemsize == 4 and plan.sizes[c] <= FEW:
+        _compare(values, plan.runs[c], bins)
     else:
-        _cells(values, places, steps[1], bins)
-        _search(values, edges, grid, np.uint64(steps[0]), bins)
+        _cells(values, plan.map[c], plan.steps[c, 1], bins)
+        _search(values, plan.edges[c], plan.grid[c], np.uint64(plan.steps[c, 0]), bins)
 
 
 @inlined
-def _log_linear_bins(values: Edges, bins: Bins) -> None:
-    """Find the bins of finite values between LOG_LINEAR edges, of which each belongs to the bin below it."""
-    bits = values.view(np.int64)
+def _log_linear_bins(values: Floats, bits: Any, bins: Bins) -> None:
+    """Find the bins of finite values between LOG_LINEAR edges, of which each belongs to the bin below it.
+
+    What is left of a number's bits when all but exponent and sub-bin are shifted out rises with it.
+    """
+    wide = values.itemsize == 8
+    kind = bits.dtype.type
+    shift = kind((_FRACTION[1] if wide else _FRACTION[0]) - _SUB_BITS)
+    below = kind(((_BIAS[1] if wide else _BIAS[0]) - _OCTAVES) * SUB_BINS - 1)
+    magnitude = kind(~(kind(1) << kind(bits.itemsize * 8 - 1)))
     for i in range(values.size):
-        above = np.int64(values[i] > 0.0)
-        sub_bin = np.int64(np.uint64((bits[i] & _MAGNITUDE) - above) >> np.uint64(_SHIFT))
-        place = max(np.int64(0), min(sub_bin - (_SMALLEST - 1), np.int64(_BINS_PER_SIGN)))
+        above = kind(values[i] > 0.0)
+        place = kind(kind(kind((bits[i] & magnitude) - above) >> shift) - below)
+        place = min(max(place, kind(0)), kind(_BINS_PER_SIGN))
         bins[i] = np.uint16(_BINS_PER_SIGN + (place if above else -place))
 
 
 @inlined
-def _cells(values: Edges, places: Edges, by_bits: int, cells: Bins) -> None:
-    """Find the cells of finite values: the bins of what lies in them begin with `grid`."""
-    low, scale = places[0], places[1]
+def _compare(values: Floats, runs: Any, bins: Bins) -> None:
+    """Find the bins of float32 between few edges."""
     for i in range(values.size):
-        cells[i] = np.uint16(_cell(_coordinate(values[i], by_bits), low, scale))
+        run = count_below(runs, 0, np.float32(values[i]))
+        within = count_below(runs, WIDTH + np.int64(run) * WIDTH, np.float32(values[i]))
+        bins[i] = np.uint16(run * np.uint64(_RUN) + within)
 
 
 @inlined
-def _search(values: Edges, edges: Edges, grid: Any, halvings: Any, bins: Bins) -> None:
+def _cells(values: Floats, places: Edges, by_bits: int, cells: Bins) -> None:
+    """Find the cells of finite values: the bins of what lies in them begin with `grid`."""
+    low, scale = places[0], places[1]
+    for i in range(values.size):
+        cells[i] = np.uint16(_cell(_coordinate(np.float64(values[i]), by_bits), low, scale))
+
+
+@inlined
+def _search(values: Floats, edges: Edges, grid: Any, halvings: Any, bins: Bins) -> None:
     """Find the bins of values whose cells are in `bins`. Two halvings, which are enough for most, are written out."""
     zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
     for i in range(values.size):
-        x, base, halving = values[i], np.uint64(grid[bins[i]]), halvings
+        x, base, halving = np.float64(values[i]), np.uint64(grid[bins[i]]), halvings
         while halving > two:
             halving -= one
             base = _step(x, edges, base, halving)

@@ -7,11 +7,11 @@ edges[i-1] < x <= edges[i] as in `binning`; -inf and +inf fall into the outer bi
 How values find their bins is the subject of `plan`.
 
 Rows are taken in by tiles that the first-level cache holds. Of a tile, the finite values of a column are laid side by
-side, and each loop over them does one thing, most of them in vector registers: two thirds of the time of one loop that
-does all, and less where values are missing.
+side, as float32 where they are that, and each loop over them does one thing, most of them in vector registers: two
+thirds of the time of one loop that does all, and less where values are missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numba
@@ -21,14 +21,20 @@ import numpy.typing as npt
 from serval_kernels.compile import inlined, kernel_for, reduction
 from serval_kernels.drift.moments import Moments
 from serval_kernels.drift.plan import LOG_LINEAR as LOG_LINEAR
-from serval_kernels.drift.plan import Bins, Counts, Edges, find_bins
+from serval_kernels.drift.plan import Bins, Counts, Edges, Floats, find_bins
 from serval_kernels.drift.plan import Plan as Plan
 from serval_kernels.drift.plan import new_plan as new_plan
 
-Floats = npt.NDArray[np.floating[Any]]
+Bits = npt.NDArray[np.signedinteger[Any]]
 
 _TILE_ROWS: Final = 256
 _HUGE: Final = np.finfo(np.float64).max
+_LARGEST: Final = (np.iinfo(np.int32).max, np.iinfo(np.int64).max)
+# What the bits of floats are seen as, for the sake of its dtype.
+_BITS: Final[Mapping[np.dtype[Any], Bits]] = {
+    np.dtype(np.float32): np.empty(0, np.int32),
+    np.dtype(np.float64): np.empty(0, np.int64),
+}
 
 FINITE, MISSING, INFINITE = range(3)
 MEAN, M2, MINIMUM, MAXIMUM = range(4)
@@ -40,6 +46,19 @@ class Sketch(NamedTuple):
     counts: Counts  # [d, most bins]
     tally: Counts  # [d, 3]: FINITE, MISSING, INFINITE
     moments: Edges  # [d, 4]: MEAN, M2 (sum of squared deviations), MINIMUM, MAXIMUM; of finite values
+
+
+class _Room(NamedTuple):
+    """What a column of a tile is brought into: its finite values, the least and the greatest of them, and their bins.
+
+    `bits` and `end_bits` are the values and the ends, seen as signed whole numbers.
+    """
+
+    values: Floats
+    bits: Bits
+    ends: Floats
+    end_bits: Bits
+    bins: Bins
 
 
 def new_sketch(plan: Plan) -> Sketch:
@@ -68,7 +87,7 @@ def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
         raise TypeError(f"rows: {rows.dtype} of {rows.ndim} dimensions; wanted float32 or float64 of 2")
     if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
         raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
-    _observe(rows, first, plan.edges, plan.grid, plan.map, plan.steps, *sketch)
+    _observe(rows, _BITS[rows.dtype], first, *plan, *sketch)
 
 
 def merge(into: Sketch, part: Sketch) -> None:
@@ -101,14 +120,14 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
 
 
 @inlined
-def _lay(values: Floats, room: Edges) -> None:
+def _lay(values: Floats, room: Floats) -> None:
     """Lay the values of a column side by side."""
     for i in range(values.size):
-        room[i] = np.float64(values[i])
+        room[i] = values[i]
 
 
 @inlined
-def _close_ranks(values: Edges) -> int:
+def _close_ranks(values: Floats) -> int:
     """Move the finite values to the front, and return how many there are."""
     count = 0
     for i in range(values.size):
@@ -136,82 +155,77 @@ def _count(bins: Bins, counts: Counts) -> None:
 
 
 @reduction
-def _sums(values: Edges, pivot: float) -> tuple[float, float]:
+def _sums(values: Floats, pivot: float) -> tuple[float, float]:
     """Return the sums of the differences from a pivot and of their squares. Any order of them is as good."""
     total = squares = 0.0
     for i in range(values.size):
-        delta = values[i] - pivot
+        delta = np.float64(values[i]) - pivot
         total += delta
         squares += delta * delta
     return total, squares
 
 
 @inlined
-def _turned(bits: Any) -> Any:
-    """Return the bits of a float64 as a number of the same order, and such a number as bits again."""
-    return bits ^ np.int64(np.uint64(bits >> 63) >> np.uint64(1))
+def _turned(bits: Any, like: Bits) -> Any:
+    """Return the bits of a float as a number of the same order, and such a number as bits again.
+
+    `like`, an array of such bits, tells their dtype: numba widens what comes of two.
+    """
+    sign = like.dtype.type(bits >> like.dtype.type(like.itemsize * 8 - 1))
+    return like.dtype.type(bits ^ (sign & like.dtype.type(_LARGEST[0] if like.itemsize == 4 else _LARGEST[1])))
 
 
 @inlined
-def _extremes(values: Edges) -> tuple[float, float]:
-    """Return the least and the greatest of some values, both finite only where all are. There is one at least.
+def _extremes(bits: Bits, found: Bits) -> None:
+    """Find the least and the greatest of some floats, both finite only where all are. There is one at least.
 
     Whole numbers are compared in vector registers; in their order NaN lies beyond infinity.
     """
-    bits = values.view(np.int64)
-    least = most = _turned(bits[0])
+    least = most = _turned(bits[0], bits)
     for i in range(bits.size):
-        number = _turned(bits[i])
-        least, most = min(least, number), max(most, number)
-    return np.int64(_turned(least)).view(np.float64), np.int64(_turned(most)).view(np.float64)
+        number = _turned(bits[i], bits)
+        least = number if number < least else least
+        most = number if number > most else most
+    found[0], found[1] = _turned(least, bits), _turned(most, bits)
 
 
 @inlined
-def _observe_column(
-    values: Floats,
-    edges: Edges,
-    grid: Any,
-    places: Edges,
-    steps: Counts,
-    counts: Counts,
-    tally: Counts,
-    moments: Edges,
-    room: Edges,
-    bins: Bins,
-) -> None:
-    """Take in a column of a tile. `room` and `bins` have places for its values.
+def _observe_column(values: Floats, plan: Plan, c: int, sketch: Sketch, room: _Room) -> None:
+    """Take in a column of a tile.
 
     Sums are of differences from the mean so far, which costs no digits.
     """
-    finite = room[: values.size]
+    tally, moments, ends = sketch.tally[c], sketch.moments[c], room.ends
+    finite, bits = room.values[: values.size], room.bits[: values.size]
     _lay(values, finite)
-    least, most = _extremes(finite)
-    if not (abs(least) <= _HUGE and abs(most) <= _HUGE):
+    _extremes(bits, room.end_bits)
+    if not (abs(ends[0]) <= _HUGE and abs(ends[1]) <= _HUGE):
         for i in range(finite.size):
             if not abs(finite[i]) <= _HUGE:
-                _count_other(finite[i], edges, counts, tally)
+                _count_other(finite[i], plan.edges[c], sketch.counts[c], tally)
         finite = finite[: _close_ranks(finite)]
         if finite.size == 0:
             return
-        least, most = _extremes(finite)
-    bins = bins[: finite.size]
-    find_bins(finite, edges, grid, places, steps, bins)
-    _count(bins, counts)
-    moments[MINIMUM], moments[MAXIMUM] = min(moments[MINIMUM], least), max(moments[MAXIMUM], most)
-    pivot = moments[MEAN] if tally[FINITE] else finite[0]
+        bits = bits[: finite.size]
+        _extremes(bits, room.end_bits)
+    bins = room.bins[: finite.size]
+    find_bins(finite, bits, plan, c, bins)
+    _count(bins, sketch.counts[c])
+    moments[MINIMUM], moments[MAXIMUM] = min(moments[MINIMUM], ends[0]), max(moments[MAXIMUM], ends[1])
+    pivot = moments[MEAN] if tally[FINITE] else np.float64(finite[0])
     total, squares = _sums(finite, pivot)
     _add_sums(finite, pivot, total, squares, tally, moments)
 
 
 @inlined
-def _add_sums(values: Edges, pivot: float, total: float, squares: float, tally: Counts, moments: Edges) -> None:
+def _add_sums(values: Floats, pivot: float, total: float, squares: float, tally: Counts, moments: Edges) -> None:
     """Add what sums of differences from a pivot say of finite values, and their number."""
     count = values.size
     mean, m2 = pivot + total / count, max(squares - total / count * total, 0.0)
     if not abs(squares) <= _HUGE:  # differences of huge numbers overflow
         mean, m2 = 0.0, np.inf
         for i in range(values.size):
-            mean += values[i] / count
+            mean += np.float64(values[i]) / count
     _join(moments, tally[FINITE], mean, m2, count)
     tally[FINITE] += count
 
@@ -245,6 +259,14 @@ def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> No
     moments[M2] += m2 + delta * delta * share * before
 
 
+@inlined
+def _take_in(rows: Floats, first: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
+    """Take rows in, tile by tile, and each column by column."""
+    for start in range(0, rows.shape[0], _TILE_ROWS):
+        for column in range(rows.shape[1]):
+            _observe_column(rows[start : start + _TILE_ROWS, column], plan, first + column, sketch, room)
+
+
 _MATRIX = numba.types.Array(numba.float64, 2, "C")
 _WHOLE = numba.types.Array(numba.int64, 2, "C")
 
@@ -253,38 +275,39 @@ _WHOLE = numba.types.Array(numba.int64, 2, "C")
     *(
         numba.void(
             numba.types.Array(dtype, 2, "A", readonly=True),
+            numba.types.Array(bits, 1, "C"),
             numba.int64,
             _MATRIX,
             numba.types.Array(numba.uint16, 2, "C"),
             _MATRIX,
             _WHOLE,
+            numba.types.Array(numba.int64, 1, "C"),
+            numba.types.Array(numba.float32, 2, "C"),
             _WHOLE,
             _WHOLE,
             _MATRIX,
         )
-        for dtype in (numba.float32, numba.float64)
+        for dtype, bits in ((numba.float32, numba.int32), (numba.float64, numba.int64))
     )
 )
 def _observe(
     rows: Floats,
+    like: Bits,
     first: int,
     edges: Edges,
     grid: Any,
     maps: Edges,
     steps: Counts,
+    sizes: Counts,
+    runs: Any,
     counts: Counts,
     tally: Counts,
     moments: Edges,
 ) -> None:
-    """Tile by tile, and each column by column."""
-    room, bins = np.empty(_TILE_ROWS), np.empty(_TILE_ROWS, np.uint16)
-    for start in range(0, rows.shape[0], _TILE_ROWS):
-        tile = rows[start : start + _TILE_ROWS]
-        for column in range(rows.shape[1]):
-            c = first + column
-            _observe_column(
-                tile[:, column], edges[c], grid[c], maps[c], steps[c], counts[c], tally[c], moments[c], room, bins
-            )
+    """Make room for a tile, and take the rows in."""
+    values, ends = np.empty(_TILE_ROWS, rows.dtype), np.empty(2, rows.dtype)
+    room = _Room(values, values.view(like.dtype), ends, ends.view(like.dtype), np.empty(_TILE_ROWS, np.uint16))
+    _take_in(rows, first, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))

@@ -9,7 +9,7 @@ import onnx
 from serval_registry.errors import InvalidArgument
 
 from serval_server.engine.ensemble import CLASSIFIER, REGRESSOR
-from serval_server.engine.graph import is_of_trees, with_trees
+from serval_server.engine.graph import TREES, is_of_trees, parsed
 
 # Comparisons. ONNX Runtime calls itself for each, and some 15,000 are more than a stack holds.
 _WAY_MAX: Final = 1 << 12
@@ -22,7 +22,7 @@ _RANK: Final = 2
 
 def check(artifact: bytes) -> None:
     """Raise InvalidArgument for trees with a way that is endless or too long, wherever in a model they are."""
-    model = with_trees(artifact)
+    model = parsed(artifact, [TREES])
     if model is None:
         return
     graphs = [model.graph.node, *(function.node for function in model.functions)]

@@ -1,19 +1,22 @@
 """What is asked of a graph before a part of it is taken out."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError
 
 _RANK: Final = 2
-_DOMAIN: Final = "ai.onnx.ml"
-_TREES: Final = "TreeEnsemble"  # in the names of their operators
-_MENTION: Final = _TREES.encode()  # in every artifact that has one: others need not be parsed
+ML_DOMAIN: Final = "ai.onnx.ml"
+TREES: Final = "TreeEnsemble"  # in the names of their operators
 
 
-def with_trees(artifact: bytes) -> onnx.ModelProto | None:
-    """Return a model that has trees; None for others, and for what ONNX Runtime will refuse."""
-    if _MENTION not in artifact:
+def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
+    """Return a model that mentions one of these operators; None for others, and for what ONNX Runtime will refuse.
+
+    Their names are in every artifact that has one: others need not be parsed.
+    """
+    if not any(mention.encode() in artifact for mention in mentions):
         return None
     model = onnx.ModelProto()
     try:
@@ -25,7 +28,7 @@ def with_trees(artifact: bytes) -> onnx.ModelProto | None:
 
 def is_of_trees(node: onnx.NodeProto) -> bool:
     """Tell whether a node is an ensemble of trees, of whatever kind."""
-    return node.domain == _DOMAIN and _TREES in node.op_type
+    return node.domain == ML_DOMAIN and TREES in node.op_type
 
 
 def has_graph(node: onnx.NodeProto) -> bool:

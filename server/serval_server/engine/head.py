@@ -11,16 +11,14 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
 from serval_kernels import columns
 
-from serval_server.engine.graph import has_graph, width_of
+from serval_server.engine.graph import ML_DOMAIN, has_graph, parsed, width_of
 
 Array = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float32]
 
-_MENTIONS: Final = (b"Imputer", b"Scaler")  # in every artifact that has one: others need not be parsed
-_DOMAIN: Final = "ai.onnx.ml"
+_MENTIONS: Final = ("Imputer", "Scaler")
 
 
 class Step(NamedTuple):
@@ -64,14 +62,8 @@ def taken_out(artifact: bytes) -> tuple[bytes, Head | None]:
     A node is taken out only where nothing else can tell: of the graph itself, which alone reads a float input of known
     width and whose values are no output. What cannot be parsed is left for ONNX Runtime to refuse.
     """
-    if not any(mention in artifact for mention in _MENTIONS):
-        return artifact, None
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(artifact)
-    except DecodeError:
-        return artifact, None
-    if any(has_graph(node) for node in model.graph.node):
+    model = parsed(artifact, _MENTIONS)
+    if model is None or any(has_graph(node) for node in model.graph.node):
         return artifact, None
     for value in model.graph.input:
         width = width_of(model.graph, value)
@@ -101,9 +93,9 @@ def _take_steps(graph: onnx.GraphProto, name: str, width: int) -> list[Step]:
 def _step(node: onnx.NodeProto, width: int) -> Step | None:
     """Return what a node does to rows of so many columns; None where it has to stay."""
     given = {attribute.name: attribute for attribute in node.attribute}
-    if (node.domain, node.op_type) == (_DOMAIN, "Scaler"):
+    if (node.domain, node.op_type) == (ML_DOMAIN, "Scaler"):
         return _scale(given, width)
-    if (node.domain, node.op_type) == (_DOMAIN, "Imputer"):
+    if (node.domain, node.op_type) == (ML_DOMAIN, "Imputer"):
         return _fill(given, width)
     return None
 

@@ -17,7 +17,7 @@ from serval_registry.errors import InvalidArgument
 from serval_registry.model import DataType, Signature, TensorSpec
 
 from serval_server.datatypes import NUMPY_TYPES
-from serval_server.engine import endless, forest, head
+from serval_server.engine import endless, head, taken
 from serval_server.errors import ModelRunFailed
 
 LOG = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ ERROR = 3  # ONNX Runtime's log severity: its warnings say nothing to an operato
 
 # A trial is of one row, or of the sample's first rows: what takes longer than this does not answer callers either.
 TRIAL_SECONDS = 60.0
-
-# Rows of the runs by which trees are compared with ONNX Runtime's: one, few, and blocks with a rest.
-PROBES = (1, 5, 200)
 
 _raised = onnxruntime.capi.onnxruntime_pybind11_state
 ONNX_RUNTIME_ERRORS = (
@@ -65,7 +62,7 @@ def _options() -> onnxruntime.SessionOptions:
 class Session:
     """A loaded ONNX model. `run` may be called from many threads at once and releases the GIL.
 
-    What kernels do better is taken out of the graph: its head, then its trees. ONNX Runtime does the rest, if any.
+    What kernels do better is taken out of the graph: its head, then trees or sums. ONNX Runtime does the rest, if any.
     """
 
     def __init__(self, artifact: bytes) -> None:
@@ -75,7 +72,7 @@ class Session:
         self._room = np.empty(0, np.float32)
         whole = _loaded(graph)
         self.output_names = [output.name for output in whole.get_outputs()]
-        self._trees, self._session = _divided(graph, whole)
+        self._taken, self._session = _divided(graph, whole)
 
     def run(
         self,
@@ -86,7 +83,7 @@ class Session:
         """Return the named outputs, in that order. Inputs are C-contiguous and of the signature's dtypes."""
         if self._head is not None:
             inputs = self._head.applied(inputs)
-        return _answers(self._trees, self._session, outputs, inputs, options)
+        return _answers(self._taken, self._session, outputs, inputs, options)
 
     def run_within(self, seconds: float, inputs: Mapping[str, Array]) -> list[Array]:
         """Return all outputs; raise ModelRunFailed as well where they are not there in that many seconds."""
@@ -109,8 +106,8 @@ class Session:
             into = np.empty(rows.shape, np.float32) if apart else self._room_for(rows.size).reshape(rows.shape)
             before.append(self._head.bind(rows, into))
             inputs = {**inputs, self._head.input: into}
-        if self._trees is not None:
-            begin, inputs, outputs = self._trees.bind(inputs, outputs)
+        if self._taken is not None:
+            begin, inputs, outputs = self._taken.bind(inputs, outputs)
             before.append(begin)
         return BoundRun(self._session, before, inputs, outputs)
 
@@ -176,16 +173,16 @@ def _ended_after(seconds: float) -> Iterator[onnxruntime.RunOptions]:
 
 
 def _answers(
-    trees: forest.Taken | None,
+    part: taken.Taken | None,
     session: onnxruntime.InferenceSession | None,
     outputs: Sequence[str],
     inputs: Mapping[str, Array],
     options: onnxruntime.RunOptions | None,
 ) -> list[Array]:
-    """Return the named outputs of a graph: of its trees, where they are taken out, and of the session of the rest."""
+    """Return the named outputs of a graph: of its part, where one is taken out, and of the session of the rest."""
     given = dict[str, Array]()
-    if trees is not None:
-        given, inputs = trees.applied(inputs)
+    if part is not None:
+        given, inputs = part.applied(inputs)
     wanted = [name for name in outputs if name not in given]
     if wanted and session is None:
         raise ModelRunFailed(f"the model has no output {wanted[0]!r}")
@@ -199,33 +196,31 @@ def _answers(
 
 def _divided(
     graph: bytes, whole: onnxruntime.InferenceSession
-) -> tuple[forest.Taken | None, onnxruntime.InferenceSession | None]:
-    """Return the trees of a graph and the session of its rest; None and that of the whole where it is left as it is."""
-    trees = forest.taken_out(graph)
-    if trees is None:
+) -> tuple[taken.Taken | None, onnxruntime.InferenceSession | None]:
+    """Return a part of a graph and the session of its rest; None and that of the whole where it is left as it is."""
+    part = taken.taken_out(graph)
+    if part is None:
         return None, whole
     try:
-        rest = None if trees.rest is None else _loaded(trees.rest)
-        if _agrees(trees, rest, whole):
-            return trees, rest
+        rest = None if part.rest is None else _loaded(part.rest)
+        if _agrees(part, rest, whole):
+            return part, rest
     except (InvalidArgument, ModelRunFailed):  # one that takes batches of one size alone, for instance
         pass
     return None, whole
 
 
-def _agrees(
-    trees: forest.Taken, rest: onnxruntime.InferenceSession | None, whole: onnxruntime.InferenceSession
-) -> bool:
-    """Tell whether trees and the rest of their graph answer as the session of the whole does, bit by bit."""
+def _agrees(part: taken.Taken, rest: onnxruntime.InferenceSession | None, whole: onnxruntime.InferenceSession) -> bool:
+    """Tell whether a part and the rest of its graph answer as the session of the whole does, bit by bit."""
     names = [output.name for output in whole.get_outputs()]
     with _ended_after(TRIAL_SECONDS) as options:
-        for count in PROBES:
-            inputs = {trees.input: trees.forest.probes(count)}
-            found = _answers(trees, rest, names, inputs, options)
+        for count in part.part.probed:
+            inputs = {part.input: part.part.probes(count)}
+            found = _answers(part, rest, names, inputs, options)
             expected = _answers(None, whole, names, inputs, options)
             for name, one, other in zip(names, found, expected, strict=True):
                 if _octets(one) != _octets(other):
-                    LOG.warning("%r of the kernels for trees is not that of ONNX Runtime, which keeps the model", name)
+                    LOG.warning("%r of the kernels is not that of ONNX Runtime, which keeps the model", name)
                     return False
     return True
 

@@ -128,6 +128,18 @@ def test_quantile_edges_of_many_shapes(shape):
         assert (observed(column[:, None], plan).counts[0, : len(edges) + 1] == count_bins(column, edges)).all()
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 33, 271, 272, 287, 288, 289, 600])
+@pytest.mark.parametrize("odd", [(), (-1e300, 1e300), (-5e-324, 0.0, 1e-45, 3.5e38)])
+def test_values_at_and_beside_as_many_edges_as_are_compared_and_more(count, odd):
+    edges = np.union1d(np.sort(np.random.default_rng(count).normal(size=count)), odd)[:count]
+    with np.errstate(over="ignore"):
+        near = edges.astype(np.float32)
+        values = np.concatenate([near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))])
+    plan = sketch.new_plan([edges])
+    for column in (values, values.astype(np.float64)):
+        assert (observed(column[:, None], plan).counts[0, : len(edges) + 1] == naive_counts(column, edges)).all()
+
+
 def test_the_mean_survives_an_offset_and_many_parts():
     rows = (1e6 + np.random.default_rng(0).normal(size=(20_000, 1))).astype(np.float64)
     plan = sketch.new_plan([np.array([])])

@@ -9,9 +9,8 @@ import xgboost
 from serval_client.export import export
 from serval_ensembles import around, changed, same, whole
 from serval_kernels import trees
-from serval_server.engine import session as module
-from serval_server.engine.forest import taken_out
 from serval_server.engine.session import Session
+from serval_server.engine.taken import taken_out
 from serval_server.errors import ModelRunFailed
 from serval_sessions import same_run_and_bound
 from skl2onnx import to_onnx
@@ -126,15 +125,15 @@ def test_where_the_kernels_answer_otherwise_onnx_runtime_keeps_the_model(monkeyp
 
     monkeypatch.setattr(trees, "sums", wrong)
     session = Session(artifact)
-    assert session._trees is None
+    assert session._taken is None
     assert "ONNX Runtime, which keeps the model" in caplog.text
     rows = np.zeros((4, 3), np.float32)
     same(session.run(session.output_names, {"x": rows}), whole(artifact).run(None, {"x": rows}))
 
 
 def test_the_comparison_asks_at_the_thresholds_themselves():
-    forest = taken_out(changed()).forest
-    rows = np.concatenate([forest.probes(count) for count in module.PROBES])
+    forest = taken_out(changed()).part
+    rows = np.concatenate([forest.probes(count) for count in forest.probed])
     near = np.array([np.nextafter(np.float32(1), np.float32(towards)) for towards in (0, 1, 2)])
     assert {float(value) for value in near} <= set(rows[:, 0].tolist())
     assert np.isnan(rows).any()

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from serval_client.export import export
 from serval_ensembles import LABELS, STUMP, VOTES, around, chain, changed, ensemble_of, model_of, same, votes_of, whole
 from serval_registry.errors import InvalidArgument
-from serval_server.engine.forest import taken_out
 from serval_server.engine.session import ONNX_RUNTIME_ERRORS, Session
+from serval_server.engine.taken import taken_out
 from serval_server.errors import ModelRunFailed
 from serval_sessions import same_run_and_bound
 from sklearn.datasets import load_iris
@@ -135,7 +135,7 @@ def test_what_is_behind_the_trees_is_done_by_onnx_runtime():
     artifact = model_of([STUMP_NODE, *tail], ["double", "label"], [held])
     session = Session(artifact)
     assert session._session is not None
-    assert session._trees is not None
+    assert session._taken is not None
     rows = np.random.default_rng(0).normal(1, 1, (100, 3)).astype(np.float32)
     expected = whole(artifact).run(None, {"x": rows})
     same(session.run(["label"], {"x": rows}), expected[1:])
@@ -259,7 +259,7 @@ def test_missing_values_hold_for_1_alone(tracks):
     artifact = stump(0, 5, tracks)
     rows = np.array([[np.nan, 0, 0], [2, 0, 0]], np.float32)
     assert taken_out(artifact) is not None
-    assert Session(artifact)._trees is not None
+    assert Session(artifact)._taken is not None
     same(Session(artifact).run(["label", "score"], {"x": rows}), whole(artifact).run(None, {"x": rows}))
 
 
@@ -268,7 +268,7 @@ def test_the_trees_of_a_batch_of_one_size_stay_in_their_graph():
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 5
 
     session = Session(edited(change))
-    assert session._trees is None
+    assert session._taken is None
     with pytest.raises(ModelRunFailed):
         session.run(["label"], {"x": np.zeros((4, 3), np.float32)})
 

@@ -1,0 +1,56 @@
+"""A node of a graph that compiled kernels do: what an input's rows go through in its place."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from serval_server.errors import ModelRunFailed
+
+Array = npt.NDArray[np.generic]
+Values = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Step = Callable[[Values, Labels], None]
+
+
+class Part(ABC):
+    """A label and a score come of each row. The score has `size` values; a regressor's label means nothing."""
+
+    # Rows of the runs by which it is compared with ONNX Runtime's before it takes its place.
+    probed: ClassVar[tuple[int, ...]]
+
+    def __init__(self, width: int, size: int, tail: Step | None = None) -> None:
+        """Take the columns of the input, the values of a score, and what is done with label and score at the end."""
+        self.size = size
+        self.width = width
+        self.tail = tail
+
+    def run(self, rows: Array) -> tuple[Labels, Values]:
+        """Return label and score of rows, [rows] and [rows, size]."""
+        if rows.dtype != np.float32 or rows.shape[1:] != (self.width,):
+            raise ModelRunFailed(f"invalid input: got {rows.dtype}{list(rows.shape)}, wanted float32[N, {self.width}]")
+        label, score = np.empty(len(rows), np.int64), np.empty((len(rows), self.size), np.float32)
+        self.bind(rows, label, score)()
+        return label, score
+
+    def bind(self, rows: Array, label: Labels, score: Values) -> Callable[[], None]:
+        """Return what brings `rows` into `label` and `score`, all C-contiguous."""
+        values: Any = cast("Values", rows.reshape(-1)), label, score.reshape(-1)
+        bring = partial(self._bring, *values)
+        return bring if self.tail is None else partial(_one_after_another, bring, partial(self.tail, *values[:0:-1]))
+
+    @abstractmethod
+    def probes(self, count: int) -> Values:
+        """Return rows that tell it from others."""
+
+    @abstractmethod
+    def _bring(self, values: Values, label: Labels, score: Values) -> None:
+        """Bring rows into label and score, all one-dimensional."""
+
+
+def _one_after_another(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
