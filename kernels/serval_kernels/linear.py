@@ -1,15 +1,16 @@
 """Linear models: the weighted sums of a row's columns, and what is answered for them.
 
-Rules. Sums are float32, column by column in their order with one rounding each (fused multiplication and addition,
-where the processor has that), and the intercept comes last; the logistic function is the rational approximation of
-MLAS. So the bits are those of ONNX Runtime's LinearClassifier and LinearRegressor (ai.onnx.ml, version 1) of several
-rows; one row alone it adds up in another order, and here a row has the same bits with whatever others it comes.
+Rules. What a Scaler would do is done first: `(x - offset) * scale`. Sums are float32, column by column in their order
+with one rounding each (fused multiplication and addition, where the processor has that), and the intercept comes last;
+the logistic function is the rational approximation of MLAS. So the bits are those of ONNX Runtime's Scaler,
+LinearClassifier and LinearRegressor (ai.onnx.ml, version 1) of several rows; one row alone it adds up in another order,
+and here a row has the same bits with whatever others it comes.
 Compiled at import for mutable and read-only rows, since this stands on the way of every prediction.
 
-Who makes `weights` and `intercepts` has checked them: nothing here is checked.
+Who makes the arrays of a `Linear` has checked them: nothing here is checked.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
@@ -31,9 +32,20 @@ Singles = npt.NDArray[np.float32]
 Table = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
+
+class Linear(NamedTuple):
+    """A linear model of rows that are scaled first; an offset of 0 and a scale of 1 leave them as they are."""
+
+    offsets: Singles  # (columns,)
+    scales: Singles  # (columns,)
+    weights: Table  # (sums, columns)
+    intercepts: Singles  # (sums,)
+
+
 _FLOATS = numba.types.Array(numba.float32, 1, "C")
 _ROWS = [numba.types.Array(numba.float32, 1, "C", readonly=readonly) for readonly in (False, True)]
 _TABLE = numba.types.Array(numba.float32, 2, "C")
+_LINEAR = (_FLOATS, _FLOATS, _TABLE, _FLOATS)
 _LONGS = numba.types.Array(numba.int64, 1, "C")
 
 
@@ -44,24 +56,25 @@ def _add_products(values: Singles, weight: float, sums: Singles) -> None:
 
 
 @fused
-def _sum_of(row: Singles, weights: Singles) -> Any:
+def _sum_of(row: Singles, offsets: Singles, scales: Singles, weights: Singles) -> Any:
     total = np.float32(0)
     for k in range(row.size):
-        total += row[k] * weights[k]
+        total += (row[k] - offsets[k]) * scales[k] * weights[k]
     return total
 
 
 @kernel
-def _sum_blocks(x: Singles, weights: Table, intercepts: Singles, out: Singles) -> None:
+def _sum_blocks(x: Singles, linear: Any, out: Singles) -> None:
+    offsets, scales, weights, intercepts = linear
     size, width = weights.shape
     columns, sums = np.zeros((width, BLOCK), np.float32), np.empty((size, BLOCK), np.float32)
     rows = out.size // size
     for first in range(0, rows, BLOCK):
         count = min(BLOCK, rows - first)
         for k in range(width):
-            values = columns[k]
+            values, offset, scale = columns[k], offsets[k], scales[k]
             for j in range(count):
-                values[j] = x[(first + j) * width + k]
+                values[j] = (x[(first + j) * width + k] - offset) * scale
         sums[:] = 0
         for n in range(size):
             for k in range(width):
@@ -71,22 +84,29 @@ def _sum_blocks(x: Singles, weights: Table, intercepts: Singles, out: Singles) -
                 out[(first + j) * size + n] = sums[n, j] + intercepts[n]
 
 
-@kernel_for(*(numba.void(rows, _TABLE, _FLOATS, _FLOATS) for rows in _ROWS))
-def sums(x: Singles, weights: Table, intercepts: Singles, out: Singles) -> None:
-    """Write the weighted sums of each row into `out`.
-
-    x: rows of as many values as a row of `weights`, float32, one-dimensional and contiguous.
-    weights: (sums, columns) float32. intercepts: (sums,) float32.
-    out: rows of as many sums, float32, one-dimensional and contiguous.
-    """
+@kernel
+def _sum(x: Singles, linear: Any, out: Singles) -> None:
+    offsets, scales, weights, intercepts = linear
     size, width = weights.shape
     rows = out.size // size
     if rows >= _FEW:
-        _sum_blocks(x, weights, intercepts, out)
+        _sum_blocks(x, linear, out)
         return
     for r in range(rows):
+        row = x[r * width : (r + 1) * width]
         for n in range(size):
-            out[r * size + n] = _sum_of(x[r * width : (r + 1) * width], weights[n]) + intercepts[n]
+            out[r * size + n] = _sum_of(row, offsets, scales, weights[n]) + intercepts[n]
+
+
+@kernel_for(*(numba.void(rows, *_LINEAR, _FLOATS) for rows in _ROWS))
+def sums(x: Singles, offsets: Singles, scales: Singles, weights: Table, intercepts: Singles, out: Singles) -> None:
+    """Write the weighted sums of each row into `out`.
+
+    x: rows of as many values as there are columns, float32, one-dimensional and contiguous.
+    offsets, scales, weights, intercepts: those of a `Linear`; to hand that over as one takes 2 us.
+    out: rows of as many values as there are sums, float32, one-dimensional and contiguous.
+    """
+    _sum(x, Linear(offsets, scales, weights, intercepts), out)
 
 
 @fused
@@ -115,15 +135,23 @@ def _first_largest(values: Singles) -> int:
     return first
 
 
-@kernel_for(*(numba.void(rows, _TABLE, _FLOATS, numba.boolean, _LONGS, _LONGS, _FLOATS) for rows in _ROWS))
+@kernel_for(*(numba.void(rows, *_LINEAR, numba.boolean, _LONGS, _LONGS, _FLOATS) for rows in _ROWS))
 def classify(
-    x: Singles, weights: Table, intercepts: Singles, logistic: bool, labels: Labels, label: Labels, scores: Singles
+    x: Singles,
+    offsets: Singles,
+    scales: Singles,
+    weights: Table,
+    intercepts: Singles,
+    logistic: bool,
+    labels: Labels,
+    label: Labels,
+    scores: Singles,
 ) -> None:
     """Write the scores of each row, see `sums`, and the label of the first that is the largest.
 
     logistic: whether scores are the logistic function of the sums, or these as they are. labels: one a sum, 2 at least.
     """
-    sums(x, weights, intercepts, scores)
+    _sum(x, Linear(offsets, scales, weights, intercepts), scores)
     size = labels.size
     for r in range(label.size):
         label[r] = labels[_first_largest(scores[r * size : (r + 1) * size])]

@@ -137,15 +137,11 @@ def _sum_blocks(x: Singles, width: int, ensemble: Any, rows: int, out: Singles, 
                 out[(first + j) * size + k] = totals[k, j]
 
 
-def _ensemble_of(masks: Any) -> Any:
-    return numba.types.NamedTuple((_INTS, _TABLE, _INTS, _FLOATS, masks, _TABLE, _INTS, _VALUES), Ensemble)
-
-
 _SUMS = [
     numba.void(
         numba.types.Array(numba.float32, 1, "C", readonly=readonly),
         numba.int64,
-        _ensemble_of(numba.types.Array(masks, 1, "C")),
+        *(_INTS, _TABLE, _INTS, _FLOATS, numba.types.Array(masks, 1, "C"), _TABLE, _INTS, _VALUES),
         _FLOATS,
         numba.int64,
     )
@@ -155,12 +151,27 @@ _SUMS = [
 
 
 @kernel_for(*_SUMS)
-def sums(x: Singles, width: int, ensemble: Ensemble, out: Singles, size: int) -> None:
+def sums(
+    x: Singles,
+    width: int,
+    columns: Places,
+    trees: Places,
+    compared: Places,
+    thresholds: Singles,
+    masks: npt.NDArray[np.signedinteger[Any]],
+    ways: Places,
+    places: Places,
+    values: Singles,
+    out: Singles,
+    size: int,
+) -> None:
     """Write into `out` what the leaves that each row comes to have voted for each place, 0 where none has.
 
     x: rows of `width` values one after the other, float32, one-dimensional and contiguous.
+    columns to values: those of an `Ensemble`; to hand that over as one takes microseconds.
     out: rows of `size` sums, float32, one-dimensional and contiguous.
     """
+    ensemble = Ensemble(columns, trees, compared, thresholds, masks, ways, places, values)
     rows = out.size // size
     out[:] = 0
     rest = rows % BLOCK

@@ -86,7 +86,7 @@ def _rows() -> None:
     columns.fill(rows, tile, rows)
     columns.scale(rows, tile, tile, rows)
     trees.answer_values(tile[:1], 1.0, rows, np.zeros(0, np.int64))
-    linear.sums(rows, tile.reshape(-1, 1), tile, np.zeros(ROWS * tile.size, np.float32))
+    linear.sums(rows, rows[:1], rows[:1], rows[:1].reshape(1, 1), rows[:1], np.zeros_like(rows))
 
 
 def _bins_and_moments() -> None:

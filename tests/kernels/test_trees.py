@@ -105,7 +105,7 @@ def test_sums_are_those_of_a_walk(masks, leaves, width, size, count, seed, reado
     x = random.choice([*SPECIAL, 2.0, -3.0], (count, width)).astype(np.float32)
     x.flags.writeable = not readonly
     room = np.full(count * size + 64, CANARY, np.float32)
-    trees.sums(x.reshape(-1), width, ensemble_of(found, votes, masks), room[: count * size], size)
+    trees.sums(x.reshape(-1), width, *ensemble_of(found, votes, masks), room[: count * size], size)
     expected = np.zeros((count, size), np.float32)
     for row, sums in zip(x, expected, strict=True):
         for tree, of_tree in zip(found, votes, strict=True):

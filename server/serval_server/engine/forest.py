@@ -52,6 +52,6 @@ class Forest(Part):
         return rows
 
     def _bring(self, values: Values, label: Labels, score: Values) -> None:
-        trees.sums(values, self.width, self._ensemble, score, self.size)
+        trees.sums(values, self.width, *self._ensemble, score, self.size)
         for step in self._steps:
             step(score, label)

@@ -50,6 +50,13 @@ class Head:
         """Return what brings `rows` into `into`, both C-contiguous float32 of the same shape."""
         return partial(self._bring, cast("Values", rows.reshape(-1)), into.reshape(-1))
 
+    def scaling(self) -> tuple[Values, Values] | None:
+        """Return the offsets and scales of the columns where that is all it does."""
+        if len(self._steps) != 1 or self._steps[0].kernel is not columns.scale:
+            return None
+        offsets, scales = (tile[: self._row[0]].copy() for tile in self._steps[0].tiles)
+        return offsets, scales
+
     def _bring(self, values: Values, into: Values) -> None:
         for kernel, tiles in self._steps:
             kernel(values, *tiles, into)

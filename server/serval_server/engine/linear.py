@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from serval_kernels import linear
 
+from serval_server.engine.head import Head
 from serval_server.engine.part import Labels, Part, Values
 
 LINEAR_CLASSIFIER: Final = "LinearClassifier"
@@ -28,13 +28,10 @@ class Linear(Part):
 
     probed = (2, 5, 200)  # few rows and blocks with a rest; not one, which ONNX Runtime adds up in another order
 
-    def __init__(
-        self, weights: Values, intercepts: Values, labels: npt.NDArray[np.int64] | None, *, logistic: bool = False
-    ) -> None:
-        """Take weights, (sums, columns), intercepts, (sums,), and of a classifier the labels, one a sum."""
-        super().__init__(weights.shape[1], len(weights))
-        self._weights = weights
-        self._intercepts = intercepts
+    def __init__(self, model: linear.Linear, labels: Labels | None, *, logistic: bool = False) -> None:
+        """Take the model, and of a classifier the labels, one a sum."""
+        super().__init__(len(model.offsets), len(model.intercepts))
+        self._model = model
         self._labels = labels
         self._logistic = logistic
 
@@ -55,11 +52,18 @@ class Linear(Part):
         scale = np.float32(10.0) ** random.integers(-2, 2, (count, 1))
         return np.asarray(random.normal(size=(count, self.width)) * scale, np.float32)
 
+    def take_head(self, head: Head) -> bool:
+        """Do what a head does that only scales."""
+        scaling = head.scaling()
+        if scaling is not None:
+            self._model = self._model._replace(offsets=scaling[0], scales=scaling[1])
+        return scaling is not None
+
     def _bring(self, values: Values, label: Labels, score: Values) -> None:
         if self._labels is None:
-            linear.sums(values, self._weights, self._intercepts, score)
+            linear.sums(values, *self._model, score)
         else:
-            linear.classify(values, self._weights, self._intercepts, self._logistic, self._labels, label, score)
+            linear.classify(values, *self._model, self._logistic, self._labels, label, score)
 
 
 def _classifier(given: Mapping[str, Any], width: int) -> Linear | None:
@@ -67,20 +71,21 @@ def _classifier(given: Mapping[str, Any], width: int) -> Linear | None:
     found = _numbers(given, labels.size, width)
     if found is None or labels.size < _LABELS_LEAST or "classlabels_strings" in given or transform not in _TRANSFORMS:
         return None
-    return Linear(*found, labels, logistic=_TRANSFORMS[transform])
+    return Linear(found, labels, logistic=_TRANSFORMS[transform])
 
 
 def _regressor(given: Mapping[str, Any], width: int) -> Linear | None:
     found = _numbers(given, given.get("targets", 1), width)
-    return Linear(*found, None) if found is not None and given.get("post_transform", b"NONE") == b"NONE" else None
+    return Linear(found, None) if found is not None and given.get("post_transform", b"NONE") == b"NONE" else None
 
 
-def _numbers(given: Mapping[str, Any], size: int, width: int) -> tuple[Values, Values] | None:
-    """Return weights and intercepts of so many sums; None where there are others, or some are not finite."""
+def _numbers(given: Mapping[str, Any], size: int, width: int) -> linear.Linear | None:
+    """Return the model of so many sums; None where there are others, or some are not finite."""
     weights = np.array(given.get("coefficients", ()), np.float32)
     intercepts = np.array(given.get("intercepts", ()), np.float32)
     if not 0 < size <= _SIZE_MAX or weights.size != size * width or intercepts.size != size:
         return None
     if not (np.isfinite(weights).all() and np.isfinite(intercepts).all()):
         return None
-    return weights.reshape(size, width), intercepts
+    offsets, scales = np.zeros(width, np.float32), np.ones(width, np.float32)
+    return linear.Linear(offsets, scales, weights.reshape(size, width), intercepts)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from serval_server.engine.head import Head
 from serval_server.errors import ModelRunFailed
 
 Array = npt.NDArray[np.generic]
@@ -41,6 +42,10 @@ class Part(ABC):
         values: Any = cast("Values", rows.reshape(-1)), label, score.reshape(-1)
         bring = partial(self._bring, *values)
         return bring if self.tail is None else partial(_one_after_another, bring, partial(self.tail, *values[:0:-1]))
+
+    def take_head(self, head: Head) -> bool:  # noqa: ARG002
+        """Do what the head of its graph does as well, from now on; False where it cannot."""
+        return False
 
     @abstractmethod
     def probes(self, count: int) -> Values:

@@ -73,6 +73,8 @@ class Session:
         whole = _loaded(graph)
         self.output_names = [output.name for output in whole.get_outputs()]
         self._taken, self._session = _divided(graph, whole)
+        if self._taken is not None and self._head is not None and self._taken.part.take_head(self._head):
+            self._head = None
 
     def run(
         self,

@@ -119,9 +119,9 @@ def test_where_the_kernels_answer_otherwise_onnx_runtime_keeps_the_model(monkeyp
     artifact = changed()
     sums = trees.sums
 
-    def wrong(x, width, ensemble, out, size):
-        sums(x, width, ensemble, out, size)
-        out += np.float32(1e-7)
+    def wrong(*arguments):
+        sums(*arguments)
+        arguments[-2][:] += np.float32(1e-7)
 
     monkeypatch.setattr(trees, "sums", wrong)
     session = Session(artifact)
