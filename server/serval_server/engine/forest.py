@@ -4,6 +4,8 @@ At 4,096 rows that is some ten times as fast as ONNX Runtime's walk from node to
 bit by bit, and where they are not `Session` finds out and leaves the ensemble where it is.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -51,7 +53,6 @@ class Forest(Part):
             rows[random.random(rows.shape) < _ODD_SHARE] = odd
         return rows
 
-    def _bring(self, values: Values, label: Labels, score: Values) -> None:
-        trees.sums(values, self.width, *self._ensemble, score, self.size)
-        for step in self._steps:
-            step(score, label)
+    def _steps_from(self, values: Values, label: Labels, score: Values) -> list[Callable[[], None]]:
+        begin = partial(trees.sums, values, self.width, *self._ensemble, score, self.size)
+        return [begin, *(partial(step, score, label) for step in self._steps)]

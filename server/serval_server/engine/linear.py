@@ -4,7 +4,8 @@ ONNX Runtime takes some 5 us for a few rows before it begins to add. The kernels
 its of several rows; where they are not `Session` finds out and leaves the model where it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -59,11 +60,10 @@ class Linear(Part):
             self._model = self._model._replace(offsets=scaling[0], scales=scaling[1])
         return scaling is not None
 
-    def _bring(self, values: Values, label: Labels, score: Values) -> None:
+    def _steps_from(self, values: Values, label: Labels, score: Values) -> list[Callable[[], None]]:
         if self._labels is None:
-            linear.sums(values, *self._model, score)
-        else:
-            linear.classify(values, *self._model, self._logistic, self._labels, label, score)
+            return [partial(linear.sums, values, *self._model, score)]
+        return [partial(linear.classify, values, *self._model, self._logistic, self._labels, label, score)]
 
 
 def _classifier(given: Mapping[str, Any], width: int) -> Linear | None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +34,15 @@ class Part(ABC):
         if rows.dtype != np.float32 or rows.shape[1:] != (self.width,):
             raise ModelRunFailed(f"invalid input: got {rows.dtype}{list(rows.shape)}, wanted float32[N, {self.width}]")
         label, score = np.empty(len(rows), np.int64), np.empty((len(rows), self.size), np.float32)
-        self.bind(rows, label, score)()
+        for step in self.bind(rows, label, score):
+            step()
         return label, score
 
-    def bind(self, rows: Array, label: Labels, score: Values) -> Callable[[], None]:
-        """Return what brings `rows` into `label` and `score`, all C-contiguous."""
-        values: Any = cast("Values", rows.reshape(-1)), label, score.reshape(-1)
-        bring = partial(self._bring, *values)
-        return bring if self.tail is None else partial(_one_after_another, bring, partial(self.tail, *values[:0:-1]))
+    def bind(self, rows: Array, label: Labels, score: Values) -> list[Callable[[], None]]:
+        """Return what brings `rows` into `label` and `score`, all C-contiguous, one after another."""
+        flat = score.reshape(-1)
+        steps = self._steps_from(cast("Values", rows.reshape(-1)), label, flat)
+        return steps if self.tail is None else [*steps, partial(self.tail, flat, label)]
 
     def take_head(self, head: Head) -> bool:  # noqa: ARG002
         """Do what the head of its graph does as well, from now on; False where it cannot."""
@@ -52,10 +53,5 @@ class Part(ABC):
         """Return rows that tell it from others."""
 
     @abstractmethod
-    def _bring(self, values: Values, label: Labels, score: Values) -> None:
-        """Bring rows into label and score, all one-dimensional."""
-
-
-def _one_after_another(first: Callable[[], None], second: Callable[[], None]) -> None:
-    first()
-    second()
+    def _steps_from(self, values: Values, label: Labels, score: Values) -> list[Callable[[], None]]:
+        """Return what brings rows into label and score, all one-dimensional."""

@@ -97,9 +97,12 @@ class Session:
                     raise ModelRunFailed(f"the model does not end within {seconds:g} s") from error
                 raise
 
-    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], apart: bool = False) -> "BoundRun":
+    def bind(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], apart: bool = False
+    ) -> Callable[[], None]:
         """Return a run from these inputs into these outputs, arrays that stay where they are.
 
+        It raises ModelRunFailed, and RuntimeError where outputs would not have these shapes, when it is bound or made.
         The runs that are bound so are made one at a time, but for one that is `apart`, which has room of its own.
         """
         before: list[Callable[[], None]] = []
@@ -109,9 +112,13 @@ class Session:
             before.append(self._head.bind(rows, into))
             inputs = {**inputs, self._head.input: into}
         if self._taken is not None:
-            begin, inputs, outputs = self._taken.bind(inputs, outputs)
-            before.append(begin)
-        return BoundRun(self._session, before, inputs, outputs)
+            steps, inputs, outputs = self._taken.bind(inputs, outputs)
+            before += steps
+        return (
+            before[0]
+            if self._session is None and len(before) == 1
+            else BoundRun(self._session, before, inputs, outputs)
+        )
 
     def _room_for(self, size: int) -> npt.NDArray[np.float32]:
         """Return room for `size` values between the head and the graph, which all bound runs share."""

@@ -65,7 +65,7 @@ class Taken(NamedTuple):
 
     def bind(
         self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
-    ) -> tuple[Callable[[], None], Mapping[str, Array], Mapping[str, Array]]:
+    ) -> tuple[list[Callable[[], None]], Mapping[str, Array], Mapping[str, Array]]:
         """Return what fills its outputs, what the rest of the graph reads then, and the outputs that are left to it.
 
         Raises RuntimeError where its outputs do not have these shapes and types.
@@ -77,9 +77,9 @@ class Taken(NamedTuple):
             if (output.shape, output.dtype) != (wanted.shape, wanted.dtype):
                 raise RuntimeError(f"{name!r} is {wanted.dtype}{list(wanted.shape)}, not {list(output.shape)}")
             come[place] = output
-        begin = self.part.bind(rows, *cast("tuple[Labels, Values]", tuple(come)))
+        steps = self.part.bind(rows, *cast("tuple[Labels, Values]", tuple(come)))
         fed = {name: come[place] for name, place in self.fed.items()}
-        return begin, fed, {name: array for name, array in outputs.items() if name not in self.given}
+        return steps, fed, {name: array for name, array in outputs.items() if name not in self.given}
 
 
 def taken_out(artifact: bytes) -> Taken | None:
