@@ -62,10 +62,8 @@ def test_labels_are_of_the_first_largest_sum(logistic):
     random, labels = np.random.default_rng(2), np.array([7, -3, 2**40])
     given = model(random, 3, 5)
     # A tie where the third is the largest
-    given.weights[2], given.intercepts[2] = (
-        given.weights[0],
-        given.intercepts[0],
-    )
+    given.weights[2] = given.weights[0]
+    given.intercepts[2] = given.intercepts[0]
     rows = random.normal(size=(100, 5)).astype(np.float32)
     label, scores = np.zeros(100, np.int64), np.zeros((100, 3), np.float32)
     linear.classify(rows.reshape(-1), *given, logistic, labels, label, scores.reshape(-1))
@@ -77,9 +75,8 @@ def test_labels_are_of_the_first_largest_sum(logistic):
 
 
 def test_the_logistic_function_stays_within_its_ends():
-    sums = np.concatenate([np.linspace(-30, 30, 10_001), [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45]]).astype(
-        np.float32
-    )
+    odd = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45]
+    sums = np.concatenate([np.linspace(-30, 30, 10_001), odd]).astype(np.float32)
     label, scores = np.zeros(len(sums), np.int64), np.zeros((len(sums), 2), np.float32)
     arrays = [0.0], [1.0], [[1.0], [-1.0]], [0.0, 0.0]
     given = linear.Linear(*(np.array(array, np.float32) for array in arrays))

@@ -5,7 +5,7 @@ most, or less than, a threshold. Labels are whole numbers, and sums float32 and 
 Runtime: whatever the graph of a stranger says, what is read here takes no more memory and time than the limits below.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,8 +14,10 @@ import numpy.typing as npt
 import onnx
 from serval_kernels import trees
 
+from serval_server.engine.graph import attributes_of
+from serval_server.engine.part import Step
+
 Attributes = Mapping[str, Any]
-Step = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int64]], None]
 
 CLASSIFIER: Final = "TreeEnsembleClassifier"
 REGRESSOR: Final = "TreeEnsembleRegressor"
@@ -43,8 +45,8 @@ class Read(NamedTuple):
 def read(node: onnx.NodeProto, width: int) -> Read | None:
     """Return what a node does to rows of so many columns; None where it is left to ONNX Runtime."""
     try:
-        given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        _must(len(given) == len(node.attribute) and not any(name.endswith("_as_tensor") for name in given))
+        given = attributes_of(node)
+        _must(not any(name.endswith("_as_tensor") for name in given))
         if node.op_type == CLASSIFIER:
             return _classifier(given, width)
         if node.op_type == REGRESSOR:

@@ -1,7 +1,7 @@
 """What is asked of a graph before a part of it is taken out."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -29,6 +29,14 @@ def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
 def is_of_trees(node: onnx.NodeProto) -> bool:
     """Tell whether a node is an ensemble of trees, of whatever kind."""
     return node.domain == ML_DOMAIN and TREES in node.op_type
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the attributes of a node by their names; ValueError where one comes twice, or refers to another."""
+    given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    if len(given) != len(node.attribute):
+        raise ValueError(f"{node.op_type}: an attribute comes twice")
+    return given
 
 
 def has_graph(node: onnx.NodeProto) -> bool:

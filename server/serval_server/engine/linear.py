@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from serval_kernels import linear
 
+from serval_server.engine.graph import attributes_of
 from serval_server.engine.head import Head
 from serval_server.engine.part import Labels, Part, Values
 
@@ -39,12 +40,12 @@ class Linear(Part):
     @classmethod
     def of(cls, node: onnx.NodeProto, width: int) -> "Linear | None":
         """Return what a node does to rows of so many columns; None where it is left to ONNX Runtime."""
+        if width > _WIDTH_MAX:
+            return None
         try:
-            given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-            if len(given) != len(node.attribute) or width > _WIDTH_MAX:
-                return None
+            given = attributes_of(node)
             return _classifier(given, width) if node.op_type == LINEAR_CLASSIFIER else _regressor(given, width)
-        except (TypeError, ValueError):  # one that refers to another, or is of another kind
+        except (TypeError, ValueError):  # attributes of another kind
             return None
 
     def probes(self, count: int) -> Values:

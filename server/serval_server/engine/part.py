@@ -23,11 +23,11 @@ class Part(ABC):
     # Rows of the runs by which it is compared with ONNX Runtime's before it takes its place.
     probed: ClassVar[tuple[int, ...]]
 
-    def __init__(self, width: int, size: int, tail: Step | None = None) -> None:
-        """Take the columns of the input, the values of a score, and what is done with label and score at the end."""
+    def __init__(self, width: int, size: int) -> None:
+        """Take the columns of the input and the values of a score."""
         self.size = size
         self.width = width
-        self.tail = tail
+        self.tail: Step | None = None  # what is done with score and label at the end
 
     def run(self, rows: Array) -> tuple[Labels, Values]:
         """Return label and score of rows, [rows] and [rows, size]."""

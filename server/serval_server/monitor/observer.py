@@ -127,11 +127,6 @@ class Observer:
         signature's dtypes with at least `count` rows each.
         """
         with self._filling:
-            block = self._block
-            if block is not None and block.filled + count < self._block_rows:  # nearly always
-                rows.copy(sources, block.table, 0, block.filled, count)
-                block.filled += count
-                return
             done = 0
             while done < count:
                 block = self._block or self._next_block()
