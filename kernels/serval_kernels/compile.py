@@ -54,9 +54,17 @@ def extremes(function: Function) -> Function:
 
 def kernel_for(*signatures: Any) -> Callable[[Function], Function]:
     """Compile at import for exactly these argument types, so that no call ever waits for the compiler."""
+    return _compiled_for(signatures)
 
+
+def entry_for(*signatures: Any) -> Callable[[Function], Function]:
+    """Compile as `kernel_for` what keeps the GIL, as `entry` does: to other threads of Python it is a single step."""
+    return _compiled_for(signatures, nogil=False)
+
+
+def _compiled_for(signatures: tuple[Any, ...], **flags: Any) -> Callable[[Function], Function]:
     def compiled(function: Function) -> Function:
-        return cast("Function", numba.njit(list(signatures), **_flags(function))(function))
+        return cast("Function", numba.njit(list(signatures), **_flags(function, **flags))(function))
 
     return compiled
 

@@ -163,7 +163,7 @@ class Monitor:
                 observer.drain()
         else:
             if observer is not None:
-                observer.drain()
+                observer.relieve()
 
     def _begin_upkeep(self) -> None:
         if self._upkeep is None or not self._upkeep.is_alive():

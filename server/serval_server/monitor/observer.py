@@ -1,10 +1,11 @@
 """Where the rows of one version wait to be looked at, after they have been answered.
 
-Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again (the lanes of
-the vectorized transport), `leave` for arrays that are not. One thread looks at them, in `drain`. Where it cannot keep
-up, rows are not looked at, and counted as such. Small calls are brought together by every so manieth of those who
-answer: to keep the arrays of a thousand calls would have all that follow work in memory that no cache holds. An output
-that comes in another shape than the signature says is not looked at, and costs none of the others anything.
+Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again, `leave` for
+arrays that are not. One thread looks at them, in `relieve` and `drain`. Where it cannot keep up, rows are not looked
+at, and counted as such. Rows are copied without a lock, into a block that is open; it is closed to be looked at. Small
+calls are brought together by every so manieth of those who answer: to keep the arrays of a thousand calls would have
+all that follow work in memory that no cache holds. An output that comes in another shape than the signature says is not
+looked at, and costs none of the others anything.
 """
 
 import logging
@@ -82,14 +83,29 @@ _Small = tuple[Sequence[str], Mapping[str, Array], Sequence[Array], int]
 
 
 class _Block:
-    """Rows side by side, for one visit of the kernel."""
+    """Rows side by side, for one visit of the kernel; `table` is that of `rows.append`."""
 
-    def __init__(self, tensors: Sequence[Tensor], rows: int) -> None:
-        self.arrays: list[npt.NDArray[Any]] = [np.zeros((rows, *tensor.row), tensor.dtype) for tensor in tensors]
-        self.table = np.array(
-            [(t.place, a.ctypes.data, a.strides[0]) for t, a in zip(tensors, self.arrays, strict=True)], np.int64
-        ).reshape(-1, 3)
-        self.filled = 0
+    def __init__(self, tensors: Sequence[Tensor], count: int) -> None:
+        self.arrays: list[npt.NDArray[Any]] = [np.zeros((count, *tensor.row), tensor.dtype) for tensor in tensors]
+        self.table = rows.new_table(self.arrays, [tensor.place for tensor in tensors], count)
+        self._room = count
+
+    @property
+    def filled(self) -> int:
+        """How many rows there are: of a closed block there will be no more."""
+        return int(self.table[0, rows.FILLED])
+
+    def close(self) -> None:
+        """Take no more rows, whoever is about to append some."""
+        self.table[0, rows.ROOM] = 0
+
+    def reopen(self) -> None:
+        """Take rows again, from the first on."""
+        self.table[0, rows.FILLED] = 0
+        self.table[0, rows.ROOM] = self._room
+
+
+_NO_ROOM: Final = rows.new_table([], [], 0)
 
 
 class Observer:
@@ -103,7 +119,8 @@ class Observer:
         self._whole = _Call.of(layout.inputs, layout.outputs, range(len(layout.outputs)))
         self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
         self._filling = threading.Lock()
-        self._block: _Block | None = None
+        self._block: _Block | None = None  # the one that is open
+        self._table = _NO_ROOM  # its table
         self._full: deque[_Block] = deque()
         self._free: list[_Block] = []
         self._blocks = 0
@@ -126,21 +143,20 @@ class Observer:
         sources: the addresses of all inputs and then all outputs of the signature, C-contiguous arrays of the
         signature's dtypes with at least `count` rows each.
         """
+        done = rows.append(sources, self._table, 0, count)
+        if done < count:
+            self._copy_rest(sources, done, count)
+
+    def _copy_rest(self, sources: npt.NDArray[np.int64], done: int, count: int) -> None:
+        """Copy the rows behind `done` into the blocks that come after this one."""
         with self._filling:
-            done = 0
-            while done < count:
-                block = self._block or self._next_block()
-                if block is None:
+            while (done := done + rows.append(sources, self._table, done, count - done)) < count:
+                if self._block is not None:  # it is full
+                    self._full.append(self._closed(self._block))
+                    self._wake()
+                if not self._open_next():
                     self._missed += count - done
                     return
-                part = min(count - done, self._block_rows - block.filled)
-                rows.copy(sources, block.table, done, block.filled, part)
-                block.filled += part
-                done += part
-                if block.filled == self._block_rows:
-                    self._full.append(block)
-                    self._block = None
-                    self._wake()
 
     def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
         """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
@@ -200,16 +216,31 @@ class Observer:
             self._calls[key] = call
         return call
 
-    def _next_block(self) -> _Block | None:
-        """Return a block to fill, None where all of them wait."""
-        if self._free:
-            self._block = self._free.pop()
-        elif self._blocks < BLOCKS_MAX:
+    def _open_next(self) -> bool:
+        """Open a block; False where all of them wait."""
+        if not self._free and self._blocks == BLOCKS_MAX:
+            return False
+        if not self._free:
             self._blocks += 1
-            self._block = _Block(self._tensors, self._block_rows)
-        return self._block
+            self._free.append(_Block(self._tensors, self._block_rows))
+        self._block = self._free.pop()
+        self._block.reopen()
+        self._table = self._block.table
+        return True
+
+    def _closed(self, block: _Block) -> _Block:
+        """Close the block that is open."""
+        block.close()
+        self._block, self._table = None, _NO_ROOM
+        return block
 
     # Who looks
+
+    def relieve(self) -> None:
+        """Look at what there is much of: full blocks, and calls."""
+        with self._looking:
+            self._look_at_full()
+            self._look_at_calls()
 
     def drain(self) -> None:
         """Look at all that waits."""
@@ -238,22 +269,29 @@ class Observer:
             return seen
 
     def _drain(self) -> None:
-        while self._full:
-            self._look_at(self._full.popleft())
+        self._look_at_full()
         with self._filling:
-            block, self._block = self._block, None
-            left, self._left, self._left_octets = self._left, deque(), 0
+            block = self._closed(self._block) if self._block is not None else None
             missed, self._missed = self._missed, 0
-        with self._gathering:
-            left.extend(self._gathered())
         if block is not None:
             self._look_at(block)
+        self._look_at_calls()
+        if missed:
+            self._sum().unobserved += missed
+
+    def _look_at_full(self) -> None:
+        while self._full:
+            self._look_at(self._full.popleft())
+
+    def _look_at_calls(self) -> None:
+        with self._filling:
+            left, self._left, self._left_octets = self._left, deque(), 0
+        with self._gathering:
+            left.extend(self._gathered())
         while left:
             self._look_at_left(left)
             if left and not self._full:
                 os.sched_yield()
-        if missed:
-            self._sum().unobserved += missed
 
     def _sum(self) -> Accumulator:
         if self._seen is None:
@@ -265,7 +303,6 @@ class Observer:
             if block.filled:
                 self._observe(self._tensors, block.arrays, block.filled)
         finally:
-            block.filled = 0
             with self._filling:
                 self._free.append(block)
 

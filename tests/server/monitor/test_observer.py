@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
+from serval_kernels.drift import rows as kernel
 from serval_server.monitor import observer as module
 from serval_server.monitor.layout import Layouts
 from serval_server.monitor.observer import Observer
@@ -60,6 +61,64 @@ def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch
     assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 40_000 - 2 * module.BLOCK_ROWS[1])
     watched.copy(addresses(X, label, score), 10)
     assert watched.take().rows == 10
+
+
+def test_many_threads_copy_while_one_looks(registry, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", (16, 2000))
+    watched = plain(registry)
+    done = threading.Event()
+
+    def copy(number):
+        X, label = np.full((7, 3), number, np.float32), np.full(7, number)
+        arrays = X, label, np.zeros((7, 2), np.float32)
+        sources = addresses(*arrays)
+        for call in range(3000):
+            watched.copy(sources, call % 7 + 1)
+
+    def look():
+        while not done.is_set():
+            watched.relieve()
+            watched.drain()
+
+    looker = threading.Thread(target=look)
+    threads = [threading.Thread(target=copy, args=(number,)) for number in range(4)]
+    looker.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    looker.join()
+    seen = watched.take()
+    assert seen.rows + seen.unobserved == 4 * sum(call % 7 + 1 for call in range(3000))
+    table = seen.tables[0]
+    assert table.counts.sum() == seen.numbers.tally[0].sum() == seen.rows
+    # No row is made of parts of two.
+    assert seen.numbers.moments[:3, 0] == pytest.approx((table.labels * table.counts).sum() / seen.rows)
+
+
+def test_who_is_relieved_of_full_blocks_goes_on_with_the_open_one(registry, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", (16, 100))
+    watched = plain(registry)
+    sources = addresses(np.zeros((250, 3), np.float32), np.zeros(250, np.int64), np.zeros((250, 2), np.float32))
+    watched.copy(sources, 250)
+    block = watched._block
+    watched.relieve()
+    assert (watched._seen.rows, block.filled) == (200, 50)
+    watched.copy(sources, 10)
+    assert watched._block is block
+    assert watched.take().rows == 260
+
+
+def test_a_block_that_was_closed_meanwhile_takes_no_rows(registry):
+    watched = plain(registry)
+    arrays = np.zeros((5, 3), np.float32), np.zeros(5, np.int64), np.zeros((5, 2), np.float32)
+    watched.copy(addresses(*arrays), 5)
+    stale = watched._table  # of one who answers, and was interrupted here
+    assert watched.take().rows == 5
+    assert kernel.append(addresses(*arrays), stale, 0, 5) == 0
+    watched.copy(addresses(*arrays), 3)
+    assert watched.take().rows == 3
 
 
 def test_blocks_that_are_not_needed_any_more_are_let_go(registry):
