@@ -28,12 +28,13 @@ LOG = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.generic]
 
-# A block is looked at when it is full. Each wakes a thread that wants the interpreter and the caches of whoever
-# answers, so they are few and large.
+# A block is looked at when it is full, and in one go. Each wakes a thread that wants the interpreter and the caches of
+# whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long.
 BLOCK_OCTETS: Final = 4 << 20
 BLOCK_ROWS: Final = (16, 16_384)  # least and most
 BLOCKS_MAX: Final = 4
-PIECE_ROWS: Final = 4096  # looked at in one go, which keeps whoever answers on the same processor waiting
+# Of large calls, and of small ones brought together: there are many more such rows in a second.
+PIECE_ROWS: Final = 4096
 LEFT_OCTETS_MAX: Final = 16 << 20
 LEFT_MAX: Final = 8192
 SMALL_OCTETS: Final = LEFT_OCTETS_MAX // LEFT_MAX  # of a call: that many of these need not be added up
@@ -301,7 +302,7 @@ class Observer:
     def _look_at(self, block: _Block) -> None:
         try:
             if block.filled:
-                self._observe(self._tensors, block.arrays, block.filled)
+                self._observe(self._tensors, [array[: block.filled] for array in block.arrays], block.filled)
         finally:
             with self._filling:
                 self._free.append(block)
@@ -321,7 +322,11 @@ class Observer:
             if fitting:
                 tensors.append(tensor)
                 arrays.append(np.concatenate(fitting) if len(fitting) > 1 else fitting[0])
-        self._observe(tensors, arrays, rows)
+        for start in range(0, rows, PIECE_ROWS):
+            end = min(start + PIECE_ROWS, rows)
+            self._observe(tensors, [array[start:end] for array in arrays], end - start)
+            if end < rows and not self._full:
+                os.sched_yield()
 
     def _tell_of_misfits(self, tensor: Tensor) -> None:
         if not self._told_of_misfits:
@@ -329,13 +334,8 @@ class Observer:
             LOG.warning("%.200r came in another shape than %s and is not observed", tensor.name, [-1, *tensor.row])
 
     def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
-        """Take in the first rows of some arrays."""
         seen = self._sum()
-        for start in range(0, rows, PIECE_ROWS):
-            end = min(start + PIECE_ROWS, rows)
-            seen.observe(self.layout, tensors, [array[start:end] for array in arrays])
-            if end < rows and not self._full:
-                os.sched_yield()
+        seen.observe(self.layout, tensors, arrays)
         seen.rows += rows
 
 
