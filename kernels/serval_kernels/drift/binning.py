@@ -135,15 +135,15 @@ def _count(x: Floats, edges: Edges, counts: Counts) -> None:
     padded = _padded(edges)
     values, bases = np.empty(_BLOCK), np.empty(_BLOCK, np.uint64)
     for start in range(0, x.size, _BLOCK):
-        size = min(_BLOCK, x.size - start)
-        for i in range(size):
-            values[i], bases[i] = x[start + i], np.uint64(0)
+        block = x[start : start + _BLOCK]
+        for i in range(block.size):
+            values[i], bases[i] = block[i], np.uint64(0)
         step = np.uint64(padded.size // 2)
         while step > np.uint64(0):
-            for i in range(size):
+            for i in range(block.size):
                 bases[i] = _halve(values[i], padded, bases[i], step)
             step >>= np.uint64(1)
-        for i in range(size):
+        for i in range(block.size):
             if values[i] == values[i]:
                 counts[bases[i]] += 1
 
@@ -184,16 +184,17 @@ def _count_on_grid(x: Floats, edges: Edges, low: Any, scale: Any, last: Any, tab
     several = table.dtype.type(-1)
     missing = np.uint32(0)
     for start in range(0, whole, _GRID_BLOCK):
+        block = x[start : start + _GRID_BLOCK]
         for i in range(_GRID_BLOCK):
-            step = x.dtype.type((x[start + i] - low) * scale)
+            step = x.dtype.type((block[i] - low) * scale)
             step = step if step > x.dtype.type(0) else x.dtype.type(0)
             cells[i] = np.uint32(np.int32(step if step < last else last))
         for i in range(_GRID_BLOCK):
-            missing += np.uint32(x[start + i] != x[start + i])
+            missing += np.uint32(block[i] != block[i])
         for i in range(_GRID_BLOCK):
             place = np.uint64(table[cells[i]])
             if place == np.uint64(several):
-                place = np.uint64(np.searchsorted(edges, np.float64(x[start + i])))
+                place = np.uint64(np.searchsorted(edges, np.float64(block[i])))
             counts[place] += 1
     counts[0] -= np.int64(missing)  # NaN is not above any edge
     _count(x[whole:], edges, counts)

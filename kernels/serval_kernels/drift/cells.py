@@ -145,32 +145,38 @@ def _mask(bits: Bits) -> Any:
 @inlined
 def cell_of(bits: Any, cells: Cells, like: Bits) -> Any:
     """Return the cell of a float given by its bits; `like`, an array of such, tells their dtype."""
-    sign = like.dtype.type(bits >> like.dtype.type(like.itemsize * 8 - 1))
+    sign = like.dtype.type(-1 if bits < 0 else 0)
     steps = like.dtype.type((bits & cells.mask) - cells.floor)
-    steps = like.dtype.type((steps if steps > 0 else like.dtype.type(0)) >> cells.shift)
+    # A shift that cannot exceed the width is made in that width.
+    shift = like.dtype.type(cells.shift & (like.itemsize * 8 - 1))
+    steps = like.dtype.type((steps if steps > 0 else like.dtype.type(0)) >> shift)
     steps = steps if steps < cells.top else cells.top
     return like.dtype.type(like.dtype.type(steps ^ sign) - sign + cells.top)
 
 
 @inlined
-def _larger(bits: Bits, start: int, size: int, mask: Any, largest: Any) -> Any:
+def _larger(bits: Bits, mask: Any, largest: Any) -> Any:
     """Return the largest magnitude of a block, or `largest`."""
-    for i in range(size):
-        magnitude = bits.dtype.type(bits[start + i] & mask)
+    for i in range(bits.size):
+        magnitude = bits.dtype.type(bits[i] & mask)
         largest = magnitude if magnitude > largest else largest
     return largest
 
 
 @kernel
 def _largest_magnitude(bits: Bits, mask: Any) -> int:
-    return int(_larger(bits, 0, bits.size, mask, bits.dtype.type(0)))
+    return int(_larger(bits, mask, bits.dtype.type(0)))
 
 
 @inlined
-def _cells_of(bits: Bits, start: int, size: int, cells: Cells, found: Counters) -> None:
-    """Write the cells of a block; apart from what is done with them, this runs in vector registers."""
-    for i in range(size):
-        found[i] = np.uint32(cell_of(bits[start + i], cells, bits))
+def _cells_of(bits: Bits, cells: Cells, found: Counters) -> None:
+    """Write the cells of a block.
+
+    Apart from what is done with them, and from 0 on, this runs in vector registers: where a block begins at `start`,
+    LLVM does not see that what it reads lies side by side.
+    """
+    for i in range(bits.size):
+        found[i] = np.uint32(cell_of(bits[i], cells, bits))
 
 
 @kernel
@@ -181,13 +187,14 @@ def _count(bits: Bits, cells: Cells) -> tuple[Counters, int]:
     largest = bits.dtype.type(0)
     whole = bits.size // _BLOCK * _BLOCK
     for start in range(0, whole, _BLOCK):
-        _cells_of(bits, start, _BLOCK, cells, found)
-        largest = _larger(bits, start, _BLOCK, cells.mask, largest)
+        block = bits[start : start + _BLOCK]
+        _cells_of(block, cells, found)
+        largest = _larger(block, cells.mask, largest)
         for i in range(_BLOCK):
             counts[found[i]] += np.uint32(1)
     for i in range(whole, bits.size):
         counts[cell_of(bits[i], cells, bits)] += np.uint32(1)
-    largest = _larger(bits, whole, bits.size - whole, cells.mask, largest)
+    largest = _larger(bits[whole:], cells.mask, largest)
     return counts, int(largest)
 
 
@@ -198,13 +205,13 @@ def _count_and_place(bits: Bits, cells: Cells) -> tuple[Counters, Reals, int]:
     low, unit = (bits.dtype.type(1) << cells.shift) - 1, 1.0 / (1 << cells.shift)
     largest = bits.dtype.type(0)
     for start in range(0, bits.size, _BLOCK):
-        size = min(_BLOCK, bits.size - start)
-        _cells_of(bits, start, size, cells, found)
-        largest = _larger(bits, start, size, cells.mask, largest)
-        for i in range(size):
-            place = np.float64(bits.dtype.type((bits[start + i] & cells.mask) - cells.floor & low)) * unit
-            inside[i] = 1.0 - place if bits[start + i] < 0 else place
-        for i in range(size):
+        block = bits[start : start + _BLOCK]
+        _cells_of(block, cells, found)
+        largest = _larger(block, cells.mask, largest)
+        for i in range(block.size):
+            place = np.float64(bits.dtype.type((block[i] & cells.mask) - cells.floor & low)) * unit
+            inside[i] = 1.0 - place if block[i] < 0 else place
+        for i in range(block.size):
             counts[found[i]] += np.uint32(1)
             places[found[i]] += inside[i]
     return counts, places, int(largest)
@@ -228,10 +235,10 @@ def _select(x: Floats, bits: Bits, cells: Cells, wanted: Flags, out: Floats) -> 
     found = np.empty(_BLOCK, np.uint32)
     place = np.uint64(0)
     for start in range(0, bits.size, _BLOCK):
-        size = min(_BLOCK, bits.size - start)
-        _cells_of(bits, start, size, cells, found)
+        block = bits[start : start + _BLOCK]
+        _cells_of(block, cells, found)
         # Each is written, and the next over it unless it was wanted: no branch to mispredict.
-        for i in range(size):
+        for i in range(block.size):
             out[place] = x[start + i]
             place += np.uint64(wanted[found[i]])
 
@@ -244,13 +251,14 @@ def _select_range(x: Floats, bounds: Floats, out: Floats) -> None:
     place = np.uint64(0)
     whole = x.size // _BLOCK * _BLOCK
     for start in range(0, whole, _BLOCK):
+        block = x[start : start + _BLOCK]
         for i in range(_BLOCK):
-            marks[i] = (x[start + i] >= low) ^ (x[start + i] >= high)
+            marks[i] = (block[i] >= low) ^ (block[i] >= high)
         # Few are wanted: eight marks at a time are found empty.
         for word in range(_BLOCK // 8):
             if words[word] != np.uint64(0):
                 for i in range(8 * word, 8 * word + 8):
-                    out[place] = x[start + i]
+                    out[place] = block[i]
                     place += np.uint64(marks[i])
     for i in range(whole, x.size):
         if x[i] >= low and not x[i] >= high:

@@ -13,12 +13,13 @@ import numpy as np
 from serval_kernels.compile import kernel
 from serval_kernels.drift import cells as partitions
 from serval_kernels.drift.cells import Cells, Counters, Counts, Flags, Reals
-from serval_kernels.drift.sorting import Floats
+from serval_kernels.drift.sorting import Floats, sort
 from serval_kernels.drift.walks import area_between, largest_gap
 
 _whole: Any = np.int64  # of a counter, so that products and differences are signed
 
 _FEW = 1 << 14  # values: fewer are sorted at once
+_RADIX_LEAST = 1 << 11  # values: fewer are sorted sooner by comparisons
 _WORTH = 64  # the part of both samples that pays for another pass
 _FINE = 1 << 16  # cells, where the usual number leaves too much open
 _OPEN_SHARE = 0.5  # of both samples: from there on sorting all is as quick
@@ -60,10 +61,14 @@ def _largest(
 
 
 def _by_sorting(x: Floats, y: Floats, gap: int, known: int, sizes: tuple[int, int]) -> int | None:
-    x, y = np.sort(x), np.sort(y)  # NaN goes last
+    x, y = _sorted(x), _sorted(y)  # NaN goes last
     if any(side.size and np.isnan(side[-1]) for side in (x, y)):
         return None
     return max(known, largest_gap(x, y, gap, *sizes))
+
+
+def _sorted(x: Floats) -> Floats:
+    return sort(x) if x.size >= _RADIX_LEAST else np.sort(x)
 
 
 def area(x: Floats, y: Floats) -> float | None:
@@ -87,9 +92,7 @@ def sort_open(
     if sizes is None:
         return None
     chosen = partitions.select(x, cells, wanted, sizes[0]), partitions.select(y, cells, wanted, sizes[1])
-    for part in chosen:
-        part.sort()
-    return chosen
+    return _sorted(chosen[0]), _sorted(chosen[1])
 
 
 def _sizes(x: Floats, y: Floats, wanted: Flags, first: Counters, second: Counters) -> tuple[int, int] | None:
