@@ -32,6 +32,25 @@ def plain(registry):
     return Observer(Layouts(registry).of(version), lambda: None)
 
 
+def four_answer_while_one_looks(answer, look):
+    """Run `answer` with 0 to 3 in a thread each, and `look` again and again in another until they are done."""
+    done = threading.Event()
+
+    def looks():
+        while not done.is_set():
+            look()
+
+    looker = threading.Thread(target=looks)
+    threads = [threading.Thread(target=answer, args=(number,)) for number in range(4)]
+    looker.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    looker.join()
+
+
 def test_what_is_copied_is_what_is_seen(registry):
     watched = plain(registry)
     rng = np.random.default_rng(0)
@@ -66,7 +85,6 @@ def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch
 def test_many_threads_copy_while_one_looks(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", (16, 2000))
     watched = plain(registry)
-    done = threading.Event()
 
     def copy(number):
         X, label = np.full((7, 3), number, np.float32), np.full(7, number)
@@ -76,19 +94,10 @@ def test_many_threads_copy_while_one_looks(registry, monkeypatch):
             watched.copy(sources, call % 7 + 1)
 
     def look():
-        while not done.is_set():
-            watched.relieve()
-            watched.drain()
+        watched.relieve()
+        watched.drain()
 
-    looker = threading.Thread(target=look)
-    threads = [threading.Thread(target=copy, args=(number,)) for number in range(4)]
-    looker.start()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    done.set()
-    looker.join()
+    four_answer_while_one_looks(copy, look)
     seen = watched.take()
     assert seen.rows + seen.unobserved == 4 * sum(call % 7 + 1 for call in range(3000))
     table = seen.tables[0]
@@ -186,25 +195,12 @@ def test_outputs_that_were_not_asked_for_are_not_seen(watched):
 
 def test_many_threads_leave_while_one_looks(watched):
     inputs, outputs = rows(3)
-    done = threading.Event()
 
-    def leave():
+    def leave(_):
         for _ in range(500):
             watched.leave(inputs, list(outputs), list(outputs.values()), 3)
 
-    def look():
-        while not done.is_set():
-            watched.drain()
-
-    looker = threading.Thread(target=look)
-    threads = [threading.Thread(target=leave) for _ in range(4)]
-    looker.start()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    done.set()
-    looker.join()
+    four_answer_while_one_looks(leave, watched.drain)
     seen = watched.take()
     assert seen.rows + seen.unobserved == 6000
     assert seen.tables[0].counts.sum() == seen.rows
