@@ -20,6 +20,7 @@ from serval_server.transport.vectorized.server import Server
 PATIENCE = 20
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SECRET = bytes(range(256))
+READY = "/inference.GRPCInferenceService/ModelReady"
 SERVER_LIVE = "/inference.GRPCInferenceService/ServerLive"
 DOWNLOAD = "/serval.v1.RegistryService/DownloadArtifact"
 SIZED = "/serval.test.Vectors/Sized"

@@ -140,7 +140,7 @@ class Connections:
     def hold(self, number: int, until: int) -> None:
         """Have a connection with more to do wait for `let_on`, until this time at most."""
         connection = self.numbered[number]
-        if connection is not None:
+        if connection is not None and not self._ended_with(connection):
             self.held[number] = until
             self.watch(connection, reading=False, writing=connection.writing)
 
@@ -156,10 +156,19 @@ class Connections:
                 continue
             calls.grown(number)
             del self.held[number]
-            self.again[number] = None
             connection = self.numbered[number]
-            if connection is not None and not connection.writing:  # else it is read when its output has gone
+            if connection is None or self._ended_with(connection):
+                continue
+            self.again[number] = None
+            if not connection.writing:  # else it is read when its output has gone
                 self.watch(connection, reading=True, writing=False)
+
+    def _ended_with(self, connection: Connection) -> bool:
+        """Close a connection whose peer has gone, and hears no answers: what is left of its calls is not begun."""
+        gone = connection.has_gone()
+        if gone:
+            self.close(connection)
+        return gone
 
     def linger(self, connection: Connection) -> None:
         """Close our side and read on: a socket that is closed unread takes back what the peer has not read."""

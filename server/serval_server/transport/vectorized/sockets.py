@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import socket
 import ssl
 import stat
@@ -167,6 +168,12 @@ class Connection:
     def pending(self) -> bool:
         """Tell whether TLS holds octets that epoll knows nothing of."""
         return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+
+    def has_gone(self) -> bool:
+        """Tell whether the peer has closed its side, whatever is to be read before that."""
+        ends = select.poll()
+        ends.register(self.fd, select.POLLRDHUP)
+        return bool(ends.poll(0))
 
     def end_output(self) -> None:
         """Tell the peer that nothing more comes, so that it reads the last of it."""

@@ -17,7 +17,7 @@ from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
-from serval_served import DOWNLOAD, PATIENCE, SECRET, UNLIMITED, live, raw, running, waits
+from serval_served import DOWNLOAD, PATIENCE, READY, SECRET, UNLIMITED, live, raw, running, waits
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import Connection
 
@@ -184,6 +184,25 @@ def test_a_client_that_goes_away():
         waits(server, server.stub(), timeout=PATIENCE)
         server.channels.pop().close()
         assert server.servicer.ended.acquire(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "leave", [lambda client: client.close(), lambda client: client.socket.shutdown(socket.SHUT_WR)]
+)
+def test_calls_of_a_client_that_has_gone_are_not_begun(leave):
+    message = inference.ModelReadyRequest(name="wait").SerializeToString()
+    with running(threads=40) as served:
+        client = h2f.FrameClient(served.where)
+        calls = (client.grpc_request(1 + 2 * i, READY, message) for i in range(40))
+        client.send(b"".join(calls))
+        leave(client)
+        begun = 0
+        while served.servicer.entered.acquire(timeout=0.5):
+            begun += 1
+        served.servicer.release.set()
+        client.close()
+        assert begun < 20
+        assert live(served.stub())
 
 
 def test_a_stream_that_is_left_in_the_middle(shared, models):
