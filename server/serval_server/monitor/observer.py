@@ -270,12 +270,11 @@ class Observer:
             return seen
 
     def _drain(self) -> None:
-        self._look_at_full()
         with self._filling:
-            block = self._closed(self._block) if self._block is not None else None
+            if self._block is not None:
+                self._full.append(self._closed(self._block))
             missed, self._missed = self._missed, 0
-        if block is not None:
-            self._look_at(block)
+        self._look_at_full()
         self._look_at_calls()
         if missed:
             self._sum().unobserved += missed
