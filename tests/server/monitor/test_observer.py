@@ -109,7 +109,8 @@ def test_many_threads_copy_while_one_looks(registry, monkeypatch):
 def test_who_is_relieved_of_full_blocks_goes_on_with_the_open_one(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", (16, 100))
     watched = plain(registry)
-    sources = addresses(np.zeros((250, 3), np.float32), np.zeros(250, np.int64), np.zeros((250, 2), np.float32))
+    X, label, score = np.zeros((250, 3), np.float32), np.zeros(250, np.int64), np.zeros((250, 2), np.float32)
+    sources = addresses(X, label, score)
     watched.copy(sources, 250)
     block = watched._block
     watched.relieve()
