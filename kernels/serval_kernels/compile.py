@@ -41,6 +41,12 @@ def reduction(function: Function) -> Function:
     return cast("Function", numba.njit(**_flags(function, fastmath={"reassoc", "contract"}))(function))
 
 
+def inlined_reduction(function: Function) -> Function:
+    """Compile a `reduction` into each compiled caller, as `inlined`: what sums little, and is called for each row."""
+    flags = _flags(function, forceinline=True, _nrt=False, fastmath={"reassoc", "contract"})
+    return cast("Function", _for_types(numba.njit(**flags)(function)))
+
+
 def fused(function: Function) -> Function:
     """Compile into each caller, see `inlined`; where a product is added, it is not rounded before (IEEE 754, 5.4.1)."""
     flags = _flags(function, forceinline=True, _nrt=False, fastmath={"contract"})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel, reduction
+from serval_kernels.compile import inlined_reduction, kernel, reduction
 
 Vector = npt.NDArray[np.floating[Any]]
 Scores = npt.NDArray[np.float64]
@@ -138,46 +138,34 @@ def _select(query: Vector, rows: Vector, places: Places, best: Scores) -> int:
     return found
 
 
-@reduction
-def _weigh(unit: Vector, a: Vector, b: Vector, c: Vector, d: Vector) -> Any:
-    """Return the products of a unit vector with four others, and their squares, in their own precision."""
-    p = q = r = s = np.float32(0)
-    aa = bb = cc = dd = np.float32(0)
+@inlined_reduction
+def _weigh(unit: Vector, row: Vector) -> tuple[np.float32, np.float32]:
+    """Return the product of a unit vector with another, and that one's square, in their own precision."""
+    product = square = np.float32(0)
     for i in range(unit.size):
-        p += unit[i] * a[i]
-        aa += a[i] * a[i]
-        q += unit[i] * b[i]
-        bb += b[i] * b[i]
-        r += unit[i] * c[i]
-        cc += c[i] * c[i]
-        s += unit[i] * d[i]
-        dd += d[i] * d[i]
-    return (p, q, r, s), (aa, bb, cc, dd)
+        product += unit[i] * row[i]
+        square += row[i] * row[i]
+    return product, square
 
 
 @kernel
 def _select_weighed(query: Vector, unit: Vector, rows: Vector, places: Places, best: Scores) -> int:
     """Do as `_select`, and reckon exactly only what float32 cannot rule out.
 
-    Four rows at a time, a quarter of all apart: memory answers several streams faster than one.
+    One row after the other: read as several streams, a quarter of the rows apart, memory is up to a tenth faster in a
+    quiet minute, and half as slow again beside a neighbour.
     """
     found = 0
-    quarter = rows.shape[0] // 4
     # Of a sum of `size` products in float32, in any order, relative to the product of the norms; twice, to be safe.
     error = 2.0 * (unit.size + 8) * 2.0**-24
-    for row in range(quarter):
-        products, squares = _weigh(
-            unit, rows[row], rows[row + quarter], rows[row + 2 * quarter], rows[row + 3 * quarter]
-        )
-        least = best[-1] - error if found == best.size else -np.inf
-        for part in range(4):
-            square = np.float64(squares[part])
-            # Squares that overflow, vanish or are NaN tell nothing.
-            told = _LEAST_SQUARE < square < np.inf
-            if not told or np.float64(products[part]) >= least * math.sqrt(square):
-                found = _insert(_cosine(query, rows[row + part * quarter]), row + part * quarter, places, best, found)
-    for row in range(4 * quarter, rows.shape[0]):
-        found = _insert(_cosine(query, rows[row]), row, places, best, found)
+    least = -np.inf
+    for row in range(rows.shape[0]):
+        product, square = _weigh(unit, rows[row])
+        # Squares that overflow, vanish or are NaN tell nothing.
+        told = _LEAST_SQUARE < square < np.inf
+        if not told or np.float64(product) >= least * math.sqrt(np.float64(square)):
+            found = _insert(_cosine(query, rows[row]), row, places, best, found)
+            least = best[-1] - error if found == best.size else -np.inf
     return found
 
 
