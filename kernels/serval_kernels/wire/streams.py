@@ -24,6 +24,8 @@ NONE: Final = -1
 
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
 _HIGH: Final = np.uint64(24)
+_LINE_BITS: Final = 4  # 16 places of 4 octets
+_IN_LINE: Final = (1 << _LINE_BITS) - 1
 _GENERATION_BITS: Final = 32
 ROW_MASK: Final = (1 << _GENERATION_BITS) - 1  # of a call: its row
 _GENERATIONS: Final = (1 << 30) - 1
@@ -32,8 +34,14 @@ _ENDS: Final = 2  # of a stream that we ended: its END_STREAM, and a RST_STREAM,
 
 @inlined
 def _home(s: State, c: int, stream_id: int) -> int:
-    key = (np.uint64(c) << np.uint64(32)) ^ np.uint64(stream_id) ^ np.uint64(s.turn[0].seed)
-    return signed((key * _MIX) >> _HIGH) & (s.numbers.size - 1)
+    """Return where in the index to begin. A client's streams follow each other, and so do those of a line of a cache.
+
+    Were each at a place of its own, each call would wait for memory: a twenty-fifth of its time.
+    """
+    line = np.uint64(stream_id >> (_LINE_BITS + 1))
+    key = (np.uint64(c) << np.uint64(32)) ^ line ^ np.uint64(s.turn[0].seed)
+    place = (signed((key * _MIX) >> _HIGH) << _LINE_BITS) | ((stream_id >> 1) & _IN_LINE)
+    return place & (s.numbers.size - 1)
 
 
 @inlined

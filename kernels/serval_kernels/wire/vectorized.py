@@ -21,19 +21,25 @@ from serval_kernels.wire.state import State, state_of
 Records = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
 
+# Where the rows of a layout go once decoded: an address and the octets there; `floats` as `gather` has it.
+EXPECTED: Final = np.dtype([(name, np.int64) for name in ("layout", "serial", "address", "room", "floats")], align=True)
+NOT_GATHERED, GATHERED, WITH_NAN = range(3)
+
 _int64s: Final = view_of(np.dtype(np.int64))
 _uint8s: Final = view_of(np.dtype(np.uint8))
 _groups, _layouts, _templates = view_of(batch.GROUP), view_of(layouts.LAYOUT), view_of(template.TEMPLATE)
+_expected: Final = view_of(EXPECTED)
 _outputs: Final = view_of(plan.OUTPUT)
 
 
 class Method(NamedTuple):
-    """What a method keeps: `order` and `groups` of a turn, `layouts` and `templates` from turn to turn."""
+    """What a method keeps: `order` and `groups` of a turn, the others from turn to turn."""
 
     order: Places
     groups: Records
     layouts: Records
     templates: Records
+    expected: Records
     handle: Handle
 
 
@@ -44,8 +50,14 @@ def new_method(messages: int, groups: int, places: int, senders: int) -> Method:
         batch.new_groups(groups),
         layouts.new_layouts(places),
         template.new_templates(senders),
+        np.full(1, -1, np.int64).repeat(len(EXPECTED.names or ())).view(EXPECTED),
     )
     return Method(*tables, handle_of(tables))
+
+
+def expect(method: Method, layout: int, rows: Octets, floats: int) -> None:
+    """Have a group of this layout that is alone in its turn gathered into `rows` at once; the caller keeps these."""
+    method.expected[0] = layout, method.layouts[layout]["serial"], rows.ctypes.data, rows.size, floats
 
 
 def handle_of_plan(prepared: plan.Plan) -> Handle:
@@ -61,6 +73,7 @@ def _method_of(m: Handle) -> Method:
         _groups(m[1, 0], m[1, 1], m[1, 2]),
         _layouts(m[2, 0], m[2, 1], m[2, 2]),
         _templates(m[3, 0], m[3, 1], m[3, 2]),
+        _expected(m[4, 0], m[4, 1], m[4, 2]),
         m,
     )
 
@@ -78,17 +91,42 @@ def _messages(s: State, place: int) -> Records:
 
 
 @kernel
-def decode_infer(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
-    """Decode the messages of this turn, the `number`-th; see `infer_codec.decode`."""
-    s, k = state_of(h), _method_of(m)
-    return infer_codec.decode(s.pool.octets, _messages(s, place), k.order, k.groups, k.layouts, k.templates, number)
+def _gather(octets: Octets, messages: Records, k: Method, group: int, rows: Octets, floats: int) -> bool:
+    size = batch.gather(octets, messages, k.order, k.groups, group, rows)
+    if floats == 0:
+        return False
+    found = first_nan(rows[:size].view(np.float32)) if floats == 4 else first_nan(rows[:size].view(np.float64))
+    return found >= 0
 
 
 @kernel
-def decode_predict(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int]:
-    """Decode the messages of this turn, the `number`-th; see `predict_codec.decode`."""
+def _gather_expected(octets: Octets, messages: Records, k: Method, groups: int) -> int:
+    """Gather the group of a turn that has only this one, where its layout is expected: a turn has one entry less."""
+    expected, group = k.expected[0], k.groups[0]
+    if groups != 1 or group.layout != expected.layout or group.octets > expected.room:
+        return NOT_GATHERED
+    if k.layouts[group.layout].serial != expected.serial:
+        return NOT_GATHERED
+    rows = _uint8s(expected.address, expected.room, 1)
+    return WITH_NAN if _gather(octets, messages, k, 0, rows, expected.floats) else GATHERED
+
+
+@kernel
+def decode_infer(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int, int]:
+    """Decode the messages of this turn, the `number`-th, as `infer_codec.decode`; tell whether they are GATHERED."""
     s, k = state_of(h), _method_of(m)
-    return predict_codec.decode(s.pool.octets, _messages(s, place), k.order, k.groups, k.layouts, k.templates, number)
+    octets, messages = s.pool.octets, _messages(s, place)
+    groups, grouped = infer_codec.decode(octets, messages, k.order, k.groups, k.layouts, k.templates, number)
+    return groups, grouped, _gather_expected(octets, messages, k, groups)
+
+
+@kernel
+def decode_predict(h: Handle, m: Handle, place: int, number: int) -> tuple[int, int, int]:
+    """Decode the messages of this turn, the `number`-th, as `predict_codec.decode`; tell whether they are GATHERED."""
+    s, k = state_of(h), _method_of(m)
+    octets, messages = s.pool.octets, _messages(s, place)
+    groups, grouped = predict_codec.decode(octets, messages, k.order, k.groups, k.layouts, k.templates, number)
+    return groups, grouped, _gather_expected(octets, messages, k, groups)
 
 
 @kernel
@@ -98,11 +136,7 @@ def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets, floats: i
     They are looked at as floats of 4 or 8 octets (`floats`), or not at all (0).
     """
     s, k = state_of(h), _method_of(m)
-    size = batch.gather(s.pool.octets, _messages(s, place), k.order, k.groups, group, rows)
-    if floats == 0:
-        return False
-    found = first_nan(rows[:size].view(np.float32)) if floats == 4 else first_nan(rows[:size].view(np.float64))
-    return found >= 0
+    return _gather(s.pool.octets, _messages(s, place), k, group, rows, floats)
 
 
 @kernel

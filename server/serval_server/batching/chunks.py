@@ -20,7 +20,8 @@ _NO_HANDLE: Final = np.zeros((0, 3), np.int64)
 class Group(NamedTuple):
     """Messages of one layout: group `number` of a turn, or the whole of a job.
 
-    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables. `turn` is 0 for a job.
+    `row` is that of `groups`, a batch.GROUP; `handle` is of the method's tables. `turn` is 0 for a job. Of a group that
+    was gathered as it was decoded, `gathered` is where to, and `has_nan` what was found.
     """
 
     records: Records
@@ -31,10 +32,14 @@ class Group(NamedTuple):
     row: tuple[int, ...]
     handle: Handle
     turn: int
+    gathered: Octets | None = None
+    has_nan: bool = False
 
     def again(self) -> "Group":
-        """Return what it is now that some of its messages were set aside."""
-        return self._replace(row=self.groups[self.number].item())
+        """Return what it is now that some of its messages may have been set aside."""
+        row, (_, _, before, *_) = self.groups[self.number].item(), self.row
+        _, _, stay, *_ = row
+        return self._replace(row=row, gathered=self.gathered if stay == before else None)
 
 
 class Chunk(NamedTuple):

@@ -53,7 +53,7 @@ class Codec(NamedTuple):
     `decode` and `answer` do a turn's work in one entry; `sizes` and `encode` are for what a worker has run.
     """
 
-    decode: Callable[..., tuple[int, int]]
+    decode: Callable[..., tuple[int, int, int]]
     answer: Callable[..., None]
     sizes: Callable[..., int]
     encode: Callable[..., None]
@@ -91,6 +91,7 @@ class Lane:
         answers: Answers,
         workers: ThreadPoolExecutor,
         done: Callable[[Job], None],
+        gathered: Callable[[int, Octets, int], None],
         max_rows: int,
         estimate: Estimate,
     ) -> None:
@@ -102,6 +103,7 @@ class Lane:
         self._answers = answers
         self._workers = workers
         self._done = done
+        self._gathered = gathered
         self._max_rows = max_rows
         self._row_octets = int(np.prod(given.row, dtype=np.int64)) * given.dtype.itemsize
         refuses_nan = not model.version.missing_allowed and any(
@@ -130,7 +132,7 @@ class Lane:
     def _take(self, group: Group) -> None:
         started = time.perf_counter_ns()
         self._enter(group.turn)
-        _, first, messages, count, octets, _ = group.row
+        layout, first, messages, count, octets, _ = group.row
         if self._working or not (self._has_time() and self._is_short(count)):
             self._wait(group)
             return
@@ -139,7 +141,12 @@ class Lane:
         if bound is None:  # arrays of its own, which the monitor may keep
             taken, values = np.empty(octets, np.uint8), np.empty(self._plan.size(count), np.uint8)
         answers = self._answers
-        if vectorized.gather(answers.handle, group.handle, answers.place, group.number, taken, self._floats):
+        has_nan = group.has_nan
+        if group.gathered is not taken:
+            has_nan = vectorized.gather(answers.handle, group.handle, answers.place, group.number, taken, self._floats)
+            if bound is not None:
+                self._gathered(layout, taken, self._floats)
+        if has_nan:
             if self._set_aside(group, taken):
                 self.take(group.again())
             return

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from serval_kernels.wire import datatypes, infer_codec, layouts, predict_codec, vectorized
 from serval_kernels.wire.plan import Plan
 
-from serval_server.batching.chunks import Group
+from serval_server.batching.chunks import Group, Octets
 from serval_server.batching.inputs import (
     BatchInput,
     batch_input,
@@ -102,14 +102,20 @@ class BatchedMethod:
         self._wake = wake
         self._tables = vectorized.new_method(answers.messages_max, GROUPS, LAYOUTS, self._senders)
         self._serials = self._tables.layouts["serial"]
+        self._expected: Octets | None = None  # where the rows of one layout are gathered as they are decoded
+        self._alone = -1  # the layout that was last gathered alone
 
     def take(self, records: Records, calls: Calls) -> None:
         """See VectorHandler."""
         self._turn += 1
         answers, tables = self._answers, self._tables
-        groups, grouped = self._codec.decode(answers.handle, tables.handle, answers.place, self._turn)
+        turn, order = self._turn, tables.order
+        groups, grouped, gathered = self._codec.decode(answers.handle, tables.handle, answers.place, turn)
+        expected, has_nan = self._expected if gathered else None, gathered == vectorized.WITH_NAN
         for number, row in enumerate(tables.groups[:groups].tolist()):
-            self._take_group(Group(records, calls, tables.order, tables.groups, number, row, tables.handle, self._turn))
+            self._take_group(
+                Group(records, calls, order, tables.groups, number, row, tables.handle, turn, expected, has_nan)
+            )
         if grouped < len(records):
             answers.fall_back(records, calls, tables.order, grouped, len(records))
 
@@ -184,6 +190,7 @@ class BatchedMethod:
                     self._answers,
                     self._workers,
                     self._on_done,
+                    self._gathered,
                     self._max_rows.of(model.name),
                     first_estimate(model, given),
                 )
@@ -191,6 +198,13 @@ class BatchedMethod:
             lane = None
         self._prepared.append((model, lane))
         self._wake()
+
+    def _gathered(self, layout: int, rows: Octets, floats: int) -> None:
+        """Have a layout that comes again and again gathered into these rows as it is decoded."""
+        if layout == self._alone:
+            vectorized.expect(self._tables, layout, rows, floats)
+            self._expected = rows
+        self._alone = layout
 
     def _on_done(self, job: Job) -> None:
         self._finished.append(job)

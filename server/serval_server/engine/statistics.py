@@ -21,8 +21,8 @@ class Phases:
         self.compute_infer_ns = 0
         self.compute_output_ns = 0
 
-    def add(self, compute_input_ns: int, compute_infer_ns: int, compute_output_ns: int, count: int = 1) -> None:
-        """Count one more, or several that went together."""
+    def add(self, compute_input_ns: int, compute_infer_ns: int, compute_output_ns: int, count: int) -> None:
+        """Count some more."""
         self.count += count
         self.compute_input_ns += compute_input_ns
         self.compute_infer_ns += compute_infer_ns
@@ -66,20 +66,28 @@ class Statistics:
         """Add up what has succeeded lately: before the counters are read."""
         with self._lock:
             recent, self._recent = self._recent, []
-            for entry in recent:
-                self._add(*entry)
             if recent:
+                self._add(recent)
                 self._last_inference = time.time() - (time.perf_counter_ns() - recent[-1][-1]) / 1e9
 
-    def _add(self, rows: int, requests: int, started: int, decoded: int, ran: int, encoded: int) -> None:
-        self.inference_count += rows
-        self.execution_count += 1
-        took = decoded - started, ran - decoded, encoded - ran
-        self.success.add(requests * took[0], requests * took[1], requests * took[2], requests)
-        batch = self.batches.get(rows)
-        if batch is None:
-            batch = self._new_batch(rows)
-        batch.add(*took)
+    def _add(self, recent: list[tuple[int, int, int, int, int, int]]) -> None:
+        """Add up runs in one loop: a call for each took a microsecond of every turn of the loop."""
+        count = input_ns = infer_ns = output_ns = inferences = 0
+        batches = self.batches
+        for rows, requests, started, decoded, ran, encoded in recent:
+            batch = batches.get(rows) or self._new_batch(rows)
+            batch.count += 1
+            batch.compute_input_ns += decoded - started
+            batch.compute_infer_ns += ran - decoded
+            batch.compute_output_ns += encoded - ran
+            count += requests
+            input_ns += requests * (decoded - started)
+            infer_ns += requests * (ran - decoded)
+            output_ns += requests * (encoded - ran)
+            inferences += rows
+        self.inference_count += inferences
+        self.execution_count += len(recent)
+        self.success.add(input_ns, infer_ns, output_ns, count)
 
     def failed(self, started: int) -> None:
         """Count a request that was answered with an error."""
