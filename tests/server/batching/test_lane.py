@@ -241,6 +241,70 @@ def test_request_ids_that_wait_are_counted(
         assert found._waiting.octets == 0
 
 
+def by_predict(app: App, client: Client, model: str, given: np.ndarray) -> np.ndarray:
+    return client.predict(model, given).outputs["Y"]
+
+
+def by_infer(app: App, client: Client, model: str, given: np.ndarray) -> np.ndarray:
+    with grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        request = inference.ModelInferRequest(model_name=model)
+        request.inputs.add(name="X", datatype="FP32", shape=given.shape)
+        request.raw_input_contents.append(given.tobytes())
+        reply = inference_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=PATIENCE)
+    return np.frombuffer(reply.raw_output_contents[0], np.float32).reshape(-1, WIDTH)
+
+
+@pytest.mark.parametrize("ask", [by_predict, by_infer])
+def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
+    tmp_path: Path,
+    ask: Callable[[App, Client, str, np.ndarray], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane, "_FIRST_OCTETS", 3 * WIDTH * 4)
+    groups: list[tuple[lane.Lane, Group]] = []
+    take = lane.Lane.take
+
+    def noted(self: lane.Lane, group: Group) -> None:
+        groups.append((self, group))
+        take(self, group)
+
+    monkeypatch.setattr(lane.Lane, "take", noted)
+    numbers = iter(range(1, 1_000_000))
+
+    def check(model: str, count: int) -> bool:
+        """Ask for rows that were not there before; tell whether they were gathered where their lane wants them."""
+        given = np.array([[next(numbers) for _ in range(WIDTH)] for _ in range(count)], np.float32)
+        groups.clear()
+        np.testing.assert_array_equal(ask(app, client, model, given), given)
+        return bool(groups) and groups[-1][1].gathered is groups[-1][0]._rows
+
+    with serving(tmp_path, plain()) as (app, client):
+        client.register(plain(), "n")
+        for model in ("m", "n"):
+            until(lambda model=model: not check(model, 1) and bool(groups))
+        until(lambda: check("m", 1))
+        assert check("m", 3)  # all that there is room for
+        assert not check("n", 1)  # another layout
+        assert check("m", 2)
+        assert not check("m", 4)  # more room is made, elsewhere
+        until(lambda: check("m", 4))
+        with pytest.raises((errors.InvalidArgument, grpc.RpcError), match="NaN"):
+            ask(app, client, "m", np.full((1, WIDTH), np.nan, np.float32))
+        assert check("m", 1)
+        client.register(plain(), "m")  # what is newer has a lane of its own
+        until(lambda: check("m", 4))
+        for turn in range(20):
+            check("mn"[turn % 2], 1 + turn % 5)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("short_run_ns", [0, 1_000_000_000])
 def test_many_large_messages_are_run_by_the_cachefull(

@@ -90,7 +90,19 @@ def _bind_to_port(address: tuple[str, int], share_port: bool) -> tuple[socket.so
 class Connection:
     """A peer's socket, and its number in the engine once it may speak HTTP/2."""
 
-    __slots__ = ("address", "fd", "number", "peer", "reading", "secure", "since", "socket", "waiting_since", "writing")
+    __slots__ = (
+        "_ends",
+        "address",
+        "fd",
+        "number",
+        "peer",
+        "reading",
+        "secure",
+        "since",
+        "socket",
+        "waiting_since",
+        "writing",
+    )
 
     def __init__(self, accepted: socket.socket, address: Any, context: ssl.SSLContext | None, since: int) -> None:
         accepted.setblocking(False)
@@ -112,6 +124,7 @@ class Connection:
         self.waiting_since = since  # ns: when some of its output went last, where more waits to be written
         self.address = _written(accepted.family, address)
         self.peer: Peer | None = None
+        self._ends: select.poll | None = None
 
     def shake_hands(self) -> bool | None:
         """Go on with the TLS handshake: True when done, None while it waits for the peer. Raises OSError."""
@@ -171,9 +184,10 @@ class Connection:
 
     def has_gone(self) -> bool:
         """Tell whether the peer has closed its side, whatever is to be read before that."""
-        ends = select.poll()
-        ends.register(self.fd, select.POLLRDHUP)
-        return bool(ends.poll(0))
+        if self._ends is None:
+            self._ends = select.poll()
+            self._ends.register(self.fd, select.POLLRDHUP)
+        return bool(self._ends.poll(0))
 
     def end_output(self) -> None:
         """Tell the peer that nothing more comes, so that it reads the last of it."""
