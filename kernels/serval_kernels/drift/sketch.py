@@ -28,6 +28,7 @@ from serval_kernels.drift.plan import new_plan as new_plan
 Bits = npt.NDArray[np.signedinteger[Any]]
 
 _TILE_ROWS: Final = 256
+_YIELD_VALUES: Final = 1 << 16  # some 0.2 ms
 _HUGE: Final = np.finfo(np.float64).max
 _LARGEST: Final = (np.iinfo(np.int32).max, np.iinfo(np.int64).max)
 # What the bits of floats are seen as, for the sake of its dtype.
@@ -35,6 +36,8 @@ _BITS: Final[Mapping[np.dtype[Any], Bits]] = {
     np.dtype(np.float32): np.empty(0, np.int32),
     np.dtype(np.float64): np.empty(0, np.int64),
 }
+
+_sched_yield: Any = numba.types.ExternalFunction("sched_yield", numba.types.int32())
 
 FINITE, MISSING, INFINITE = range(3)
 MEAN, M2, MINIMUM, MAXIMUM = range(4)
@@ -78,8 +81,11 @@ def clear(sketch: Sketch) -> None:
     sketch.moments[:] = 0.0, 0.0, np.inf, -np.inf
 
 
-def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
+def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch, *, yields: bool = False) -> None:
     """Take in rows: float32 or float64 [n, w], any strides; their columns are `first` to `first` + w of the sketch.
+
+    `yields`: the processor is offered to other threads on the way (sched_yield), for whoever waits for it would wait
+    for all rows. To come back to Python for that would be to wait for the interpreter as well.
 
     Raises TypeError for arrays of another kind and ValueError for columns that the sketch does not have.
     """
@@ -87,7 +93,8 @@ def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
         raise TypeError(f"rows: {rows.dtype} of {rows.ndim} dimensions; wanted float32 or float64 of 2")
     if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
         raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
-    _observe(rows, _BITS[rows.dtype], first, *plan, *sketch)
+    tiles = max(1, _YIELD_VALUES // (_TILE_ROWS * max(1, rows.shape[1])))
+    _observe(rows, _BITS[rows.dtype], first, tiles * _TILE_ROWS if yields else 0, *plan, *sketch)
 
 
 def merge(into: Sketch, part: Sketch) -> None:
@@ -260,9 +267,11 @@ def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> No
 
 
 @inlined
-def _take_in(rows: Floats, first: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
-    """Take rows in, tile by tile, and each column by column."""
+def _take_in(rows: Floats, first: int, stretch: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
+    """Take rows in, tile by tile, and each column by column; yield after each `stretch` of rows, 0: never."""
     for start in range(0, rows.shape[0], _TILE_ROWS):
+        if stretch and start and start % stretch == 0:
+            _sched_yield()
         for column in range(rows.shape[1]):
             _observe_column(rows[start : start + _TILE_ROWS, column], plan, first + column, sketch, room)
 
@@ -276,6 +285,7 @@ _WHOLE = numba.types.Array(numba.int64, 2, "C")
         numba.void(
             numba.types.Array(dtype, 2, "A", readonly=True),
             numba.types.Array(bits, 1, "C"),
+            numba.int64,
             numba.int64,
             _MATRIX,
             numba.types.Array(numba.uint16, 2, "C"),
@@ -294,6 +304,7 @@ def _observe(
     rows: Floats,
     like: Bits,
     first: int,
+    stretch: int,
     edges: Edges,
     grid: Any,
     maps: Edges,
@@ -307,7 +318,7 @@ def _observe(
     """Make room for a tile, and take the rows in."""
     values, ends = np.empty(_TILE_ROWS, rows.dtype), np.empty(2, rows.dtype)
     room = _Room(values, values.view(like.dtype), ends, ends.view(like.dtype), np.empty(_TILE_ROWS, np.uint16))
-    _take_in(rows, first, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
+    _take_in(rows, first, stretch, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))

@@ -29,7 +29,8 @@ LOG = logging.getLogger(__name__)
 Array = npt.NDArray[np.generic]
 
 # A block is looked at when it is full, and in one go. Each wakes a thread that wants the interpreter and the caches of
-# whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long.
+# whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long. Unless more of them
+# wait, the kernel yields the processor on the way, so that on one processor calls wait for a part of a look.
 BLOCK_OCTETS: Final = 4 << 20
 BLOCK_ROWS: Final = (16, 16_384)  # least and most
 BLOCKS_MAX: Final = 4
@@ -301,7 +302,8 @@ class Observer:
     def _look_at(self, block: _Block) -> None:
         try:
             if block.filled:
-                self._observe(self._tensors, [array[: block.filled] for array in block.arrays], block.filled)
+                arrays = [array[: block.filled] for array in block.arrays]
+                self._observe(self._tensors, arrays, block.filled, yields=not self._full)
         finally:
             with self._filling:
                 self._free.append(block)
@@ -332,9 +334,9 @@ class Observer:
             self._told_of_misfits = True
             LOG.warning("%.200r came in another shape than %s and is not observed", tensor.name, [-1, *tensor.row])
 
-    def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
+    def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int, *, yields: bool = False) -> None:
         seen = self._sum()
-        seen.observe(self.layout, tensors, arrays)
+        seen.observe(self.layout, tensors, arrays, yields=yields)
         seen.rows += rows
 
 
