@@ -241,11 +241,7 @@ def test_request_ids_that_wait_are_counted(
         assert found._waiting.octets == 0
 
 
-def by_predict(app: App, client: Client, model: str, given: np.ndarray) -> np.ndarray:
-    return client.predict(model, given).outputs["Y"]
-
-
-def by_infer(app: App, client: Client, model: str, given: np.ndarray) -> np.ndarray:
+def infer(app: App, model: str, given: np.ndarray) -> np.ndarray:
     with grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         request = inference.ModelInferRequest(model_name=model)
         request.inputs.add(name="X", datatype="FP32", shape=given.shape)
@@ -254,11 +250,9 @@ def by_infer(app: App, client: Client, model: str, given: np.ndarray) -> np.ndar
     return np.frombuffer(reply.raw_output_contents[0], np.float32).reshape(-1, WIDTH)
 
 
-@pytest.mark.parametrize("ask", [by_predict, by_infer])
+@pytest.mark.parametrize("method", ["Predict", "ModelInfer"])
 def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
-    tmp_path: Path,
-    ask: Callable[[App, Client, str, np.ndarray], np.ndarray],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "_FIRST_OCTETS", 3 * WIDTH * 4)
     groups: list[tuple[lane.Lane, Group]] = []
@@ -271,11 +265,14 @@ def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
     monkeypatch.setattr(lane.Lane, "take", noted)
     numbers = iter(range(1, 1_000_000))
 
+    def ask(model: str, given: np.ndarray) -> np.ndarray:
+        return client.predict(model, given).outputs["Y"] if method == "Predict" else infer(app, model, given)
+
     def check(model: str, count: int) -> bool:
         """Ask for rows that were not there before; tell whether they were gathered where their lane wants them."""
         given = np.array([[next(numbers) for _ in range(WIDTH)] for _ in range(count)], np.float32)
         groups.clear()
-        np.testing.assert_array_equal(ask(app, client, model, given), given)
+        np.testing.assert_array_equal(ask(model, given), given)
         return bool(groups) and groups[-1][1].gathered is groups[-1][0]._rows
 
     with serving(tmp_path, plain()) as (app, client):
@@ -289,7 +286,7 @@ def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
         assert not check("m", 4)  # more room is made, elsewhere
         until(lambda: check("m", 4))
         with pytest.raises((errors.InvalidArgument, grpc.RpcError), match="NaN"):
-            ask(app, client, "m", np.full((1, WIDTH), np.nan, np.float32))
+            ask("m", np.full((1, WIDTH), np.nan, np.float32))
         assert check("m", 1)
         client.register(plain(), "m")  # what is newer has a lane of its own
         until(lambda: check("m", 4))
