@@ -3,7 +3,8 @@
 The steps are those of `batch`, `infer_codec`, `predict_codec` and `turn`, in their order; a turn of one call is all
 entries, so that here each takes handles instead of arrays.
 
-Who checks what. Each step checks what it is handed, as it does when Python calls it; nothing is looked at here.
+Who checks what. Each step checks what it is handed, as it does when Python calls it; nothing is looked at here but
+whether a group is the expected one. Where its rows go is believed: who calls `expect` keeps that array.
 """
 
 from typing import Any, Final, NamedTuple
