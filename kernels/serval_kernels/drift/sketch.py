@@ -93,8 +93,10 @@ def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch, *, yields: boo
         raise TypeError(f"rows: {rows.dtype} of {rows.ndim} dimensions; wanted float32 or float64 of 2")
     if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
         raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
-    tiles = max(1, _YIELD_VALUES // (_TILE_ROWS * max(1, rows.shape[1])))
-    _observe(rows, _BITS[rows.dtype], first, tiles * _TILE_ROWS if yields else 0, *plan, *sketch)
+    stretch = 0
+    if yields:
+        stretch = _TILE_ROWS * max(1, _YIELD_VALUES // (_TILE_ROWS * max(1, rows.shape[1])))
+    _observe(rows, _BITS[rows.dtype], first, stretch, *plan, *sketch)
 
 
 def merge(into: Sketch, part: Sketch) -> None:

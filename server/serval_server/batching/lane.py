@@ -91,7 +91,7 @@ class Lane:
         answers: Answers,
         workers: ThreadPoolExecutor,
         done: Callable[[Job], None],
-        gathered: Callable[[int, Octets, int], None],
+        expect: Callable[[int, Octets, int], None],
         max_rows: int,
         estimate: Estimate,
     ) -> None:
@@ -103,7 +103,7 @@ class Lane:
         self._answers = answers
         self._workers = workers
         self._done = done
-        self._gathered = gathered
+        self._expect = expect
         self._max_rows = max_rows
         self._row_octets = int(np.prod(given.row, dtype=np.int64)) * given.dtype.itemsize
         refuses_nan = not model.version.missing_allowed and any(
@@ -145,7 +145,7 @@ class Lane:
         if group.gathered is not taken:
             has_nan = vectorized.gather(answers.handle, group.handle, answers.place, group.number, taken, self._floats)
             if bound is not None:
-                self._gathered(layout, taken, self._floats)
+                self._expect(layout, taken, self._floats)
         if has_nan:
             if self._set_aside(group, taken):
                 self.take(group.again())

@@ -190,7 +190,7 @@ class BatchedMethod:
                     self._answers,
                     self._workers,
                     self._on_done,
-                    self._gathered,
+                    self._expect,
                     self._max_rows.of(model.name),
                     first_estimate(model, given),
                 )
@@ -199,7 +199,7 @@ class BatchedMethod:
         self._prepared.append((model, lane))
         self._wake()
 
-    def _gathered(self, layout: int, rows: Octets, floats: int) -> None:
+    def _expect(self, layout: int, rows: Octets, floats: int) -> None:
         """Have a layout that comes again and again gathered into these rows as it is decoded."""
         if layout == self._alone:
             vectorized.expect(self._tables, layout, rows, floats)

@@ -106,13 +106,23 @@ def serving(
         app.stop()
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def until_batched(call: Callable[[], object], lanes: list[lane.Lane]) -> lane.Lane:
     """Call until a lane is there: the first calls of a model are answered one by one."""
-    deadline = time.monotonic() + PATIENCE
-    while not lanes:
-        assert time.monotonic() < deadline
-        call()
-        time.sleep(0.01)
+
+    def is_batched() -> bool:
+        if not lanes:
+            call()
+        return bool(lanes)
+
+    until(is_batched)
     return lanes[-1]
 
 
@@ -292,14 +302,6 @@ def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
         until(lambda: check("m", 4))
         for turn in range(20):
             check("mn"[turn % 2], 1 + turn % 5)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask until it holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
