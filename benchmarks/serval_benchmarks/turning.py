@@ -100,6 +100,8 @@ def _four_turns(model: LoadedModel) -> Turns:
     for observed in random.choice(_ORDERS):
         model.observer = observer if observed else None
         time.sleep(_PAUSE_SECONDS)
+        if observer is not None:
+            observer.drain()  # what the pause has left is not this turn's
         answered, used, began = _count(model), time.process_time(), time.perf_counter()
         time.sleep(TURN_SECONDS)
         if observed and observer is not None:

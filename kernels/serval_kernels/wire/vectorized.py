@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serval_kernels.compile import kernel
+from serval_kernels import rows as observed
+from serval_kernels.compile import entry, kernel
 from serval_kernels.missing import first_nan
 from serval_kernels.wire import batch, infer_codec, layouts, plan, predict_codec, template, turn
 from serval_kernels.wire.handle import Handle, handle_of, view_of
@@ -140,9 +141,15 @@ def gather(h: Handle, m: Handle, place: int, group: int, rows: Octets, floats: i
     return _gather(s.pool.octets, _messages(s, place), k, group, rows, floats)
 
 
-@kernel
-def answer_infer(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
-    """Answer a group of ModelInfer whose outputs lie in `values`, as its plan lays them out."""
+@entry
+def answer_infer(
+    h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets, sources: Places, table: observed.Table
+) -> int:
+    """Answer a group of ModelInfer whose outputs lie in `values`, as its plan lays them out.
+
+    Then append its rows to `table` as `rows.append` does, and return how many there was room for: an entry of its own
+    for that takes ten times as long as the copy does.
+    """
     s, k, (constants, outputs) = state_of(h), _method_of(m), _plan_of(p)
     octets, messages, calls = s.pool.octets, _messages(s, place), s.calls[place]
     infer_codec.sizes(messages, k.order, k.groups, group, outputs)
@@ -150,11 +157,14 @@ def answer_infer(h: Handle, m: Handle, place: int, group: int, p: Handle, values
     infer_codec.encode(octets, messages, k.order, k.groups, group, constants, outputs, values, octets)
     if more:
         turn.end_answers(h, calls, k.order, k.groups, group)
+    return observed.lay(sources, table, 0, k.groups[group].rows)
 
 
-@kernel
-def answer_predict(h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets) -> None:
-    """Answer a group of Predict whose outputs lie in `values`, as its plan lays them out."""
+@entry
+def answer_predict(
+    h: Handle, m: Handle, place: int, group: int, p: Handle, values: Octets, sources: Places, table: observed.Table
+) -> int:
+    """Answer a group of Predict, and append its rows to `table`, as `answer_infer` does."""
     s, k, (constants, outputs) = state_of(h), _method_of(m), _plan_of(p)
     octets, messages, calls = s.pool.octets, _messages(s, place), s.calls[place]
     predict_codec.sizes(messages, k.order, k.groups, group, outputs, values)
@@ -162,3 +172,4 @@ def answer_predict(h: Handle, m: Handle, place: int, group: int, p: Handle, valu
     predict_codec.encode(octets, messages, k.order, k.groups, group, constants, outputs, values, octets)
     if more:
         turn.end_answers(h, calls, k.order, k.groups, group)
+    return observed.lay(sources, table, 0, k.groups[group].rows)

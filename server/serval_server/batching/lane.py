@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 from serval_kernels.missing import first_nan
+from serval_kernels.rows import NO_ROOM
 from serval_kernels.wire import answers as canned
 from serval_kernels.wire import batch, vectorized
 from serval_kernels.wire.plan import Output, Plan
@@ -45,6 +46,7 @@ BOUND_ROWS_MAX: Final = 256
 
 
 _NO_VALUES: Final = np.zeros(0, np.uint8)
+_NOWHERE: Final = np.zeros(0, np.int64)
 
 
 class Codec(NamedTuple):
@@ -54,7 +56,7 @@ class Codec(NamedTuple):
     """
 
     decode: Callable[..., tuple[int, int, int]]
-    answer: Callable[..., None]
+    answer: Callable[..., int]
     sizes: Callable[..., int]
     encode: Callable[..., None]
     plan: Callable[[LoadedModel, Any], Plan]
@@ -166,13 +168,19 @@ class Lane:
             return
         self._estimate.add(count, ran - decoded)
         self._spent += ran - decoded
-        self._codec.answer(answers.handle, group.handle, answers.place, group.number, self._plan_handle, values)
-        if self.model.observer is not None:
-            if bound is not None:
-                self.model.observer.copy(bound.addresses, count)
-            else:
+        observer = self.model.observer
+        sources, table = _NOWHERE, NO_ROOM
+        if observer is not None and bound is not None:
+            sources, table = bound.addresses, observer.table
+        appended = self._codec.answer(
+            answers.handle, group.handle, answers.place, group.number, self._plan_handle, values, sources, table
+        )
+        if observer is not None:
+            if bound is None:
                 rows = taken.view(self._given.dtype).reshape(count, *self._given.row)
-                self.model.observer.leave_in_order([rows, *outputs], count)
+                observer.leave_in_order([rows, *outputs], count)
+            elif appended < count:
+                observer.copy_rest(sources, appended, count)
         self._count(messages, count, (started, decoded, ran))
 
     def _make_room(self, octets: int, size: int) -> None:

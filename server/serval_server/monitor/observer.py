@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from serval_kernels.drift import rows
+from serval_kernels import rows
 
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Layout, Tensor
@@ -107,9 +107,6 @@ class _Block:
         self.table[0, rows.ROOM] = self._room
 
 
-_NO_ROOM: Final = rows.new_table([], [], 0)
-
-
 class Observer:
     """The rows of one version. `wake` is called when there is much to look at."""
 
@@ -122,7 +119,7 @@ class Observer:
         self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
         self._filling = threading.Lock()
         self._block: _Block | None = None  # the one that is open
-        self._table = _NO_ROOM  # its table
+        self.table = rows.NO_ROOM  # its table: `rows.append` takes it, and what it has no room for is `copy_rest`'s
         self._full: deque[_Block] = deque()
         self._free: list[_Block] = []
         self._blocks = 0
@@ -145,14 +142,14 @@ class Observer:
         sources: the addresses of all inputs and then all outputs of the signature, C-contiguous arrays of the
         signature's dtypes with at least `count` rows each.
         """
-        done = rows.append(sources, self._table, 0, count)
+        done = rows.append(sources, self.table, 0, count)
         if done < count:
-            self._copy_rest(sources, done, count)
+            self.copy_rest(sources, done, count)
 
-    def _copy_rest(self, sources: npt.NDArray[np.int64], done: int, count: int) -> None:
+    def copy_rest(self, sources: npt.NDArray[np.int64], done: int, count: int) -> None:
         """Copy the rows behind `done` into the blocks that come after this one."""
         with self._filling:
-            while (done := done + rows.append(sources, self._table, done, count - done)) < count:
+            while (done := done + rows.append(sources, self.table, done, count - done)) < count:
                 if self._block is not None:  # it is full
                     self._full.append(self._closed(self._block))
                     self._wake()
@@ -227,13 +224,13 @@ class Observer:
             self._free.append(_Block(self._tensors, self._block_rows))
         self._block = self._free.pop()
         self._block.reopen()
-        self._table = self._block.table
+        self.table = self._block.table
         return True
 
     def _closed(self, block: _Block) -> _Block:
         """Close the block that is open."""
         block.close()
-        self._block, self._table = None, _NO_ROOM
+        self._block, self.table = None, rows.NO_ROOM
         return block
 
     # Who looks

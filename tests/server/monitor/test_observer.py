@@ -5,7 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
-from serval_kernels.drift import rows as kernel
+from serval_kernels import rows as kernel
 from serval_server.monitor import observer as module
 from serval_server.monitor.layout import Layouts
 from serval_server.monitor.observer import Observer
@@ -124,7 +124,7 @@ def test_a_block_that_was_closed_meanwhile_takes_no_rows(registry):
     watched = plain(registry)
     arrays = np.zeros((5, 3), np.float32), np.zeros(5, np.int64), np.zeros((5, 2), np.float32)
     watched.copy(addresses(*arrays), 5)
-    stale = watched._table  # of one who answers, and was interrupted here
+    stale = watched.table  # of one who answers, and was interrupted here
     assert watched.take().rows == 5
     assert kernel.append(addresses(*arrays), stale, 0, 5) == 0
     watched.copy(addresses(*arrays), 3)

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from serval_kernels.drift import rows
+from serval_kernels import rows
 
 CANARY = 0xA5
 DTYPES = [np.float32, np.float64, np.int64, np.uint8]
