@@ -6,9 +6,12 @@ edges[i-1] < x <= edges[i] as in `binning`; -inf and +inf fall into the outer bi
 `merge` of counts, are exact; moments are associative up to rounding. Where no edges are known, `LOG_LINEAR` ones serve.
 How values find their bins is the subject of `plan`.
 
-Rows are taken in by tiles that the first-level cache holds. Of a tile, the finite values of a column are laid side by
-side, as float32 where they are that, and each loop over them does one thing, most of them in vector registers: two
-thirds of the time of one loop that does all, and less where values are missing.
+Rows are taken in by tiles that the first-level cache holds, and the next is asked for meanwhile: rows that were left a
+while ago are in no cache. Of a tile, columns are laid side by side, by squares where rows of float32 are contiguous.
+Each loop over a column's finite values does one thing, most of them in vector registers: two thirds of the time of one
+loop that does all, and less where values are missing.
+
+Who checks what. Squares are read without the arrays' bounds: `_lay` reads none that goes on behind the last row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,17 +21,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from serval_kernels.ahead import ask_for
 from serval_kernels.compile import inlined, kernel_for, reduction
 from serval_kernels.drift.moments import Moments
 from serval_kernels.drift.plan import LOG_LINEAR as LOG_LINEAR
 from serval_kernels.drift.plan import Bins, Counts, Edges, Floats, find_bins
 from serval_kernels.drift.plan import Plan as Plan
 from serval_kernels.drift.plan import new_plan as new_plan
+from serval_kernels.registers import WIDTH, transpose
 
 Bits = npt.NDArray[np.signedinteger[Any]]
 
 _TILE_ROWS: Final = 256
-_YIELD_VALUES: Final = 1 << 16  # some 0.2 ms
+_AHEAD_OCTETS: Final = 256  # from row to row, at most, where a tile is asked for ahead
+_YIELD_VALUES: Final = 3 << 15  # some 0.2 ms
 _HUGE: Final = np.finfo(np.float64).max
 _LARGEST: Final = (np.iinfo(np.int32).max, np.iinfo(np.int64).max)
 # What the bits of floats are seen as, for the sake of its dtype.
@@ -52,12 +58,12 @@ class Sketch(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """What a column of a tile is brought into: its finite values, the least and the greatest of them, and their bins.
+    """What some columns of a tile are brought into, and for one: the least and the greatest value, and the bins.
 
     `bits` and `end_bits` are the values and the ends, seen as signed whole numbers.
     """
 
-    values: Floats
+    values: Floats  # [WIDTH, rows of a tile]
     bits: Bits
     ends: Floats
     end_bits: Bits
@@ -129,8 +135,24 @@ def quantiles(edges: Edges, counts: Counts, ends: tuple[float, float], shares: S
 
 
 @inlined
-def _lay(values: Floats, room: Floats) -> None:
-    """Lay the values of a column side by side."""
+def _lay(rows: Floats, first: int, count: int, column: int, room: Floats) -> None:
+    """Lay the values of up to WIDTH columns, from `column` on, side by side; what lies behind them is overwritten.
+
+    Squares are read whole, as long as that stays within the rows: beyond a row's end the next begins.
+    """
+    laid, width, stride = 0, rows.shape[1], rows.strides[0] // rows.itemsize
+    is_whole = rows.strides[1] == rows.itemsize and stride * rows.itemsize == rows.strides[0] > 0
+    if rows.itemsize == 4 and is_whole and width - column >= WIDTH // 2:
+        within = (rows.shape[0] - 1) * stride + width - WIDTH - column
+        while laid + WIDTH <= count and (first + laid + WIDTH - 1) * stride <= within:
+            transpose(rows, (first + laid) * stride + column, stride, room, laid, room.shape[1])
+            laid += WIDTH
+    for k in range(min(WIDTH, width - column)):
+        _copy(rows[first + laid : first + count, column + k], room[k, laid:])
+
+
+@inlined
+def _copy(values: Floats, room: Floats) -> None:
     for i in range(values.size):
         room[i] = values[i]
 
@@ -199,14 +221,12 @@ def _extremes(bits: Bits, found: Bits) -> None:
 
 
 @inlined
-def _observe_column(values: Floats, plan: Plan, c: int, sketch: Sketch, room: _Room) -> None:
-    """Take in a column of a tile.
+def _observe_column(finite: Floats, bits: Bits, plan: Plan, c: int, sketch: Sketch, room: _Room) -> None:
+    """Take in a column of a tile, its values and the same as whole numbers.
 
     Sums are of differences from the mean so far, which costs no digits.
     """
     tally, moments, ends = sketch.tally[c], sketch.moments[c], room.ends
-    finite, bits = room.values[: values.size], room.bits[: values.size]
-    _lay(values, finite)
     _extremes(bits, room.end_bits)
     if not (abs(ends[0]) <= _HUGE and abs(ends[1]) <= _HUGE):
         for i in range(finite.size):
@@ -270,12 +290,23 @@ def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> No
 
 @inlined
 def _take_in(rows: Floats, first: int, stretch: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
-    """Take rows in, tile by tile, and each column by column; yield after each `stretch` of rows, 0: never."""
+    """Take rows in, tile by tile, and each column by column; yield after each `stretch` of rows, 0: never.
+
+    With each column some rows of the next tile are asked for, where both fit into the caches beside each other.
+    """
+    width = rows.shape[1]
     for start in range(0, rows.shape[0], _TILE_ROWS):
         if stretch and start and start % stretch == 0:
             _sched_yield()
-        for column in range(rows.shape[1]):
-            _observe_column(rows[start : start + _TILE_ROWS, column], plan, first + column, sketch, room)
+        count = min(_TILE_ROWS, rows.shape[0] - start)
+        after = rows[start + _TILE_ROWS : start + 2 * _TILE_ROWS]
+        share = _TILE_ROWS // width + 1 if rows.strides[0] <= _AHEAD_OCTETS else 0
+        for column in range(width):
+            k = column % WIDTH
+            if k == 0:
+                _lay(rows, start, count, column, room.values)
+            ask_for(after[column * share : (column + 1) * share])
+            _observe_column(room.values[k, :count], room.bits[k, :count], plan, first + column, sketch, room)
 
 
 _MATRIX = numba.types.Array(numba.float64, 2, "C")
@@ -318,7 +349,7 @@ def _observe(
     moments: Edges,
 ) -> None:
     """Make room for a tile, and take the rows in."""
-    values, ends = np.empty(_TILE_ROWS, rows.dtype), np.empty(2, rows.dtype)
+    values, ends = np.empty((WIDTH, _TILE_ROWS), rows.dtype), np.empty(2, rows.dtype)
     room = _Room(values, values.view(like.dtype), ends, ends.view(like.dtype), np.empty(_TILE_ROWS, np.uint16))
     _take_in(rows, first, stretch, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
 

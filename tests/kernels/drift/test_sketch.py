@@ -1,6 +1,8 @@
 """Sketches held against slow and obvious ones."""
 
+import ctypes
 import math
+import mmap
 
 import numpy as np
 import pytest
@@ -91,6 +93,50 @@ def test_many_rows_and_columns(dtype, others, height, width):
             least = math.ulp(0.0)  # half of which may be rounded to all or to nothing
             assert moments.mean == pytest.approx(finite.mean(), rel=1e-9, abs=max(1e-12 * scale, least))
             assert moments.variance == pytest.approx(finite.var(), rel=1e-9, abs=1e-12 * scale * scale)
+
+
+LAID = {
+    "rows": lambda rows: rows,
+    "columns": np.asfortranarray,
+    "within wider rows": lambda rows: np.pad(rows, ((0, 0), (3, 5)))[:, 3:-5],
+    "every second": lambda rows: np.repeat(np.repeat(rows, 2, axis=0), 2, axis=1)[::2, ::2],
+    "backwards": lambda rows: rows[::-1, ::-1].copy()[::-1, ::-1],
+    "one row for all": lambda rows: np.broadcast_to(rows[:1], rows.shape),
+}
+
+
+@pytest.mark.parametrize("how", LAID)
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (290, 30), (47, 8), (33, 7), (600, 100)])
+def test_however_rows_lie_the_same_is_seen(how, height, width):
+    rows = np.random.default_rng(height).normal(size=(height, width)).astype(np.float32)
+    rows[height // 2, width // 3] = np.nan
+    laid = LAID[how](rows)
+    plan = sketch.new_plan([EDGES[column % len(EDGES)] for column in range(width)])
+    found, expected = sketch.new_sketch(plan), sketch.new_sketch(plan)
+    sketch.observe(laid, 0, plan, found)
+    for column in range(width):
+        sketch.observe(np.array(laid[:, column : column + 1]), column, plan, expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("width", [8, 15, 30, 33])
+def test_nothing_is_read_behind_the_last_row(width):
+    """What lies there cannot be read at all: the process would end."""
+    libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
+    height = 4 * page // (4 * width)
+    with mmap.mmap(-1, 5 * page) as memory:
+        octets = np.frombuffer(memory, np.uint8)
+        behind = octets.ctypes.data + 4 * page
+        assert libc.mprotect(ctypes.c_void_p(behind), ctypes.c_size_t(page), 0) == 0
+        try:
+            rows = octets[4 * page - height * width * 4 : 4 * page].view(np.float32).reshape(height, width)
+            rows[:] = np.arange(width)
+            found = observed(rows, sketch.new_plan([np.array([])] * width))
+            assert found.moments[:, sketch.MEAN].tolist() == list(range(width))
+        finally:
+            libc.mprotect(ctypes.c_void_p(behind), ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE)
+            del octets, rows
 
 
 @settings(deadline=None, max_examples=50)
