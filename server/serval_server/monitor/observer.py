@@ -32,7 +32,7 @@ Array = npt.NDArray[np.generic]
 # whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long. Unless more of them
 # wait, the kernel yields the processor on the way, so that on one processor calls wait for a part of a look.
 BLOCK_OCTETS: Final = 4 << 20
-BLOCK_ROWS: Final = (16, 16_384)  # least and most
+BLOCK_ROWS: Final = (16, 32_768)  # least and most
 BLOCKS_MAX: Final = 4
 # Of large calls, and of small ones brought together: there are many more such rows in a second.
 PIECE_ROWS: Final = 4096

@@ -74,10 +74,10 @@ def test_what_is_copied_is_what_is_seen(registry):
 def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCKS_MAX", 2)
     watched = plain(registry)
-    X, label, score = np.zeros((40_000, 3), np.float32), np.zeros(40_000, np.int64), np.zeros((40_000, 2), np.float32)
-    watched.copy(addresses(X, label, score), 40_000)
+    X, label, score = np.zeros((80_000, 3), np.float32), np.zeros(80_000, np.int64), np.zeros((80_000, 2), np.float32)
+    watched.copy(addresses(X, label, score), 80_000)
     seen = watched.take()
-    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 40_000 - 2 * module.BLOCK_ROWS[1])
+    assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 80_000 - 2 * module.BLOCK_ROWS[1])
     watched.copy(addresses(X, label, score), 10)
     assert watched.take().rows == 10
 
@@ -133,9 +133,9 @@ def test_a_block_that_was_closed_meanwhile_takes_no_rows(registry):
 
 def test_blocks_that_are_not_needed_any_more_are_let_go(registry):
     watched = plain(registry)
-    X, label, score = np.zeros((40_000, 3), np.float32), np.zeros(40_000, np.int64), np.zeros((40_000, 2), np.float32)
+    X, label, score = np.zeros((80_000, 3), np.float32), np.zeros(80_000, np.int64), np.zeros((80_000, 2), np.float32)
     blocks = []
-    for count in (40_000, 40_000, 10, 0, 40_000):
+    for count in (80_000, 80_000, 10, 0, 80_000):
         watched.copy(addresses(X, label, score), count)
         blocks.append([weakref.ref(array) for block in watched._full for array in block.arrays])
         seen = watched.take()
