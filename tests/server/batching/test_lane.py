@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from serval_client import Client, errors
+from serval_kernels.drift import sketch
 from serval_kernels.wire import batch
 from serval_kernels.wire.plan import Plan
 from serval_protos.inference import open_inference_pb2 as inference
@@ -28,6 +29,8 @@ from serval_server.codec.features import features_of
 from serval_server.config import BatchRows, Options, Transport
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.session import Session
+from serval_server.monitor import observer
+from serval_server.monitor.layout import Layouts
 
 WIDTH = 3
 PATIENCE = 30.0
@@ -302,6 +305,33 @@ def test_rows_that_are_gathered_as_they_are_decoded_are_those_of_the_call(
         until(lambda: check("m", 4))
         for turn in range(20):
             check("mn"[turn % 2], 1 + turn % 5)
+
+
+@pytest.mark.parametrize("method", ["Predict", "ModelInfer"])
+def test_a_turn_that_fills_blocks_leaves_all_its_rows_to_the_monitor(
+    tmp_path: Path, lanes: list[lane.Lane], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "BLOCK_ROWS", (1, 5))
+    monkeypatch.setattr(observer, "BLOCKS_MAX", 1000)
+    with serving(tmp_path, plain()) as (app, client):
+
+        def ask(given: np.ndarray) -> np.ndarray:
+            return client.predict("m", given).outputs["Y"] if method == "Predict" else infer(app, "m", given)
+
+        model = until_batched(lambda: ask(rows(1)), lanes).model
+        watching = observer.Observer(Layouts(Registry.open(tmp_path)).of(model.version), lambda: None)
+        model.observer = watching
+        sent = [np.full((count, WIDTH), number, np.float32) for number, count in enumerate((1, 4, 3, 12, 7, 1))]
+        for given in sent:
+            np.testing.assert_array_equal(ask(given), given)
+        model.observer = None
+        seen = watching.take()
+    whole = np.concatenate(sent)
+    assert seen is not None
+    assert (seen.rows, seen.unobserved) == (len(whole), 0)
+    moments = seen.numbers.moments[: 2 * WIDTH]  # inputs, and outputs that are the same
+    np.testing.assert_allclose(moments[:, sketch.MEAN], whole.mean(), rtol=1e-6)
+    np.testing.assert_allclose(moments[:, sketch.M2], whole[:, 0].var(dtype=np.float64) * len(whole), rtol=1e-6)
 
 
 @pytest.mark.slow
