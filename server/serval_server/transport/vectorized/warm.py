@@ -73,7 +73,7 @@ def _load_methods(state: engine.State) -> None:
     """Run the entries of vectorized methods with groups of nothing."""
     method = vectorized.new_method(16, 4, 8, 2)
     h, m, none = state.handle, method.handle, np.zeros(8, np.uint8)
-    nowhere, no_room = np.zeros(0, np.int64), NO_ROOM
+    nowhere = np.zeros(0, np.int64)
     state.counts[:] = 0
     output = [("output", np.dtype(np.float32), ())]
     vectorized.gather(h, m, 0, 0, none, 0)
@@ -83,7 +83,7 @@ def _load_methods(state: engine.State) -> None:
     ):
         assert codec.decode.signatures  # compiled when it was imported
         decode(h, m, 0, 1)
-        answer(h, m, 0, 0, vectorized.handle_of_plan(plan), none, nowhere, no_room)
+        answer(h, m, 0, 0, vectorized.handle_of_plan(plan), none, nowhere, NO_ROOM)
 
 
 def _call(stream: int, path: bytes) -> bytes:
