@@ -101,11 +101,11 @@ def _four_turns(model: LoadedModel) -> Turns:
         model.observer = observer if observed else None
         time.sleep(_PAUSE_SECONDS)
         if observer is not None:
-            observer.drain()  # what the pause has left is not this turn's
+            observer.snapshot()  # what the pause has left is not this turn's
         answered, used, began = _count(model), time.process_time(), time.perf_counter()
         time.sleep(TURN_SECONDS)
         if observed and observer is not None:
-            observer.drain()  # what a turn has left is looked at in it
+            observer.snapshot()  # what a turn has left is looked at in it
         more = max(_count(model) - answered, 1)
         calls[observed] += more / (time.perf_counter() - began)
         cpu[observed] += (time.process_time() - used) / more

@@ -37,6 +37,7 @@ from serval_server.services.open_inference import OpenInferenceServicer
 from serval_server.services.prediction import PredictionServicer
 from serval_server.services.registry import RegistryServicer
 from serval_server.signals import INTERRUPTED, told_to_stop
+from serval_server.spare import SpareTime
 from serval_server.transport.grpcio.server import GrpcioTransport
 from serval_server.transport.threads import give_streams_their_own_threads
 
@@ -61,6 +62,7 @@ class App:
         self._options = options
         self.registry = _open_registry(options)
         availability = Availability(self.registry.storage)
+        self._spare = SpareTime() if options.transport is Transport.VECTORIZED else None
         self.monitor = (
             Monitor(
                 self.registry,
@@ -68,6 +70,7 @@ class App:
                 options.monitor_seconds,
                 options.report_seconds,
                 Rule(options.alarm_alpha, options.alarm_tolerance),
+                self._spare,
             )
             if options.monitor
             else None
@@ -124,7 +127,7 @@ class App:
             return GrpcioTransport(options, share_port=share_port)
         from serval_server.transport.vectorized.transport import VectorizedTransport
 
-        transport = VectorizedTransport(options, share_port=share_port)
+        transport = VectorizedTransport(options, share_port=share_port, spare=self._spare)
         transport.add_methods(self.router)
         return transport
 

@@ -34,7 +34,6 @@ Bits = npt.NDArray[np.signedinteger[Any]]
 
 _TILE_ROWS: Final = 256
 _AHEAD_OCTETS: Final = 256  # from row to row, at most, where a tile is asked for ahead
-_YIELD_VALUES: Final = 3 << 15  # some 0.2 ms
 _HUGE: Final = np.finfo(np.float64).max
 _LARGEST: Final = (np.iinfo(np.int32).max, np.iinfo(np.int64).max)
 # What the bits of floats are seen as, for the sake of its dtype.
@@ -42,8 +41,6 @@ _BITS: Final[Mapping[np.dtype[Any], Bits]] = {
     np.dtype(np.float32): np.empty(0, np.int32),
     np.dtype(np.float64): np.empty(0, np.int64),
 }
-
-_sched_yield: Any = numba.types.ExternalFunction("sched_yield", numba.types.int32())
 
 FINITE, MISSING, INFINITE = range(3)
 MEAN, M2, MINIMUM, MAXIMUM = range(4)
@@ -87,11 +84,8 @@ def clear(sketch: Sketch) -> None:
     sketch.moments[:] = 0.0, 0.0, np.inf, -np.inf
 
 
-def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch, *, yields: bool = False) -> None:
+def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch) -> None:
     """Take in rows: float32 or float64 [n, w], any strides; their columns are `first` to `first` + w of the sketch.
-
-    `yields`: the processor is offered to other threads on the way (sched_yield), for whoever waits for it would wait
-    for all rows. To come back to Python for that would be to wait for the interpreter as well.
 
     Raises TypeError for arrays of another kind and ValueError for columns that the sketch does not have.
     """
@@ -99,10 +93,7 @@ def observe(rows: Floats, first: int, plan: Plan, sketch: Sketch, *, yields: boo
         raise TypeError(f"rows: {rows.dtype} of {rows.ndim} dimensions; wanted float32 or float64 of 2")
     if not 0 <= first <= first + rows.shape[1] <= len(plan.sizes):
         raise ValueError(f"rows: columns {first} to {first + rows.shape[1]}; the sketch has {len(plan.sizes)}")
-    stretch = 0
-    if yields:
-        stretch = _TILE_ROWS * max(1, _YIELD_VALUES // (_TILE_ROWS * max(1, rows.shape[1])))
-    _observe(rows, _BITS[rows.dtype], first, stretch, *plan, *sketch)
+    _observe(rows, _BITS[rows.dtype], first, *plan, *sketch)
 
 
 def merge(into: Sketch, part: Sketch) -> None:
@@ -289,15 +280,13 @@ def _join(moments: Edges, before: int, mean: float, m2: float, count: int) -> No
 
 
 @inlined
-def _take_in(rows: Floats, first: int, stretch: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
-    """Take rows in, tile by tile, and each column by column; yield after each `stretch` of rows, 0: never.
+def _take_in(rows: Floats, first: int, plan: Plan, sketch: Sketch, room: _Room) -> None:
+    """Take rows in, tile by tile, and each column by column.
 
     With each column some rows of the next tile are asked for, where both fit into the caches beside each other.
     """
     width = rows.shape[1]
     for start in range(0, rows.shape[0], _TILE_ROWS):
-        if stretch and start and start % stretch == 0:
-            _sched_yield()
         count = min(_TILE_ROWS, rows.shape[0] - start)
         after = rows[start + _TILE_ROWS : start + 2 * _TILE_ROWS]
         share = _TILE_ROWS // width + 1 if rows.strides[0] <= _AHEAD_OCTETS else 0
@@ -319,7 +308,6 @@ _WHOLE = numba.types.Array(numba.int64, 2, "C")
             numba.types.Array(dtype, 2, "A", readonly=True),
             numba.types.Array(bits, 1, "C"),
             numba.int64,
-            numba.int64,
             _MATRIX,
             numba.types.Array(numba.uint16, 2, "C"),
             _MATRIX,
@@ -337,7 +325,6 @@ def _observe(
     rows: Floats,
     like: Bits,
     first: int,
-    stretch: int,
     edges: Edges,
     grid: Any,
     maps: Edges,
@@ -351,7 +338,7 @@ def _observe(
     """Make room for a tile, and take the rows in."""
     values, ends = np.empty((WIDTH, _TILE_ROWS), rows.dtype), np.empty(2, rows.dtype)
     room = _Room(values, values.view(like.dtype), ends, ends.view(like.dtype), np.empty(_TILE_ROWS, np.uint16))
-    _take_in(rows, first, stretch, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
+    _take_in(rows, first, Plan(edges, grid, maps, steps, sizes, runs), Sketch(counts, tally, moments), room)
 
 
 @kernel_for(numba.void(_WHOLE, _MATRIX, _WHOLE, _MATRIX))

@@ -54,17 +54,11 @@ class Accumulator:
         listed, texts = ([Counter[str]() for _ in layout.listed] for _ in range(2))
         return cls(layout.digest, sketch.new_sketch(layout.plan), tables, listed, texts)
 
-    def observe(
-        self, layout: Layout, tensors: Sequence[Tensor], arrays: Sequence[Array], *, yields: bool = False
-    ) -> None:
-        """Take in the values of some tensors, [rows] or [rows, width] each. The rows are counted by the caller.
-
-        `yields`: see `sketch.observe`.
-        """
+    def observe(self, layout: Layout, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> None:
+        """Take in the values of some tensors, [rows] or [rows, width] each. The rows are counted by the caller."""
         for tensor, array in zip(tensors, arrays, strict=True):
             if tensor.how is How.NUMBERS:
-                numbers = _numbers(array, tensor.width)
-                sketch.observe(numbers, tensor.first, layout.plan, self.numbers, yields=yields)
+                sketch.observe(_numbers(array, tensor.width), tensor.first, layout.plan, self.numbers)
             elif tensor.how is How.LABELS:
                 labels.count(np.ascontiguousarray(array.reshape(-1), np.int64), self.tables[tensor.first])
             else:

@@ -29,6 +29,7 @@ from serval_server.monitor.slots import Key, Slots
 from serval_server.monitor.verdict import Rule
 from serval_server.monitor.windows import Seen, Window
 from serval_server.priority import stand_back
+from serval_server.spare import SpareTime
 
 LOG = logging.getLogger(__name__)
 
@@ -41,10 +42,17 @@ class Monitor:
     """The observers of one process, and the slots that all share."""
 
     def __init__(
-        self, registry: Registry, folder: Path, interval: float, report_interval: float, alarms: Rule | None = None
+        self,
+        registry: Registry,
+        folder: Path,
+        interval: float,
+        report_interval: float,
+        alarms: Rule | None = None,
+        spare: SpareTime | None = None,
     ) -> None:
         """Take where to write, how often, how often to report, and the rule of the lives that begin from now on."""
         self._registry = registry
+        self._spare = spare
         self.interval = interval
         self.slots = Slots(folder)
         self._layouts = Layouts(registry)
@@ -87,7 +95,7 @@ class Monitor:
         except Exception:
             LOG.exception("%s is served, but not monitored", model.version.ref)
             return
-        observer: Observer = Observer(layout, lambda: self._woken.put(observer))
+        observer: Observer = Observer(layout, lambda: self._woken.put(observer), self._spare)
         with self._changing:
             self._watched.append((weakref.ref(model), (model.name, model.number), observer))
         model.observer = observer
@@ -153,14 +161,14 @@ class Monitor:
                 LOG.exception("monitoring failed; going on")
 
     def _look(self, patience: float) -> None:
-        """Look at what one observer has for us or, where none has much, at what all have."""
+        """Look at what one observer has for us or, where none has much, at the calls that all were left."""
         try:
             observer = self._woken.get(timeout=patience)
         except queue.Empty:
             with self._changing:
                 observers = [observer for _, _, observer in self._watched]
             for observer in observers:
-                observer.drain()
+                observer.look_at_calls()
         else:
             if observer is not None:
                 observer.relieve()

@@ -1,11 +1,13 @@
 """Where the rows of one version wait to be looked at, after they have been answered.
 
 Rules. Whoever answers only leaves its rows here, and never waits: `copy` for arrays that are used again, `leave` for
-arrays that are not. One thread looks at them, in `relieve` and `drain`. Where it cannot keep up, rows are not looked
-at, and counted as such. Rows are copied without a lock, into a block that is open; it is closed to be looked at. Small
-calls are brought together by every so manieth of those who answer: to keep the arrays of a thousand calls would have
-all that follow work in memory that no cache holds. An output that comes in another shape than the signature says is not
-looked at, and costs none of the others anything.
+arrays that are not. A full block is looked at in spare time, step by step, where somebody has some; what there is none
+for, and all else, by the monitor's thread. Where that cannot keep up, rows are not looked at, and counted as such.
+
+Rows are copied without a lock, into a block that is open; it is closed to be looked at. Small calls are brought
+together by every so manieth of those who answer: to keep the arrays of a thousand calls would have all that follow work
+in memory that no cache holds. An output that comes in another shape than the signature says is not looked at, and costs
+none of the others anything.
 """
 
 import logging
@@ -23,17 +25,20 @@ from serval_kernels import rows
 
 from serval_server.monitor.accumulator import Accumulator
 from serval_server.monitor.layout import Layout, Tensor
+from serval_server.spare import SpareTime
 
 LOG = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.generic]
 
-# A block is looked at when it is full, and in one go. Each wakes a thread that wants the interpreter and the caches of
-# whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long. Unless more of them
-# wait, the kernel yields the processor on the way, so that on one processor calls wait for a part of a look.
+# The thread looks at a block when it is full, and in one go. Each wakes it to want the interpreter and the caches of
+# whoever answers, so they are few and large: in four parts, the p99 of the calls was twice as long.
 BLOCK_OCTETS: Final = 4 << 20
 BLOCK_ROWS: Final = (16, 32_768)  # least and most
 BLOCKS_MAX: Final = 4
+# A step of spare time takes some 20 us, and where that is fewer rows than this it is not worth its way.
+STEP_VALUES: Final = 1 << 14
+STEP_ROWS_MIN: Final = 256
 # Of large calls, and of small ones brought together: there are many more such rows in a second.
 PIECE_ROWS: Final = 4096
 LEFT_OCTETS_MAX: Final = 16 << 20
@@ -91,6 +96,7 @@ class _Block:
         self.arrays: list[npt.NDArray[Any]] = [np.zeros((count, *tensor.row), tensor.dtype) for tensor in tensors]
         self.table = rows.new_table(self.arrays, [tensor.place for tensor in tensors], count)
         self._room = count
+        self.seen = 0  # rows that were looked at
 
     @property
     def filled(self) -> int:
@@ -103,20 +109,22 @@ class _Block:
 
     def reopen(self) -> None:
         """Take rows again, from the first on."""
-        self.table[0, rows.FILLED] = 0
+        self.table[0, rows.FILLED] = self.seen = 0
         self.table[0, rows.ROOM] = self._room
 
 
 class Observer:
     """The rows of one version. `wake` is called when there is much to look at."""
 
-    def __init__(self, layout: Layout, wake: Callable[[], None]) -> None:
+    def __init__(self, layout: Layout, wake: Callable[[], None], spare: SpareTime | None = None) -> None:
         self.layout = layout
         self._wake = wake
         self._tensors = (*layout.inputs, *layout.outputs)
         self._places = [tensor.place for tensor in self._tensors]
         self._whole = _Call.of(layout.inputs, layout.outputs, range(len(layout.outputs)))
         self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+        self._step_rows = STEP_VALUES // max(1, sum(tensor.width for tensor in self._tensors))
+        self._spare = spare if self._step_rows >= STEP_ROWS_MIN else None
         self._filling = threading.Lock()
         self._block: _Block | None = None  # the one that is open
         self.table = rows.NO_ROOM  # its table: `rows.append` takes it, and what it has no room for is `copy_rest`'s
@@ -152,10 +160,17 @@ class Observer:
             while (done := done + rows.append(sources, self.table, done, count - done)) < count:
                 if self._block is not None:  # it is full
                     self._full.append(self._closed(self._block))
-                    self._wake()
+                    self._have_looked_at()
                 if not self._open_next():
                     self._missed += count - done
                     return
+
+    def _have_looked_at(self) -> None:
+        """Have full blocks looked at: in spare time, unless that was too little for the one before."""
+        if self._spare is not None and len(self._full) == 1:
+            self._spare.offer(self._step)
+        else:
+            self._wake()
 
     def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
         """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
@@ -241,10 +256,10 @@ class Observer:
             self._look_at_full()
             self._look_at_calls()
 
-    def drain(self) -> None:
-        """Look at all that waits."""
+    def look_at_calls(self) -> None:
+        """Look at the calls that were left."""
         with self._looking:
-            self._drain()
+            self._look_at_calls()
 
     def snapshot(self) -> Accumulator | None:
         """Return what has been seen since `take`, in a copy; None where that is nothing."""
@@ -277,9 +292,20 @@ class Observer:
         if missed:
             self._sum().unobserved += missed
 
+    def _step(self) -> bool:
+        """Look at some rows of the full blocks; return whether there are more. What another looks at is its own."""
+        if not self._looking.acquire(blocking=False):
+            return False
+        try:
+            if self._full:
+                self._look_at_some(self._full[0], self._step_rows)
+            return bool(self._full)
+        finally:
+            self._looking.release()
+
     def _look_at_full(self) -> None:
         while self._full:
-            self._look_at(self._full.popleft())
+            self._look_at_some(self._full[0], self._block_rows)
 
     def _look_at_calls(self) -> None:
         with self._filling:
@@ -296,14 +322,16 @@ class Observer:
             self._seen = Accumulator.of(self.layout)
         return self._seen
 
-    def _look_at(self, block: _Block) -> None:
+    def _look_at_some(self, block: _Block, most: int) -> None:
+        """Look at up to `most` more rows of the first full block, the last of which set it free."""
+        start, block.seen = block.seen, min(block.seen + most, block.filled)
         try:
-            if block.filled:
-                arrays = [array[: block.filled] for array in block.arrays]
-                self._observe(self._tensors, arrays, block.filled, yields=not self._full)
+            if start < block.seen:
+                self._observe(self._tensors, [array[start : block.seen] for array in block.arrays], block.seen - start)
         finally:
-            with self._filling:
-                self._free.append(block)
+            if block.seen == block.filled:
+                with self._filling:
+                    self._free.append(self._full.popleft())
 
     def _look_at_left(self, left: deque[_Left]) -> None:
         """Look at the first call, and at those behind it that have the same tensors, together where that is a piece."""
@@ -331,9 +359,9 @@ class Observer:
             self._told_of_misfits = True
             LOG.warning("%.200r came in another shape than %s and is not observed", tensor.name, [-1, *tensor.row])
 
-    def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int, *, yields: bool = False) -> None:
+    def _observe(self, tensors: Sequence[Tensor], arrays: Sequence[Array], rows: int) -> None:
         seen = self._sum()
-        seen.observe(self.layout, tensors, arrays, yields=yields)
+        seen.observe(self.layout, tensors, arrays)
         seen.rows += rows
 
 

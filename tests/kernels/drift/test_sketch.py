@@ -198,18 +198,6 @@ def test_the_mean_survives_an_offset_and_many_parts():
     assert moments.variance == pytest.approx(rows.var(), rel=1e-9)
 
 
-@pytest.mark.parametrize("width", [1, 30, 400])
-def test_rows_between_which_the_processor_is_offered_are_seen_once(width: int) -> None:
-    rows = np.random.default_rng(1).normal(size=(70_000 // width, width)).astype(np.float32)
-    plan = sketch.new_plan([np.array([-1.0, 0.0, 1.0])] * width)
-    at_once, yielding = sketch.new_sketch(plan), sketch.new_sketch(plan)
-    sketch.observe(rows, 0, plan, at_once)
-    sketch.observe(rows, 0, plan, yielding, yields=True)
-    for ours, theirs in zip(yielding, at_once, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert yielding.tally[:, sketch.FINITE].tolist() == [len(rows)] * width
-
-
 def test_huge_numbers_of_both_signs():
     moments = sketch.moments_of(observed(np.array([[1.7e308], [-1.7e308]]), sketch.new_plan([np.array([])])), 0)
     assert (moments.mean, moments.m2) == (0.0, np.inf)

@@ -9,12 +9,18 @@ from serval_kernels import rows as kernel
 from serval_server.monitor import observer as module
 from serval_server.monitor.layout import Layouts
 from serval_server.monitor.observer import Observer
+from serval_server.spare import SpareTime
 from serval_watched import register, rows
 
 
 @pytest.fixture
 def watched(registry):
     return Observer(Layouts(registry).of(register(registry)), lambda: None)
+
+
+def zeros(count):
+    """Rows of `plain`."""
+    return np.zeros((count, 3), np.float32), np.zeros(count, np.int64), np.zeros((count, 2), np.float32)
 
 
 def addresses(*arrays):
@@ -74,7 +80,7 @@ def test_what_is_copied_is_what_is_seen(registry):
 def test_rows_beyond_the_room_are_counted_and_nobody_waits(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCKS_MAX", 2)
     watched = plain(registry)
-    X, label, score = np.zeros((80_000, 3), np.float32), np.zeros(80_000, np.int64), np.zeros((80_000, 2), np.float32)
+    X, label, score = zeros(80_000)
     watched.copy(addresses(X, label, score), 80_000)
     seen = watched.take()
     assert (seen.rows, seen.unobserved) == (2 * module.BLOCK_ROWS[1], 80_000 - 2 * module.BLOCK_ROWS[1])
@@ -95,7 +101,7 @@ def test_many_threads_copy_while_one_looks(registry, monkeypatch):
 
     def look():
         watched.relieve()
-        watched.drain()
+        watched.snapshot()
 
     four_answer_while_one_looks(copy, look)
     seen = watched.take()
@@ -109,7 +115,7 @@ def test_many_threads_copy_while_one_looks(registry, monkeypatch):
 def test_who_is_relieved_of_full_blocks_goes_on_with_the_open_one(registry, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_ROWS", (16, 100))
     watched = plain(registry)
-    X, label, score = np.zeros((250, 3), np.float32), np.zeros(250, np.int64), np.zeros((250, 2), np.float32)
+    X, label, score = zeros(250)
     sources = addresses(X, label, score)
     watched.copy(sources, 250)
     block = watched._block
@@ -120,9 +126,101 @@ def test_who_is_relieved_of_full_blocks_goes_on_with_the_open_one(registry, monk
     assert watched.take().rows == 260
 
 
+def in_steps(registry, monkeypatch, block_rows, **more):
+    """An observer with blocks of so many rows, the spare time it offers steps to, and how often it wakes the thread."""
+    monkeypatch.setattr(module, "BLOCK_ROWS", (16, block_rows))
+    for name, value in more.items():
+        monkeypatch.setattr(module, name, value)
+    spare, woken = SpareTime(), []
+    return Observer(plain(registry).layout, lambda: woken.append(1), spare), spare, woken
+
+
+def test_a_full_block_is_looked_at_step_by_step_in_spare_time(registry, monkeypatch):
+    watched, spare, woken = in_steps(registry, monkeypatch, 2000, STEP_VALUES=6 * 300)
+    at_once = Observer(watched.layout, lambda: None)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        arrays = (
+            rng.normal(size=(2000, 3)).astype(np.float32),
+            rng.integers(0, 4, 2000),
+            np.zeros((2000, 2), np.float32),
+        )
+        sources = addresses(*arrays)
+        for observer in (watched, at_once):
+            observer.copy(sources, 2000)
+        steps = []
+        while spare:
+            spare.take()
+            steps.append(watched._seen.rows % 2000)
+        assert steps in ([], [300, 600, 900, 1200, 1500, 1800, 0])  # the first block is full when there is a second
+    assert woken == []
+    assert watched._seen.rows == 4000
+    seen, wanted = watched.take(), at_once.take()
+    assert (seen.numbers.counts == wanted.numbers.counts).all()
+    assert (seen.numbers.tally == wanted.numbers.tally).all()
+    np.testing.assert_allclose(seen.numbers.moments, wanted.numbers.moments, rtol=1e-12)
+    for ours, theirs in zip(seen.tables[0], wanted.tables[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_thread_is_woken_where_spare_time_was_too_little(registry, monkeypatch):
+    watched, spare, woken = in_steps(registry, monkeypatch, 2000, STEP_VALUES=6 * 300)
+    arrays = zeros(5000)
+    sources = addresses(*arrays)
+    watched.copy(sources, 2500)
+    spare.take()  # a part of the first
+    assert woken == []
+    watched.copy(sources, 2000)
+    assert woken == [1]
+    watched.relieve()
+    assert watched._seen.rows == 4000
+    spare.take()  # nothing is left of what was offered
+    assert not spare
+    assert watched._seen.rows == 4000
+    assert watched.take().rows == 4500
+
+
+def test_what_another_looks_at_is_left_to_it(registry, monkeypatch):
+    watched, spare, _ = in_steps(registry, monkeypatch, 100)
+    arrays = zeros(150)
+    sources = addresses(*arrays)
+    watched.copy(sources, 150)
+    with watched._looking:
+        spare.take()
+    assert not spare
+    assert watched.take().rows == 150
+
+
+def test_rows_of_which_a_step_would_be_few_are_the_threads(registry, monkeypatch):
+    watched, spare, woken = in_steps(registry, monkeypatch, 100, STEP_VALUES=6 * 200)
+    arrays = zeros(150)
+    sources = addresses(*arrays)
+    watched.copy(sources, 150)
+    assert (len(spare), woken) == (0, [1])
+
+
+def test_a_block_that_cannot_be_looked_at_is_used_again(registry, monkeypatch, caplog):
+    watched, spare, _ = in_steps(registry, monkeypatch, 300, STEP_VALUES=6 * 256)
+    arrays = zeros(400)
+    sources = addresses(*arrays)
+    watched.copy(sources, 400)
+
+    def fails(*_):
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(watched, "_observe", fails)
+        spare.take()
+    assert "no room" in caplog.text
+    assert not spare
+    watched.relieve()  # what is behind the rows that failed
+    assert (len(watched._full), len(watched._free)) == (0, 1)
+    assert watched.take().rows == 400 - 256
+
+
 def test_a_block_that_was_closed_meanwhile_takes_no_rows(registry):
     watched = plain(registry)
-    arrays = np.zeros((5, 3), np.float32), np.zeros(5, np.int64), np.zeros((5, 2), np.float32)
+    arrays = zeros(5)
     watched.copy(addresses(*arrays), 5)
     stale = watched.table  # of one who answers, and was interrupted here
     assert watched.take().rows == 5
@@ -133,7 +231,7 @@ def test_a_block_that_was_closed_meanwhile_takes_no_rows(registry):
 
 def test_blocks_that_are_not_needed_any_more_are_let_go(registry):
     watched = plain(registry)
-    X, label, score = np.zeros((80_000, 3), np.float32), np.zeros(80_000, np.int64), np.zeros((80_000, 2), np.float32)
+    X, label, score = zeros(80_000)
     blocks = []
     for count in (80_000, 80_000, 10, 0, 80_000):
         watched.copy(addresses(X, label, score), count)
@@ -201,7 +299,7 @@ def test_many_threads_leave_while_one_looks(watched):
         for _ in range(500):
             watched.leave(inputs, list(outputs), list(outputs.values()), 3)
 
-    four_answer_while_one_looks(leave, watched.drain)
+    four_answer_while_one_looks(leave, watched.look_at_calls)
     seen = watched.take()
     assert seen.rows + seen.unobserved == 6000
     assert seen.tables[0].counts.sum() == seen.rows

@@ -27,6 +27,7 @@ import numpy as np
 from serval_kernels.wire import fields, limits, receive, sockets, turn
 from serval_kernels.wire import state as engine
 
+from serval_server.spare import SpareTime
 from serval_server.transport.vectorized.connections import READ, WRITE, Connections
 from serval_server.transport.vectorized.handler_threads import HandlerThreads
 from serval_server.transport.vectorized.handlers import Handlers
@@ -64,6 +65,7 @@ class Loop:
         keep_metadata: bool = False,
         most: int | None = None,
         compression: grpc.Compression | None = None,
+        spare: SpareTime | None = None,
     ) -> None:
         """Make a loop; `keep_metadata`: of vectorized calls, for the ordinary handlers that they may come to.
 
@@ -100,6 +102,7 @@ class Loop:
         self._facts = self._sockets.taken.view(np.int64)
         self._sleeping = False
         self._woken = False
+        self._spare = spare if spare is not None else SpareTime()
         self._next_tick = 0
         self._stop_by: float | None = None
         self._stopping = threading.Event()
@@ -160,6 +163,8 @@ class Loop:
         self._read()
         sys.setswitchinterval(SWITCH_TURNING_SECONDS)
         now, reads, left = self._facts[:3].tolist()
+        if not reads and self._spare:
+            self._spare.take()
         if self._events[0]:
             self._calls.take_events()
         if left:
@@ -191,8 +196,10 @@ class Loop:
             self._read_again()
         self._sleeping = True
         # Another thread may have posted before it could see that this one is about to sleep.
-        until = 0 if self._woken else min(self._next_tick, self._connections.held_until)
-        awake = 0 if self._woken or self._others_work() else AWAKE_NS
+        others_work = self._others_work()
+        hurries = self._woken or (self._spare and not others_work)
+        until = 0 if hurries else min(self._next_tick, self._connections.held_until)
+        awake = 0 if hurries or others_work else AWAKE_NS
         others = sockets.take(self._handle, self._sockets.handle, self._epoll, until, awake, goes_on, self._arena)
         self._sleeping = False
         if others:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from serval_kernels.wire import state as engine
 
+from serval_server.spare import SpareTime
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.loop import Loop
 from serval_server.transport.vectorized.sockets import BACKLOG, bind
@@ -33,6 +34,7 @@ class Server(grpc.Server):  # type: ignore[misc]
         times: Times = Times(),  # noqa: B008
         sizes: engine.Sizes = engine.Sizes(),  # noqa: B008
         share_port: bool = False,
+        spare: SpareTime | None = None,
     ) -> None:
         """Make a server, as grpc.server does.
 
@@ -47,6 +49,7 @@ class Server(grpc.Server):  # type: ignore[misc]
         self._times = times
         self._sizes = sizes
         self._share_port = share_port
+        self._spare = spare
         self._vectorized: dict[str, VectorHandler] = {}
         self._keep_metadata = False
         self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
@@ -104,6 +107,7 @@ class Server(grpc.Server):  # type: ignore[misc]
             keep_metadata=self._keep_metadata,
             most=self._most,
             compression=self._compression,
+            spare=self._spare,
         )
         for listener, context in self._listeners:
             listener.listen(BACKLOG)

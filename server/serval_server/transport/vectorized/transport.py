@@ -8,6 +8,7 @@ from serval_protos import services as contract
 from serval_server.batching.methods import infer_method, new_workers, predict_method
 from serval_server.config import Options
 from serval_server.engine.router import Router
+from serval_server.spare import SpareTime
 from serval_server.transport.threads import call_threads
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import server_context
@@ -20,7 +21,7 @@ PREDICT: Final = f"/{contract.PREDICTION.full_name}/Predict"
 class VectorizedTransport:
     """What the application needs of a transport."""
 
-    def __init__(self, options: Options, *, share_port: bool) -> None:
+    def __init__(self, options: Options, *, share_port: bool, spare: SpareTime | None = None) -> None:
         self._options = options
         self._sizes = Sizes(max_message=options.message_bytes)
         times = Times(
@@ -31,7 +32,7 @@ class VectorizedTransport:
             options.max_connection_age_grace_seconds,
         )
         executor = call_threads(options.threads)
-        self.server = Server(executor, times=times, sizes=self._sizes, share_port=share_port)
+        self.server = Server(executor, times=times, sizes=self._sizes, share_port=share_port, spare=spare)
 
     def add_methods(self, router: Router) -> None:
         """Have ModelInfer and Predict answered in batches. Their servicers ask for no metadata."""
