@@ -24,9 +24,8 @@ from serval_client.errors import ServalError
 
 from serval_benchmarks import driver_compiled, findings, idle, processes, slow_model, turning
 from serval_benchmarks.errors import BenchmarkError
-from serval_benchmarks.findings import Finding, Measure, Wanted, ratio
+from serval_benchmarks.findings import Finding, Measure, Wanted, finding_of, ratio
 from serval_benchmarks.lab import (
-    CONNECTIONS,
     FAST,
     IN_FLIGHT,
     METHOD,
@@ -40,6 +39,7 @@ from serval_benchmarks.lab import (
     register_fast,
 )
 from serval_benchmarks.load import Load
+from serval_benchmarks.many_connections import connections
 from serval_benchmarks.prepare import Prepared
 from serval_benchmarks.servers import Cores, pinned, serving
 
@@ -87,7 +87,7 @@ def slow_beside_fast(lab: Lab) -> Finding:
         ratio("p99, beside over alone", busy[1], alone[1], Wanted(3.0)),
     )
     note = f"A run of the slow model takes {took * 1e3:.3g} ms here; {SLOW_IN_FLIGHT} of its calls are in flight."
-    return _finding("slow-beside-fast", slow_beside_fast, measures, notes=(note, *client_limits(samples)))
+    return finding_of("slow-beside-fast", slow_beside_fast, measures, notes=(note, *client_limits(samples)))
 
 
 def _beside(lab: Lab, what: str, fast: Load, slow: Load) -> tuple[Sample, float]:
@@ -110,45 +110,6 @@ def _beside(lab: Lab, what: str, fast: Load, slow: Load) -> tuple[Sample, float]
         finally:
             begin.set()
         return sample, answered(running.result()).replies / slow.seconds
-
-
-def connections(lab: Lab) -> Finding:
-    """What do thousands of idle connections cost those that call?"""
-    most, wide = lab.settings.connections, IN_FLIGHT
-    if lacking := idle.allow_files(most):
-        return _finding("connections", connections, skipped=lacking)
-    few = f"{CONNECTIONS} connections"
-    all_wide = f"{wide} calling + {most - wide:,} idle"
-    all_few = f"{CONNECTIONS} calling + {most - CONNECTIONS:,} idle"
-    only_wide = f"{wide} connections"
-    with lab.fast() as (served, prepared):
-
-        def with_idle(calling: int) -> Callable[[str], Sample]:
-            def take(what: str) -> Sample:
-                with idle.connections(served.address, most - calling) as held:
-                    sample = lab.sample(what, lab.load(served, prepared, connections=calling))
-                    if ended := held.ended():
-                        raise BenchmarkError(f"the server ended {ended:,} of {most - calling:,} idle connections")
-                return sample
-
-            return take
-
-        contests: dict[str, Callable[[str], Sample]] = {
-            few: lambda what: lab.sample(what, lab.load(served, prepared)),
-            all_wide: with_idle(wide),
-            all_few: with_idle(CONNECTIONS),
-            only_wide: lambda what: lab.sample(what, lab.load(served, prepared, connections=wide)),
-        }
-        samples = lab.rounds(contests)
-    calls = {name: rates(name, found) for name, found in samples.items()}
-    measures = (
-        *calls.values(),
-        *(latencies(name, found)[1] for name, found in samples.items()),
-        ratio(f"calls, {all_wide} over {few}", calls[all_wide], calls[few], Wanted(0.7, at_most=False)),
-        ratio(f"calls, {all_few} over {few}", calls[all_few], calls[few]),
-        ratio(f"calls, {only_wide} over {few}", calls[only_wide], calls[few]),
-    )
-    return _finding("connections", connections, measures, notes=client_limits(samples))
 
 
 def memory(lab: Lab) -> Finding:
@@ -177,7 +138,7 @@ def memory(lab: Lab) -> Finding:
         Measure(f"resident after {last:,} calls", "MiB", (grown,)),
         Measure("growth", "MiB", (grown - base,), Wanted(20.0)),
     )
-    return _finding("memory", memory, measures, series={"calls, MiB": series})
+    return finding_of("memory", memory, measures, series={"calls, MiB": series})
 
 
 def start(lab: Lab) -> Finding:
@@ -201,7 +162,7 @@ def start(lab: Lab) -> Finding:
         Measure("until it says it serves", "s", tuple(ready)),
         Measure("until the first answer", "s", tuple(answers), Wanted(4.0)),
     )
-    return _finding("start", start, measures)
+    return finding_of("start", start, measures)
 
 
 def _call_once(address: str, prepared: Prepared) -> None:
@@ -213,7 +174,7 @@ def idle_server(lab: Lab) -> Finding:
     """How much of a core does a server take that nobody calls?"""
     held = lab.settings.idle_connections
     if lacking := idle.allow_files(held):
-        return _finding("idle", idle_server, skipped=lacking)
+        return finding_of("idle", idle_server, skipped=lacking)
     measures = []
     with lab.fast() as (served, _):
         for count in (0, held):
@@ -226,7 +187,7 @@ def idle_server(lab: Lab) -> Finding:
                 if ended := opened.ended():
                     raise BenchmarkError(f"the server ended {ended:,} of {count:,} idle connections")
             measures.append(Measure(f"with {count:,} idle connections", "% of a core", (100 * share,), Wanted(1.0)))
-    return _finding("idle", idle_server, measures)
+    return finding_of("idle", idle_server, measures)
 
 
 def transports(lab: Lab) -> Finding:
@@ -243,7 +204,7 @@ def transports(lab: Lab) -> Finding:
     for n in (1, IN_FLIGHT):
         ours, theirs = (rates(name, samples[f"{name}, {n} in flight"]) for name in names)
         measures.append(ratio(f"calls, vectorized over grpcio, {n} in flight", ours, theirs))
-    return _finding("transports", transports, measures, notes=client_limits(samples))
+    return finding_of("transports", transports, measures, notes=client_limits(samples))
 
 
 def monitoring(lab: Lab) -> Finding:
@@ -266,14 +227,14 @@ def monitoring(lab: Lab) -> Finding:
         for what, values in (("calls", calls), ("CPU a call", cpu)):
             low, high = turning.median_within(values)
             notes.append(f"{transport}, {what}: the median lies between {low:.3f} and {high:.3f} with 95 %.")
-    return _finding("monitoring", monitoring, measures, notes=notes)
+    return finding_of("monitoring", monitoring, measures, notes=notes)
 
 
 def workers(lab: Lab) -> Finding:
     """What does a second worker process bring?"""
     if len(lab.available) < 3:
         reason = f"two workers and their client want three cores, and there are {len(lab.available)}"
-        return _finding("workers", workers, skipped=reason)
+        return finding_of("workers", workers, skipped=reason)
     cores = Cores.of(lab.available, 2)
     with ExitStack() as stack:
         servers = {n: stack.enter_context(lab.fast("--workers", str(n), cores=cores)) for n in (1, 2)}
@@ -285,11 +246,7 @@ def workers(lab: Lab) -> Finding:
         samples = lab.rounds({f"{n} worker{'s'[: n - 1]}": take(n) for n in (1, 2)})
     one, two = (rates(name, found) for name, found in samples.items())
     measures = (one, two, ratio("calls, two over one", two, one))
-    return _finding("workers", workers, measures, notes=client_limits(samples))
-
-
-def _finding(name: str, condition: Callable[[Lab], Finding], measures: Sequence[Measure] = (), **more: Any) -> Finding:
-    return Finding(name, (condition.__doc__ or "").strip(), measures, **more)
+    return finding_of("workers", workers, measures, notes=client_limits(samples))
 
 
 CONDITIONS: dict[str, Callable[[Lab], Finding]] = {
@@ -314,7 +271,7 @@ def run(names: Sequence[str], settings: Settings, say: Callable[[str], None]) ->
                 try:
                     yield CONDITIONS[name](lab)
                 except (BenchmarkError, ServalError) as error:
-                    yield _finding(name, CONDITIONS[name], failed=str(error))
+                    yield finding_of(name, CONDITIONS[name], failed=str(error))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

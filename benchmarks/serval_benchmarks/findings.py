@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -65,6 +65,11 @@ class Finding:
     def met(self) -> bool:
         """Whether everything wanted was met, which a failure is not and a skipped condition is."""
         return not self.failed and all(measure.met is not False for measure in self.measures)
+
+
+def finding_of(name: str, condition: Callable[..., Finding], measures: Sequence[Measure] = (), **more: Any) -> Finding:
+    """Return the finding of a condition, whose question is what its function says of itself."""
+    return Finding(name, (condition.__doc__ or "").strip(), measures, **more)
 
 
 def ratio(what: str, above: Measure, below: Measure, wanted: Wanted | None = None) -> Measure:

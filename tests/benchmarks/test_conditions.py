@@ -17,7 +17,12 @@ BRIEFER = ("--calls-before", "2000", "--calls", "2000", "--idle-seconds", "0.5",
 
 WANTED = {
     "slow-beside-fast": {"p99, beside over alone", "the slow model meanwhile, calls", "alone, p50"},
-    "connections": {"calls, 64 calling + 16 idle over 4 connections", "4 calling + 76 idle, calls"},
+    "connections": {
+        "calls, 64 calling + 16 idle over 4 connections",
+        "calls, 64 calling, one call each, + 16 idle over 4 connections",
+        "4 calling + 76 idle, calls",
+        "exchanges, plain TCP over 64 connections, over calls, 4 connections",
+    },
     "memory": {"growth"},
     "start": {"until the first answer"},
     "idle": {"with 0 idle connections", "with 20 idle connections"},
@@ -28,7 +33,7 @@ WANTED = {
 
 @pytest.mark.slow
 # The others are measured alike, and take longer
-@pytest.mark.parametrize("name", ["idle", "monitoring"])
+@pytest.mark.parametrize("name", ["connections", "idle", "monitoring"])
 def test_measures_what_it_says(name, tmp_path, capsys):
     cores = os.sched_getaffinity(0)
     path = tmp_path / "found.json"

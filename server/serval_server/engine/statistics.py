@@ -7,7 +7,7 @@ import time
 BATCH_SIZES_MAX = 64
 
 # Runs that are noted before they are added up. Some hundreds at once would be seen in the p99 of those who wait.
-RECENT_MAX = 64
+RECENT_MAX = 16
 
 
 class Phases:
