@@ -14,6 +14,9 @@ import numpy.typing as npt
 from serval_kernels.wire import datatypes, infer_codec, layouts, predict_codec, vectorized
 from serval_kernels.wire.plan import Plan
 
+from serval_server.batching.answering import Answering, Codec
+from serval_server.batching.backlog import Backlog, Job
+from serval_server.batching.budget import Budget
 from serval_server.batching.chunks import Group, Octets
 from serval_server.batching.inputs import (
     BatchInput,
@@ -23,7 +26,7 @@ from serval_server.batching.inputs import (
     outputs_of,
     rows_are_independent,
 )
-from serval_server.batching.lane import Codec, Job, Lane
+from serval_server.batching.lane import Lane
 from serval_server.config import BatchRows
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router
@@ -128,7 +131,7 @@ class BatchedMethod:
             self._found.clear()
         for _ in range(len(self._finished)):
             job = self._finished.popleft()
-            job.lane.finish(job, self._turn)
+            job.backlog.finish(job, self._turn)
 
     def _take_group(self, group: Group) -> None:
         place, first, messages, *_ = group.row
@@ -180,20 +183,11 @@ class BatchedMethod:
         try:
             outputs = outputs_of(model)
             if outputs is not None and rows_are_independent(model, given):
-                plan = self._codec.plan(model, outputs)
-                lane = Lane(
-                    model,
-                    given,
-                    self._codec,
-                    plan,
-                    outputs,
-                    self._answers,
-                    self._workers,
-                    self._on_done,
-                    self._expect,
-                    self._max_rows.of(model.name),
-                    first_estimate(model, given),
-                )
+                plan, rows = self._codec.plan(model, outputs), self._max_rows.of(model.name)
+                answering = Answering(model, given, self._codec, plan, self._answers, rows)
+                budget = Budget(first_estimate(model, given), rows)
+                backlog = Backlog(answering, budget, self._workers, self._on_done)
+                lane = Lane(answering, budget, backlog, outputs, self._expect)
         except Exception:  # then it has none, and its calls are answered one by one
             lane = None
         self._prepared.append((model, lane))

@@ -21,7 +21,9 @@ from serval_registry import onnx_check
 from serval_registry.model import Draft
 from serval_registry.registry import Registry
 from serval_server.app import App
-from serval_server.batching import lane
+from serval_server.batching import backlog, budget, lane
+from serval_server.batching.answering import Answering
+from serval_server.batching.backlog import Backlog
 from serval_server.batching.chunks import Chunk, Group
 from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import batch_input, rows_are_independent
@@ -161,7 +163,7 @@ def test_an_output_that_loses_rows_fails_its_callers_alone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", short_run_ns)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", short_run_ns)
     monkeypatch.setattr(lane, "BOUND_ROWS_MAX", bound_rows)
     with serving(tmp_path, filtering()) as (app, client):
         until_batched(lambda: client.predict("m", rows(1)), lanes)
@@ -177,7 +179,7 @@ def test_an_output_that_loses_rows_fails_its_callers_alone(
 def test_replies_that_cannot_be_written_are_refused(
     tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", 0)
 
     def sizes(*_: object) -> None:
         raise OverflowError("reply: longer than protobuf allows")
@@ -185,7 +187,7 @@ def test_replies_that_cannot_be_written_are_refused(
     with serving(tmp_path, plain()) as (app, client):
         found = until_batched(lambda: client.predict("m", rows(1)), lanes)
         with monkeypatch.context() as patch:
-            patch.setattr(found, "_codec", found._codec._replace(sizes=sizes))
+            patch.setattr(found._answering, "codec", found._answering.codec._replace(sizes=sizes))
             with pytest.raises(errors.Internal, match="the model failed"):
                 client.predict("m", rows(1))
         assert found.model.statistics.fail_count == 1
@@ -202,7 +204,7 @@ def test_a_message_that_fails_on_a_worker_is_told_why_and_counted(
     given[::50, 0] = 99
     with serving(tmp_path / "other", looking_up(), Transport.GRPCIO) as (_, client):
         reference = client.predict_each("m", given)
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", 0)
     with serving(tmp_path / "data", looking_up()) as (_, client):
         statistics = until_batched(lambda: client.predict("m", given[1]), lanes).model.statistics
         statistics.settle()
@@ -222,7 +224,7 @@ def test_a_message_that_fails_on_a_worker_is_told_why_and_counted(
 def test_a_worker_without_memory_fails_its_batch_and_takes_the_next(
     tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", 0)
     with serving(tmp_path, plain()) as (_, client):
         until_batched(lambda: client.predict("m", rows(1)), lanes)
         with monkeypatch.context() as patch:
@@ -235,8 +237,8 @@ def test_a_worker_without_memory_fails_its_batch_and_takes_the_next(
 def test_request_ids_that_wait_are_counted(
     tmp_path: Path, lanes: list[lane.Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", 0)
-    monkeypatch.setattr(lane, "WAITING_OCTETS_MAX", 10_000)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", 0)
+    monkeypatch.setattr(backlog, "WAITING_OCTETS_MAX", 10_000)
     with serving(tmp_path, plain()) as (app, _), grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         stub = inference_grpc.GRPCInferenceServiceStub(channel)
 
@@ -251,7 +253,7 @@ def test_request_ids_that_wait_are_counted(
             infer("i" * 10_000)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert infer("i" * 9_000).id == "i" * 9_000
-        assert found._waiting.octets == 0
+        assert found._backlog._waiting.octets == 0
 
 
 def infer(app: App, model: str, given: np.ndarray) -> np.ndarray:
@@ -339,17 +341,17 @@ def test_a_turn_that_fills_blocks_leaves_all_its_rows_to_the_monitor(
 def test_many_large_messages_are_run_by_the_cachefull(
     tmp_path: Path, lanes: list[lane.Lane], short_run_ns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "SHORT_RUN_NS", short_run_ns)
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", short_run_ns)
     monkeypatch.setattr(Estimate, "is_short", lambda *_: True)
     ran: list[int] = []
     worked: list[int] = []
-    run, work = lane.Lane._run, lane.Lane._work
+    run, work = Answering.run, Backlog._work
 
-    def noted(self: lane.Lane, octets: np.ndarray, count: int) -> list[np.ndarray]:
+    def noted(self: Answering, octets: np.ndarray, count: int) -> list[np.ndarray]:
         ran.append(count)
         return run(self, octets, count)
 
-    def noted_work(self: lane.Lane, chunk: Chunk) -> None:
+    def noted_work(self: Backlog, chunk: Chunk) -> None:
         worked.append(len(chunk.calls))
         work(self, chunk)
 
@@ -365,8 +367,8 @@ def test_many_large_messages_are_run_by_the_cachefull(
     with server as (app, _), grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         stub = inference_grpc.GRPCInferenceServiceStub(channel)
         until_batched(lambda: infer(stub, 0).result(), lanes)
-        monkeypatch.setattr(lane.Lane, "_run", noted)
-        monkeypatch.setattr(lane.Lane, "_work", noted_work)
+        monkeypatch.setattr(Answering, "run", noted)
+        monkeypatch.setattr(Backlog, "_work", noted_work)
         for number, call in enumerate([infer(stub, number) for number in range(60)]):
             answered = np.frombuffer(call.result().raw_output_contents[0], np.float32)
             assert answered.size == size * WIDTH

@@ -1,0 +1,37 @@
+"""What one model may take of the loop's time: short runs, until those of a turn have taken long together."""
+
+from typing import Final
+
+from serval_server.batching.estimate import Estimate
+
+# The loop may be kept from its sockets this long by one model's run, and by those of a turn before its last. It costs
+# others no more than a turn that is full costs them; a thread costs the model about a quarter of this.
+SHORT_RUN_NS: Final = 1_000_000
+
+
+class Budget:
+    """The time of one model in the loop; `learn` may be called from a worker's thread, all else from the loop's."""
+
+    def __init__(self, estimate: Estimate, max_rows: int) -> None:
+        self.learn = estimate.add
+        self._estimate = estimate
+        self._max_rows = max_rows
+        self._turn = 0
+        self._spent = 0  # nanoseconds of this turn
+
+    def enter(self, turn: int) -> None:
+        """Begin a turn, or go on with it."""
+        if turn != self._turn:
+            self._turn, self._spent = turn, 0
+
+    def spend(self, duration_ns: int) -> None:
+        """Take in what a run in the loop has taken of it."""
+        self._spent += duration_ns
+
+    def has_time(self) -> bool:
+        """Tell whether the loop can wait for another run in this turn."""
+        return self._spent < SHORT_RUN_NS
+
+    def is_short(self, rows: int) -> bool:
+        """Tell whether the loop can wait for a run of so many rows."""
+        return rows <= self._max_rows and self._estimate.is_short(rows, SHORT_RUN_NS)
