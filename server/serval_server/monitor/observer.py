@@ -125,6 +125,7 @@ class Observer:
         self._block_rows = min(max(BLOCK_OCTETS // self._whole.row_octets, BLOCK_ROWS[0]), BLOCK_ROWS[1])
         self._step_rows = STEP_VALUES // max(1, sum(tensor.width for tensor in self._tensors))
         self._spare = spare if self._step_rows >= STEP_ROWS_MIN else None
+        self._offered = False  # a step that is still to be taken, which is not offered again
         self._filling = threading.Lock()
         self._block: _Block | None = None  # the one that is open
         self.table = rows.NO_ROOM  # its table: `rows.append` takes it, and what it has no room for is `copy_rest`'s
@@ -167,10 +168,11 @@ class Observer:
 
     def _have_looked_at(self) -> None:
         """Have full blocks looked at: in spare time, unless that was too little for the one before."""
-        if self._spare is not None and len(self._full) == 1:
-            self._spare.offer(self._step)
-        else:
+        if self._spare is None or len(self._full) > 1:
             self._wake()
+        elif not self._offered:
+            self._offered = True
+            self._spare.offer(self._step)
 
     def leave(self, inputs: Mapping[str, Array], names: Sequence[str], outputs: Sequence[Array], count: int) -> None:
         """Leave the arrays of a call, which nobody will change: inputs by name, and the outputs that were asked for."""
@@ -294,12 +296,14 @@ class Observer:
 
     def _step(self) -> bool:
         """Look at some rows of the full blocks; return whether there are more. What another looks at is its own."""
+        self._offered = False
         if not self._looking.acquire(blocking=False):
             return False
         try:
             if self._full:
                 self._look_at_some(self._full[0], self._step_rows)
-            return bool(self._full)
+            self._offered = bool(self._full)
+            return self._offered
         finally:
             self._looking.release()
 

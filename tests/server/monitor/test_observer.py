@@ -180,6 +180,19 @@ def test_the_thread_is_woken_where_spare_time_was_too_little(registry, monkeypat
     assert watched.take().rows == 4500
 
 
+def test_what_nobody_has_time_for_is_offered_once(registry, monkeypatch):
+    watched, spare, woken = in_steps(registry, monkeypatch, 100)
+    arrays = zeros(2000)
+    watched.copy(addresses(*arrays), 50)
+    for turn in range(1, 11):
+        watched.copy(addresses(*arrays), 200)
+        assert (len(spare), len(woken)) == (1, turn)
+        watched.relieve()
+    spare.take()
+    assert not spare
+    assert watched.take().rows == 2050
+
+
 def test_what_another_looks_at_is_left_to_it(registry, monkeypatch):
     watched, spare, _ = in_steps(registry, monkeypatch, 100)
     arrays = zeros(150)

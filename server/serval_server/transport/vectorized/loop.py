@@ -1,6 +1,6 @@
 """The loop: one thread that owns all sockets and all protocol state, and takes turns.
 
-    1  wait for sockets, for a wake-up from another thread, or for time
+    1  wait for sockets, for a wake-up from another thread, or for time; meanwhile, what was left for spare time
     2  read each ready socket once, up to its share, into one arena
     3  `receive`: all frames of all of them
     4  ordinary calls get their messages; vectorized methods get all of theirs at once
@@ -69,7 +69,8 @@ class Loop:
     ) -> None:
         """Make a loop; `keep_metadata`: of vectorized calls, for the ordinary handlers that they may come to.
 
-        `most`: ordinary calls under way at a time; `compression`: of their replies.
+        `most`: ordinary calls under way at a time; `compression`: of their replies. `spare`: steps that are taken while
+        nothing comes.
         """
         paths = sorted({*handlers.paths(), *vectorized})
         kinds = np.array([engine.VECTORIZED if path in vectorized else engine.ORDINARY for path in paths], np.int64)

@@ -39,7 +39,8 @@ class Server(grpc.Server):  # type: ignore[misc]
         """Make a server, as grpc.server does.
 
         `maximum_concurrent_rpcs` are calls of ordinary handlers, those that return late included, and `compression` is
-        that of their replies. `times`, `sizes` and `share_port` stand for grpc's options.
+        that of their replies. `times`, `sizes` and `share_port` stand for grpc's options. `spare`: what the loop does
+        while it has nothing else to do.
         """
         self._executor = executor
         self._handlers = Handlers(interceptors or ())
