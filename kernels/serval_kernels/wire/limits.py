@@ -37,7 +37,7 @@ EVENT_MARGIN: Final = DEFAULT_MAX_FRAME_SIZE // 5 + CONNECTION_STREAMS + 16
 CONNECTION_ORDINARY: Final = 2
 # What one turn does of a connection's frames, as octets of field blocks that are decoded: some tenths of a millisecond
 CONNECTION_WORK: Final = 16_384
-FRAME_WORK: Final = 16  # for each, as the smallest costs what decoding so many octets costs
+FRAME_WORK: Final = 64  # for each, as the smallest costs what decoding so many octets costs
 # Octets of messages that Python holds for handlers that have not taken them
 HELD_OCTETS: Final = 256 << 20
 HELD_OVERHEAD: Final = 128  # for each, as even an empty one is an object
