@@ -50,7 +50,10 @@ class Monitor:
         alarms: Rule | None = None,
         spare: SpareTime | None = None,
     ) -> None:
-        """Take where to write, how often, how often to report, and the rule of the lives that begin from now on."""
+        """Take where to write, how often, how often to report, and the rule of the lives that begin from now on.
+
+        `spare`: of whoever answers, for looks at the rows that it leaves; without it they are all the thread's.
+        """
         self._registry = registry
         self._spare = spare
         self.interval = interval

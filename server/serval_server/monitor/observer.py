@@ -36,7 +36,7 @@ Array = npt.NDArray[np.generic]
 BLOCK_OCTETS: Final = 4 << 20
 BLOCK_ROWS: Final = (16, 32_768)  # least and most
 BLOCKS_MAX: Final = 4
-# A step of spare time takes some 20 us, and where that is fewer rows than this it is not worth its way.
+# A step of spare time takes some 30 us, and where that is fewer rows than this it is not worth its way.
 STEP_VALUES: Final = 1 << 14
 STEP_ROWS_MIN: Final = 256
 # Of large calls, and of small ones brought together: there are many more such rows in a second.
@@ -114,7 +114,7 @@ class _Block:
 
 
 class Observer:
-    """The rows of one version. `wake` is called when there is much to look at."""
+    """The rows of one version. `spare` is offered full blocks; `wake` is called where there is more."""
 
     def __init__(self, layout: Layout, wake: Callable[[], None], spare: SpareTime | None = None) -> None:
         self.layout = layout
@@ -301,7 +301,7 @@ class Observer:
             return False
         try:
             if self._full:
-                self._look_at_some(self._full[0], self._step_rows)
+                self._look_at_some(self._step_rows)
             self._offered = bool(self._full)
             return self._offered
         finally:
@@ -309,7 +309,7 @@ class Observer:
 
     def _look_at_full(self) -> None:
         while self._full:
-            self._look_at_some(self._full[0], self._block_rows)
+            self._look_at_some(self._block_rows)
 
     def _look_at_calls(self) -> None:
         with self._filling:
@@ -326,8 +326,9 @@ class Observer:
             self._seen = Accumulator.of(self.layout)
         return self._seen
 
-    def _look_at_some(self, block: _Block, most: int) -> None:
+    def _look_at_some(self, most: int) -> None:
         """Look at up to `most` more rows of the first full block, the last of which set it free."""
+        block = self._full[0]
         start, block.seen = block.seen, min(block.seen + most, block.filled)
         try:
             if start < block.seen:
