@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from serval_registry.changes import Cursor, changed
+from serval_registry.errors import NotFound
 from serval_registry.filters import alive, all_of, named
 from serval_registry.mirror.mirror import Mirror
 from serval_registry.mirror.walking import newest
@@ -25,7 +26,7 @@ class _Known:
     """What is known of a name."""
 
     def __init__(self) -> None:
-        self.refs: dict[Ref, Version] = {}
+        self.refs: dict[Ref, Version | str] = {}  # a text: there is none, and what NotFound says of it
         self.newest: Sequence[Summary] | None = None
 
 
@@ -40,14 +41,22 @@ class Lookups:
         self._cursor: Cursor = changed(table, None).cursor
 
     def version(self, ref: Ref, find: Callable[[], Version]) -> Version:
-        """Return the version that a reference leads to; `find` asks the table, and what it raises is passed on."""
+        """Return the version that a reference leads to; `find` asks the table, and what it raises is passed on.
+
+        That there is none is kept as well: a question to the table costs as much as hundreds of predictions.
+        """
         known = self._of(ref.name)
-        version = known.refs.get(ref)
-        if version is None:
-            version = find()
+        found = known.refs.get(ref)
+        if found is None:
+            try:
+                found = find()
+            except NotFound as error:
+                found = str(error)
             if len(known.refs) < _REFS_PER_NAME:
-                known.refs[ref] = version
-        return version
+                known.refs[ref] = found
+        if isinstance(found, str):
+            raise NotFound(found)
+        return found
 
     def newest(self, name: str) -> Sequence[Summary]:
         """Return the newest HISTORY_MAX versions of a name in short, newest first."""

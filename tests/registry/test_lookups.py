@@ -99,3 +99,25 @@ def test_what_is_known_is_the_same_object_until_it_changes(registry: Registry, o
     assert other.resolve(Ref("wine")) is known
     registry.set_stage("wine", 2, Stage.STAGING)
     assert other.resolve(Ref("wine")).stage is Stage.STAGING
+
+
+def test_what_is_not_there_is_asked_for_once_and_found_when_it_comes(
+    registry: Registry, other: Registry, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Ref] = []
+    find = other._finder.find
+    monkeypatch.setattr(other._finder, "find", lambda ref: asked.append(ref) or find(ref))
+    for ref, said in (
+        (Ref("wine", version=3), "no version 3; its versions are 1 to 2"),
+        (Ref("beer"), "no model is named"),
+    ):
+        asked.clear()
+        for _ in range(3):
+            with pytest.raises(NotFound, match=said):
+                other.resolve(ref)
+        assert asked == [ref]
+    add()
+    assert other.resolve(Ref("wine", version=3)).version == 3
+    registry.delete("wine", 3)
+    with pytest.raises(NotFound, match="it was deleted"):
+        other.resolve(Ref("wine", version=3))
