@@ -89,6 +89,7 @@ class Call:
         self._behaviour, self.streams_in, self._streams_out = behaviour_of(handler)
         self._phase = _OPEN
         self._begun = False
+        self._withdraw: Callable[[], bool] | None = None  # takes back what waits for a thread
         self._half_closed = False
         self._head_sent = False
         self._encoding: str | None = None  # of what is sent; settled once
@@ -184,7 +185,7 @@ class Call:
         variables = self._variables if self._variables is not None else contextvars.Context()
         work = self._work if self._terms.done is None else self._work_and_tell
         try:
-            self._terms.threads.submit(self.connection, partial(variables.run, work), executor)
+            self._withdraw = self._terms.threads.submit(self.connection, partial(variables.run, work), executor)
         except RuntimeError:  # it takes nothing more: nothing was done, and another server may do it
             self._begun = False
             self._break_off(grpc.StatusCode.UNAVAILABLE, "Server is shutting down")
@@ -397,7 +398,8 @@ class Call:
         self._phase = phase
         if send is not None:
             self._put(send)
-        if not self._begun and self._terms.done is not None:
+        withdrawn = self._withdraw is not None and self._withdraw()
+        if (withdrawn or not self._begun) and self._terms.done is not None:
             self._terms.done()
         callbacks, self._callbacks = self._callbacks, None
         self._received.clear()

@@ -7,10 +7,12 @@ thresholds, A. K. Choudhury and E. L. Hahne, IEEE/ACM Transactions on Networking
 """
 
 import threading
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import TypeAlias
 
 Work: TypeAlias = Callable[[], object]
@@ -23,14 +25,15 @@ class HandlerThreads:
         self._default = executor
         self._shared: dict[ThreadPoolExecutor, _Shared] = {}
 
-    def submit(self, connection: int, work: Work, executor: object = None) -> None:
+    def submit(self, connection: int, work: Work, executor: object = None) -> Callable[[], bool]:
         """Have `work` done after what the connection has waiting for the same threads.
 
-        Raises RuntimeError where the executor is shut down.
+        Returns what takes it back, and tells whether it could: not what has a thread already. Raises RuntimeError
+        where the executor is shut down.
         """
         threads = executor if isinstance(executor, ThreadPoolExecutor) else self._default
         shared = self._shared.get(threads) or self._shared.setdefault(threads, _Shared(threads))
-        shared.submit(connection, work)
+        return partial(shared.withdraw, connection, shared.submit(connection, work))
 
 
 class _Shared:
@@ -40,31 +43,49 @@ class _Shared:
         self._executor = executor
         self._free = executor._max_workers
         self._running: Counter[int] = Counter()
-        self._waiting: dict[int, deque[Work]] = {}  # in the order of their turns; none is empty
+        self._waiting: dict[int, OrderedDict[int, Work]] = {}  # in the order of their turns; none is empty
+        self._tickets = count()
         self._lock = threading.Lock()
 
-    def submit(self, connection: int, work: Work) -> None:
+    def submit(self, connection: int, work: Work) -> int:
+        """Return a ticket, and not what holds the work, which holds its call."""
         with self._lock:
-            waiting = self._waiting.setdefault(connection, deque())
-            waiting.append(work)
+            ticket = next(self._tickets)
+            self._waiting.setdefault(connection, OrderedDict())[ticket] = work
             try:
                 self._begin()
             except RuntimeError:
-                waiting.pop()
-                if not waiting:
-                    del self._waiting[connection]
+                self._take_out(connection, ticket)
                 raise
+            return ticket
+
+    def withdraw(self, connection: int, ticket: int) -> bool:
+        with self._lock:
+            return self._take_out(connection, ticket)
+
+    def _take_out(self, connection: int, ticket: int) -> bool:
+        """Have work wait no more; tell whether it did. Called with the lock held."""
+        waiting = self._waiting.get(connection)
+        if waiting is None or ticket not in waiting:
+            return False
+        del waiting[ticket]
+        if not waiting:
+            del self._waiting[connection]
+        return True
 
     def _begin(self) -> None:
         """Give free threads to those whose turn it is. Called with the lock held."""
         while (connection := self._next()) is not None:
-            self._executor.submit(self._run, connection, self._waiting[connection][0])
+            if self._executor._shutdown:
+                raise RuntimeError("the executor is shut down")
             waiting = self._waiting.pop(connection)
-            waiting.popleft()
+            _, work = waiting.popitem(last=False)
             if waiting:
                 self._waiting[connection] = waiting
             self._free -= 1
             self._running[connection] += 1
+            with suppress(RuntimeError):  # no thread can be started for it: one of those that are there takes it
+                self._executor.submit(self._run, connection, work)
 
     def _next(self) -> int | None:
         """Return the first connection that may have a thread. Those that may not have one already, so they are few."""

@@ -763,6 +763,30 @@ class TestOneCall:
         loop.executor.shutdown()
         assert loop.unary(unary_unary(echoes)).status == (14, b"Server is shutting down")
 
+    def test_a_call_that_is_over_waits_for_no_thread(self, loop):
+        begun, released, done = threading.Event(), threading.Event(), []
+
+        def waits(request, context):
+            begun.set()
+            released.wait(PATIENCE)
+            return request
+
+        loop.terms = loop.terms._replace(done=lambda: done.append(None))
+        first, waiting = loop.call(unary_unary(waits)), loop.call(unary_unary(echoes))
+        try:
+            first.on_message(b"", False)
+            assert begun.wait(PATIENCE)
+            waiting.on_message(b"", False)
+            gone(waiting)
+            assert done == [None]
+            over = weakref.ref(waiting)
+            del waiting
+            assert over() is None
+        finally:
+            released.set()
+        loop.executor.submit(int).result(PATIENCE)
+        assert done == [None, None]
+
     def test_context_variables(self, loop):
         variable = contextvars.ContextVar("variable", default="unset")
         variable.set("of the loop")

@@ -93,3 +93,43 @@ def test_an_executor_that_is_shut_down_takes_nothing_and_nothing_stays():
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 threads.submit(1, print)
+
+
+def test_what_waits_can_be_taken_back_and_what_runs_cannot():
+    with shared(1) as (threads, _):
+        first, done = Held(), []
+        withdraw_first = threads.submit(1, first)
+        withdrawals = [threads.submit(1, lambda call=call: done.append(call)) for call in range(4)]
+        assert first.begun.wait(PATIENCE)
+        assert not withdraw_first()
+        assert [withdrawals[call]() for call in (0, 2)] == [True, True]
+        assert not withdrawals[2]()
+        last = threading.Event()
+        threads.submit(1, last.set)
+        first.ends.set()
+        assert last.wait(PATIENCE)
+        assert done == [1, 3]
+        assert not withdrawals[1]()
+
+
+def test_work_that_no_thread_can_be_started_for_is_done_by_those_that_are_there(monkeypatch):
+    with shared(2) as (threads, _):
+        first, done = Held(), threading.Event()
+        threads.submit(1, first)
+        assert first.begun.wait(PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_thread)
+            threads.submit(1, done.set)
+        assert not done.is_set()
+        first.ends.set()
+        assert done.wait(PATIENCE)
+        both = [Held(), Held()]  # as many as before
+        for work in both:
+            threads.submit(1, work)
+        assert all(work.begun.wait(PATIENCE) for work in both)
+        for work in both:
+            work.ends.set()
+
+
+def _no_thread(_):
+    raise RuntimeError("can't start new thread")
