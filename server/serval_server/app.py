@@ -1,9 +1,11 @@
 """The only place that knows every room: it builds them, wires them together, and runs them until told to stop."""
 
+import contextlib
 import gc
 import hashlib
 import logging
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -184,6 +186,7 @@ class App:
 def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App], None]) -> None:
     """Serve until a signal says to stop, then drain."""
     stopping = told_to_stop(_interrupt)
+    _have_files()
     app = App(options, share_port=share_port)
     app.start()
     on_ready(app)
@@ -194,8 +197,15 @@ def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App],
     overdue = threading.Timer(options.drain_seconds + options.grace_seconds + BACKGROUND_SECONDS, _leave)
     overdue.daemon = True
     overdue.start()
-    app.stop()
-    overdue.cancel()
+    app.stop()  # and then the interpreter waits for the threads of executors, as long as they take
+
+
+def _have_files() -> None:
+    """Take as many file descriptors as the process may have: the usual 1,024 are for programs that call select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # then those that there are have to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _interrupt() -> None:

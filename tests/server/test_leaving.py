@@ -22,10 +22,28 @@ where = {"data": Path(sys.argv[1]), "listen": "127.0.0.1:0", "transport": Transp
 app.run(Options(**where, grace_seconds=0.1, monitor=False), on_ready=lambda _: print("ready", flush=True))
 """
 
+BUSY = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from serval_server import app
+from serval_server.config import Options, Transport
+
+app.BACKGROUND_SECONDS = 0.5
+where = {"data": Path(sys.argv[1]), "listen": "127.0.0.1:0", "transport": Transport.GRPCIO}
+
+def ready(_):
+    ThreadPoolExecutor(1).submit(threading.Event().wait)  # a run that does not end
+    print("ready", flush=True)
+
+app.run(Options(**where, grace_seconds=0.1, monitor=False), on_ready=ready)
+"""
+
 
 @pytest.mark.slow
-def test_a_stop_does_not_wait_for_the_background_for_ever(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, tmp_path]
+@pytest.mark.parametrize("program", [PROGRAM, BUSY], ids=["what it closes", "a thread that it waits for at its end"])
+def test_a_stop_does_not_wait_for_the_background_for_ever(tmp_path: Path, program: str) -> None:
+    command = [sys.executable, "-c", program, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"

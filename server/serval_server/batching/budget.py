@@ -13,6 +13,7 @@ class Budget:
     """The time of one model in the loop; `learn` may be called from a worker's thread, all else from the loop's."""
 
     def __init__(self, estimate: Estimate, max_rows: int) -> None:
+        """`max_rows`: of a run in the loop, 0 for a model that is to have none there."""
         self.learn = estimate.add
         self._estimate = estimate
         self._max_rows = max_rows

@@ -105,6 +105,7 @@ class Lane:
                 LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, count)
             self._answering.fall_back(group, first, first + messages)
             return
+        self.model.last_used = time.monotonic()
         self._budget.learn(count, ran - decoded)
         self._budget.spend(ran - decoded)
         if bound is not None:

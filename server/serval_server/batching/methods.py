@@ -4,6 +4,7 @@ What the decoder does not take, and what no lane can be made for, goes to the or
 same, and it loads what is not in memory, which the loop never waits for.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ Records = npt.NDArray[Any]
 
 LAYOUTS: Final = 4096
 GROUPS: Final = 256
+FORGET_SECONDS: Final = 0.5  # how often models are looked for that were unloaded
 
 # Models whose runs are long take turns on the processors, by the system's slices of milliseconds: were there no more
 # threads than processors, a run of two milliseconds would wait for those of seconds.
@@ -93,6 +95,7 @@ class BatchedMethod:
         self._max_rows = max_rows
         self._senders = senders
         self._turn = 0
+        self._forgetting_at = 0.0
         self._found: dict[int, _Found] = {}
         self._lanes: dict[LoadedModel, Lane | None] = {}
         self._preparing: set[LoadedModel] = set()
@@ -132,6 +135,9 @@ class BatchedMethod:
         for _ in range(len(self._finished)):
             job = self._finished.popleft()
             job.backlog.finish(job, self._turn)
+        if (now := time.monotonic()) >= self._forgetting_at:
+            self._forgetting_at = now + FORGET_SECONDS
+            self._forget_unloaded()
 
     def _take_group(self, group: Group) -> None:
         place, first, messages, *_ = group.row
@@ -173,7 +179,6 @@ class BatchedMethod:
             return self._lanes[model]
         if model not in self._preparing:
             self._preparing.add(model)
-            self._forget_unloaded()
             self._preparer.submit(self._prepare, model, given)
         return None
 
@@ -185,7 +190,7 @@ class BatchedMethod:
             if outputs is not None and rows_are_independent(model, given):
                 plan, rows = self._codec.plan(model, outputs), self._max_rows.of(model.name)
                 answering = Answering(model, given, self._codec, plan, self._answers, rows)
-                budget = Budget(first_estimate(model, given), rows)
+                budget = Budget(first_estimate(model, given), rows if model.session.is_steady else 0)
                 backlog = Backlog(answering, budget, self._workers, self._on_done)
                 lane = Lane(answering, budget, backlog, outputs, self._expect)
         except Exception:  # then it has none, and its calls are answered one by one
@@ -206,9 +211,11 @@ class BatchedMethod:
 
     def _forget_unloaded(self) -> None:
         """Let go of lanes whose model no route leads to any more."""
-        for model in [model for model in self._lanes if not self._router.leads_to(model)]:
-            del self._lanes[model]
-        self._found.clear()
+        unloaded = self._router.unrouted({*self._lanes, *(found.model for found in self._found.values())})
+        for model in unloaded:
+            self._lanes.pop(model, None)
+        if unloaded:
+            self._found.clear()
 
 
 def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: BatchRows) -> BatchedMethod:

@@ -9,6 +9,8 @@ from google.protobuf.message import DecodeError
 _RANK: Final = 2
 ML_DOMAIN: Final = "ai.onnx.ml"
 TREES: Final = "TreeEnsemble"  # in the names of their operators
+# As a node's op_type (field 4) is written, for a short name is in many artifacts by chance
+_CHOOSING: Final = ('"\x04Loop', '"\x02If')
 
 
 def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
@@ -24,6 +26,11 @@ def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
     except DecodeError:
         return None
     return model
+
+
+def is_steady(artifact: bytes) -> bool:
+    """Tell whether a run takes as long as any of so many rows: False where values choose how often a graph is run."""
+    return parsed(artifact, _CHOOSING) is None
 
 
 def is_of_trees(node: onnx.NodeProto) -> bool:

@@ -74,9 +74,9 @@ class Router:
         """Return the model for what has been asked for before, or None: never waits."""
         return self._routes.get((name, tail))
 
-    def leads_to(self, model: LoadedModel) -> bool:
-        """Tell whether any name leads to `model`."""
-        return any(routed is model for routed in list(self._routes.values()))
+    def unrouted(self, models: Iterable[LoadedModel]) -> set[LoadedModel]:
+        """Return those of the models that no name leads to."""
+        return set(models).difference(list(self._routes.values()))
 
     def warm(self, refs: Iterable[Ref]) -> None:
         """Load models before anybody asks; one that fails is logged and left for its first call."""

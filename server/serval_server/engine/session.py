@@ -18,6 +18,7 @@ from serval_registry.model import DataType, Signature, TensorSpec
 
 from serval_server.datatypes import NUMPY_TYPES
 from serval_server.engine import endless, head, taken
+from serval_server.engine.graph import is_steady
 from serval_server.errors import ModelRunFailed
 
 LOG = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Session:
     def __init__(self, artifact: bytes) -> None:
         """Load the model; raise InvalidArgument where ONNX Runtime refuses it, or would not come back from it."""
         endless.check(artifact)
+        self.is_steady = is_steady(artifact)
         graph, self._head = head.taken_out(artifact)
         self._room = np.empty(0, np.float32)
         whole = _loaded(graph)

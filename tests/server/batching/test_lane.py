@@ -1,7 +1,9 @@
 """What goes wrong with one model's batches is its callers' alone: models that do not keep to their rows, served."""
 
 import contextlib
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -376,3 +378,56 @@ def test_many_large_messages_are_run_by_the_cachefull(
     assert sum(ran) == 60 * size
     assert max(ran) <= 3 * size  # on a worker, one that is not full takes another that is
     assert bool(worked) == (short_run_ns == 0)
+
+
+def choosing() -> bytes:
+    """Rows, and nothing added to them as many times as the largest value says: a caller chooses how long a run is."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Mul", ["z", "none"], ["zero"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("z", TensorProto.FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("zero", TensorProto.FLOAT, []),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["X"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["times"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["times", "", "none"], ["nothing"], body=body),
+        helper.make_node("Add", ["X", "nothing"], ["Y"]),
+    ]
+    return _model(nodes, [numpy_helper.from_array(np.float32(0), "none")])
+
+
+@pytest.mark.parametrize(("artifact", "in_the_loop"), [(plain(), True), (choosing(), False)])
+def test_a_run_whose_length_its_values_choose_is_not_made_in_the_loop(
+    tmp_path: Path, lanes: list[lane.Lane], artifact: bytes, in_the_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "SHORT_RUN_NS", 1_000_000_000)
+    with serving(tmp_path, artifact) as (_, client):
+        found = until_batched(lambda: client.predict("m", rows(1)), lanes)
+        assert found._budget.is_short(1) == in_the_loop
+        np.testing.assert_array_equal(client.predict("m", rows(2)).outputs["Y"], rows(2))
+
+
+def test_a_run_in_the_loop_is_a_use_of_its_model(tmp_path: Path, lanes: list[lane.Lane]) -> None:
+    with serving(tmp_path, plain()) as (_, client):
+        found = until_batched(lambda: client.predict("m", rows(1)), lanes)
+        lanes.clear()
+        before = time.monotonic()
+        client.predict("m", rows(1))
+        assert lanes
+        assert found.model.last_used > before
+
+
+def test_a_model_that_is_unloaded_is_let_go(tmp_path: Path, lanes: list[lane.Lane]) -> None:
+    with serving(tmp_path, plain()) as (app, client):
+        model = weakref.ref(until_batched(lambda: client.predict("m", rows(1)), lanes).model)
+        lanes.clear()
+        app.router.unload("m")
+        until(lambda: gc.collect() >= 0 and model() is None)

@@ -23,6 +23,7 @@ from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.context import Peer
 from serval_server.transport.vectorized.endings import Ending
+from serval_server.transport.vectorized.handshakes import NEVER, Handshakes
 from serval_server.transport.vectorized.ordinary import OrdinaryCalls
 from serval_server.transport.vectorized.sockets import Connection
 
@@ -30,8 +31,7 @@ LOG = logging.getLogger(__name__)
 
 ACCEPT_MAX: Final = 2
 FILES_MAX: Final = 1 << 20  # file descriptors beyond it are served one by one
-
-NEVER: Final = 2**63 - 1
+FILES_KEPT: Final = 256  # of those that the process may have: models are loaded while peers are connected
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
@@ -48,12 +48,15 @@ class Connections:
         self._over = over
         count = len(state.connections)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.sockets = tables.new_sockets(count, FILES_MAX if files < 0 else min(files, FILES_MAX))
+        files = FILES_MAX if files < 0 else min(files, FILES_MAX)
+        self._most = max(files - FILES_KEPT, files // 2)  # connections, whatever they are at
+        self.sockets = tables.new_sockets(count, files)
         self.epoll = select.epoll()
         self.by_fd: dict[int, Connection] = {}
         self.numbered: list[Connection | None] = [None] * count
         self.again: dict[int, None] = {}  # numbers of those with more to do than a turn let them, first come first
         self.held: dict[int, int] = {}  # numbers of those that wait for calls to be answered, and until when at most
+        self.handshakes = Handshakes()
         self._free = list(range(count - 1, -1, -1))
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
         self._paused: list[int] = []
@@ -71,7 +74,8 @@ class Connections:
         """Act on what is no connection that is open: a listener, a handshake, or the last of a closed one."""
         connection = self.by_fd.get(fd)
         if connection is not None:
-            self._shake_hands(connection)
+            self.epoll.modify(fd, 0)  # it would wake the loop until it has its turn
+            self.handshakes.wait(connection)
         elif fd in self._listeners:
             self._accept(*self._listeners[fd])
         elif fd in self._endings:
@@ -87,7 +91,7 @@ class Connections:
                 LOG.warning("accept: %s; no new connections for a moment", error)
                 self._pause(listener)
                 return
-            if not self._free:
+            if not self._free or len(self.by_fd) + len(self._endings) >= self._most:
                 accepted.close()
                 continue
             try:
@@ -105,13 +109,21 @@ class Connections:
         self.epoll.modify(listener.fileno(), 0)
         self._paused.append(listener.fileno())
 
-    def _shake_hands(self, connection: Connection) -> None:
+    def shake_hands(self) -> None:
+        """Go on with the handshake whose turn it is."""
+        connection = self.handshakes.next()
+        if self.by_fd.get(connection.fd) is not connection:
+            return
+        start = time.monotonic_ns()
         try:
             done = connection.shake_hands()
         except OSError as error:
             LOG.info("TLS handshake with %s: %s", connection.address, error)
             self.close(connection)
             return
+        finally:
+            self.handshakes.took(start, time.monotonic_ns())
+        self.epoll.modify(connection.fd, READ)
         if done:
             self._open(connection)
             if connection.number >= 0 and connection.pending():

@@ -98,6 +98,7 @@ class Loop:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections.epoll.register(self._wakeup, READ)
         self._epoll = self._connections.epoll.fileno()
+        self._handshakes = self._connections.handshakes
         self._sockets = self._connections.sockets
         self._taken = self._sockets.taken[0]
         self._facts = self._sockets.taken.view(np.int64)
@@ -168,13 +169,13 @@ class Loop:
             self._spare.take()
         if self._events[0]:
             self._calls.take_events()
-        if left:
-            self._attend(reads, now)
         for place, messages in enumerate(self._counts.tolist()):
             if messages:
                 self._methods[place].take(self._state.messages[place, :messages], self._state.calls[place, :messages])
                 if self._events[0]:
                     self._calls.take_events()
+        if left:
+            self._attend(reads, now)
         if self._woken:
             self._woken = False
             for method in self._methods:
@@ -182,6 +183,8 @@ class Loop:
             self._calls.pump()
         if self._connections.held:
             self._connections.let_on(self._calls, now)
+        if now >= self._handshakes.at:
+            self._connections.shake_hands()
         if now >= self._next_deadline[0]:
             turn.expire(self._handle)
         if now >= self._next_tick:
@@ -199,7 +202,7 @@ class Loop:
         # Another thread may have posted before it could see that this one is about to sleep.
         others_work = self._others_work()
         hurries = self._woken or (self._spare and not others_work)
-        until = 0 if hurries else min(self._next_tick, self._connections.held_until)
+        until = 0 if hurries else min(self._next_tick, self._connections.held_until, self._handshakes.at)
         awake = 0 if hurries or others_work else AWAKE_NS
         others = sockets.take(self._handle, self._sockets.handle, self._epoll, until, awake, goes_on, self._arena)
         self._sleeping = False
@@ -326,6 +329,7 @@ class Loop:
         turn.look_after(self._handle, self._times)
         self._calls.take_events()
         self._connections.look_after(now)
+        self._woken = True  # methods let go of what is of no use any more
 
     def _drain(self) -> None:
         """End in order: no new connections, then no new calls; those that are there, and their replies, get time."""

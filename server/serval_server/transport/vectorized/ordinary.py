@@ -274,6 +274,7 @@ class OrdinaryCalls:
             contextvars.Context(),
         )
         if call is not None:
+            self._young.setdefault(connection, set()).add(number)
             call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
             call.on_half_close()
 

@@ -70,7 +70,7 @@ class VectorHandler(Protocol):
         """
 
     def finish(self) -> None:
-        """Answer what worker threads have finished. In the loop's thread."""
+        """Answer what worker threads have finished; called after a wake, and twice a second. In the loop's thread."""
 
 
 class Wake(Protocol):

@@ -18,6 +18,7 @@ from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
 from serval_served import DOWNLOAD, PATIENCE, READY, SECRET, UNLIMITED, live, raw, running, waits
+from serval_server.transport.vectorized import connections
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import Connection
 
@@ -320,3 +321,19 @@ def test_ipv6():
         server.address = f"[::1]:{server.port}"
         reply = server.stub().ServerMetadata(inference.ServerMetadataRequest(), timeout=PATIENCE)
         assert reply.name.startswith("ipv6:%5B::1%5D:")
+
+
+def test_connections_leave_file_descriptors_to_the_rest_of_the_process(monkeypatch):
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (300, 300))
+    with running() as served, contextlib.ExitStack() as stack:
+
+        def connect():
+            return stack.enter_context(socket.create_connection(("localhost", served.port), timeout=PATIENCE))
+
+        def is_open(sock):
+            sock.sendall(h2f.PREFACE + h2f.settings())
+            return bool(sock.recv(1))
+
+        assert all(is_open(peer) for peer in [connect() for _ in range(150)])
+        with contextlib.suppress(ConnectionError):
+            assert not is_open(connect())
