@@ -128,6 +128,7 @@ def _deliver(s: State, number: int, at: int, ends: bool) -> int:
     else:
         if not shares.hold(s, number, length):
             return answers.NO_MEMORY
+        s.connections[row.connection].work += limits.MESSAGE_WORK
         streams.tell(s, number, MESSAGE, at, length, signed(row.compressed))
         _let_go(s, row)
         row.filled = row.length = 0
@@ -137,8 +138,12 @@ def _deliver(s: State, number: int, at: int, ends: bool) -> int:
 
 @inlined
 def take_data(s: State, number: int, at: int, end: int, ends: bool) -> int:
-    """Take the octets [at, end) of a call; return what is wrong with them, or NO_ANSWER."""
+    """Take the octets [at, end) of a call; return what is wrong with them, or NO_ANSWER.
+
+    Those that are left when the turn has no room for another message are the `rest` of its connection.
+    """
     row, octets = s.streams[number], s.pool.octets
+    connection = s.connections[row.connection]
     row.received += end - at
     if row.refusal:
         return NO_ANSWER if row.received <= limits.REFUSED_OCTETS else signed(row.refusal) - 1
@@ -168,6 +173,10 @@ def take_data(s: State, number: int, at: int, end: int, ends: bool) -> int:
             answer = _deliver(s, number, place, ends and at == end)
             if answer != NO_ANSWER:
                 return answer
+            if at < end and connection.work >= limits.CONNECTION_WORK:
+                connection.rest = end - at
+                row.received -= end - at
+                return NO_ANSWER
     return NO_ANSWER
 
 
@@ -225,6 +234,7 @@ def _hand_over(s: State, number: int, at: int, length: int) -> int:
     if not shares.hold(s, number, length):
         return answers.NO_MEMORY
     row.kind = ORDINARY
+    s.connections[row.connection].falls += 1
     streams.tell(s, number, FELL_BACK, at, length, signed(row.compressed))
     if row.fields_block:
         shares.defer(s, signed(row.connection), signed(row.fields_at), signed(row.fields_block))

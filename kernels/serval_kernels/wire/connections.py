@@ -56,7 +56,7 @@ def open_connection(s: State, c: int, now: int) -> None:
     row.block_stream = row.block_flags = row.block_frames = row.block_at = row.block_octets = 0
     row.out_at = row.out_block = row.out_from = row.out_to = row.planned = row.whole = row.flush = 0
     # `dirty` stays: it says that the row stands in the list, whoever's it is.
-    row.resets = row.controls = row.ordinary = row.work = 0
+    row.resets = row.controls = row.ordinary = row.work = row.falls = row.rest = 0
     row.late = row.ended_next = row.gaps_next = 0
     for i in range(limits.RECENT):
         row.ended[i] = row.gap_from[i] = row.gap_to[i] = 0

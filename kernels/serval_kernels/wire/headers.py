@@ -195,6 +195,8 @@ def _request(s: State, c: int, stream_id: int, flags: int, status: int, count: i
         if r.timeout != NO_DEADLINE:
             row.deadline = min(signed(r.timeout), limits.NEVER - s.turn[0].now) + s.turn[0].now
             s.turn[0].next_deadline = min(signed(s.turn[0].next_deadline), signed(row.deadline))
+        if row.kind == VECTORIZED and s.connections[c].falls > limits.FALLS:
+            s.connections[c].ordinary += 1
         if row.kind == ORDINARY:
             answer = _start(s, c, number, count)
         elif r.wrong_binary:  # an ordinary call's metadata are decoded, and judged, where they are handed on
@@ -258,7 +260,7 @@ def _start(s: State, c: int, number: int, count: int) -> int:
     left = signed(row.deadline) - s.turn[0].now if row.deadline != NO_DEADLINE else NO_DEADLINE
     streams.tell(s, number, STARTED, block, size, left)
     row.waiting = 1
-    s.connections[c].ordinary += 1
+    s.connections[c].ordinary += 1 + count // limits.CALL_FIELDS
     return calls.NO_ANSWER
 
 

@@ -35,9 +35,11 @@ TURN_EVENTS: Final = 8_192
 # What one frame can cause at most: a message for every five octets, or the end of every stream of its connection
 EVENT_MARGIN: Final = DEFAULT_MAX_FRAME_SIZE // 5 + CONNECTION_STREAMS + 16
 CONNECTION_ORDINARY: Final = 2
+CALL_FIELDS: Final = 64  # a call of so many more fields counts as another one: Python reads them one by one
 # What one turn does of a connection's frames, as octets of field blocks that are decoded: some tenths of a millisecond
 CONNECTION_WORK: Final = 16_384
 FRAME_WORK: Final = 64  # for each, as the smallest costs what decoding so many octets costs
+MESSAGE_WORK: Final = 512  # for each of an ordinary call: a frame may hold thousands of empty ones
 # Octets of messages that Python holds for handlers that have not taken them
 HELD_OCTETS: Final = 256 << 20
 HELD_OVERHEAD: Final = 128  # for each, as even an empty one is an object
@@ -79,6 +81,9 @@ RESET_EARLY: Final = SECOND // 100
 # SETTINGS, PING, PRIORITY, empty DATA, unknown frames. Clients measure round trips with a PING a window of data.
 CONTROLS: Final = 10_000
 CONTROLS_A_SECOND: Final = 1_000
+# Calls of vectorized methods that went to an ordinary handler. Beyond so many all of a connection's count as ordinary.
+FALLS: Final = 64
+FALLS_A_SECOND: Final = 1_000
 
 HANDSHAKE: Final = 20 * SECOND
 # A reply of which a peer takes nothing for so long is given up, or its connection. Envoy's proxies wait five minutes; a
@@ -96,3 +101,4 @@ def refill(row: Any, now: int) -> None:
     row.refilled = now
     row.resets = max(0, row.resets - max(1, tenths * RESETS_A_SECOND // 10))
     row.controls = max(0, row.controls - tenths * CONTROLS_A_SECOND // 10)
+    row.falls = max(0, row.falls - tenths * FALLS_A_SECOND // 10)

@@ -36,6 +36,7 @@ from serval_kernels.wire.constants import (
     FLAG_ACK,
     FLAG_END_HEADERS,
     FLAG_END_STREAM,
+    FLAG_PADDED,
     FLOW_CONTROL_ERROR,
     FRAME_HEADER_SIZE,
     FRAME_SIZE_ERROR,
@@ -100,6 +101,14 @@ def _data(s: State, c: int, stream_id: int, flags: int, at: int, end: int) -> in
         if received > row.content_length or (ends and received != row.content_length):
             return faults.stream_error(s, c, stream_id, number, PROTOCOL_ERROR)
     answer = calls.take_data(s, number, at, end, ends)
+    if connection.rest:  # a frame of its own, which the next turn takes
+        left = signed(connection.rest) + size - (end - at)
+        connection.recv_window += left
+        connection.recv_due -= left
+        row.recv_window += left
+        row.recv_due -= left
+        windows.return_stream(s, number)
+        return NO_ERROR
     if answer == calls.NO_ANSWER and ends:
         answer = calls.half_close(s, number)
     if answer != calls.NO_ANSWER:
@@ -182,6 +191,43 @@ def _has_room(s: State, c: int, kind: int) -> bool:
     return bool(begins and row.work < limits.CONNECTION_WORK)
 
 
+@borrowing
+def _carry(s: State, c: int, at: int, end: int, before: int) -> int:
+    """Keep what is not a whole frame yet, or has no room in this turn, until the next one, behind `before` octets.
+
+    Returns the block, NONE where there is no memory and the connection fails.
+    """
+    row = s.connections[c]
+    size = before + end - at
+    block = shares.take(s, c, size)
+    if block == memory.NONE:
+        connections.fail(s, c, INTERNAL_ERROR)
+        return memory.NONE
+    copy(s.pool.octets, at, end - at, s.pool.octets, block + before)
+    row.carry_at, row.carry_block, row.carried = block, size, size
+    return block
+
+
+@borrowing
+def _carry_rest(s: State, c: int, flags: int, stream_id: int, at: int, frame_end: int, end: int) -> None:
+    """Keep what a turn has left of the DATA frame [at, frame_end) as one of its own, and what comes behind it.
+
+    Its header is written to the block: the octets before it are a message that Python has yet to read.
+    """
+    octets, row = s.pool.octets, s.connections[c]
+    padded = flags & FLAG_PADDED != 0
+    start = frame_end - signed(row.rest) - (signed(octets[at]) if padded else 0)
+    row.rest = 0
+    row.backlog = 1
+    before = FRAME_HEADER_SIZE + padded
+    block = _carry(s, c, start, end, before)
+    if block == memory.NONE:
+        return
+    frames.write_header(octets, block, frame_end - start + padded, DATA, flags, stream_id)
+    if padded:
+        octets[block + FRAME_HEADER_SIZE] = octets[at]
+
+
 @merged
 def _take_frames(s: State, c: int, at: int, end: int) -> int:
     """Take all whole frames of [at, end) that the turn has room for; return the place behind them."""
@@ -201,6 +247,9 @@ def _take_frames(s: State, c: int, at: int, end: int) -> int:
         at += FRAME_HEADER_SIZE
         error = _frame(s, c, kind, flags, stream_id, at, at + length)
         at += length
+        if row.rest:
+            _carry_rest(s, c, flags, stream_id, at - length, at, end)
+            return end
         if error != NO_ERROR:
             connections.fail(s, c, error)
             return end
@@ -218,18 +267,6 @@ def _take_preface(s: State, c: int, at: int, end: int) -> int:
         return at
     s.connections[c].phase = SETTINGS_DUE
     return at + size
-
-
-@borrowing
-def _carry(s: State, c: int, at: int, end: int) -> None:
-    """Keep what is not a whole frame yet, or has no room in this turn, until the next one."""
-    row = s.connections[c]
-    block = shares.take(s, c, end - at)
-    if block == memory.NONE:
-        connections.fail(s, c, INTERNAL_ERROR)
-        return
-    copy(s.pool.octets, at, end - at, s.pool.octets, block)
-    row.carry_at, row.carry_block, row.carried = block, end - at, end - at
 
 
 @borrowing
@@ -266,7 +303,7 @@ def take_turn(s: State, reads: Records, count: int, now: int) -> int:
             row.backlog = 1
             left += 1
             if at < end:
-                _carry(s, c, at, end)
+                _carry(s, c, at, end, 0)
             continue
         row.ordinary = row.work = 0
         limits.refill(row, now)
@@ -277,7 +314,7 @@ def take_turn(s: State, reads: Records, count: int, now: int) -> int:
         if row.phase == CLOSING:
             continue
         if at < end:
-            _carry(s, c, at, end)
+            _carry(s, c, at, end, 0)
         windows.return_connection(s, c)
         if row.flush:
             windows.flush_all(s, c)

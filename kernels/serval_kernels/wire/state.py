@@ -62,7 +62,9 @@ CONNECTION: Final = np.dtype(
     # Output: [out_from, out_to) of the block at out_at waits; `planned` is what this turn's answers will add, of which
     # `whole` are messages
     + [(name, np.int64) for name in ("out_at", "out_block", "out_from", "out_to", "planned", "whole", "dirty", "flush")]
-    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "work")]
+    + [(name, np.int64) for name in ("resets", "controls", "refilled", "ordinary", "work", "falls")]
+    # Octets of a DATA frame whose messages are more than the turn has room for
+    + [("rest", np.int64)]
     # Closed streams: what may still come of those that we ended, the identifiers that the peer ended last, and the gaps
     # between identifiers that it left last
     + [(name, np.int64) for name in ("late", "ended_next", "gaps_next")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import serval_frames as h2f
-from serval_engine import ORDINARY, SMALL, VECTORIZED, Engine
+from serval_engine import ORDINARY, SMALL, VECTORIZED, Engine, request
 from serval_kernels.wire import batch, limits, memory, turn
 from serval_kernels.wire import state as engine
 from serval_peer import Peer, fenced, kinds
@@ -160,3 +160,65 @@ def test_data_that_is_padding_alone_costs_the_peer_something():
         server.feed(h2f.data(1, pad=0) * 1000)
     assert server.connection()["phase"] == engine.CLOSING
     server.assert_nothing_left()
+
+
+@pytest.mark.parametrize("pad", [None, 0, 200])
+def test_a_frame_of_many_messages_is_taken_in_several_turns(pad):
+    server = Engine(SMALL._replace(events=1 << 13))
+    peer = Peer(server)
+    messages = [b"%d" % i * (i % 3) for i in range(1500)]
+    body = b"".join(h2f.grpc_message(message) for message in messages)
+    server.feed(h2f.headers(1, h2f.literals(*h2f.fields_of(ORDINARY, content_length=str(len(body)))), end=False))
+    row = server.connection()
+    window = row["recv_window"] + row["recv_due"]
+    of_a_turn = (limits.CONNECTION_WORK - limits.FRAME_WORK) // limits.MESSAGE_WORK + 1
+    server.told.clear()
+    server.receive({0: h2f.data(1, body, end=True, pad=pad) + h2f.frame(h2f.PING, 0, 0, bytes(8))})
+    assert kinds(server) == [engine.MESSAGE] * of_a_turn
+    assert row["backlog"] == 1
+    server.receive({0: b""})
+    assert kinds(server) == [engine.MESSAGE] * 2 * of_a_turn
+    server.turn({0: b""})
+    assert kinds(server) == [engine.MESSAGE] * len(messages) + [engine.HALF_CLOSED]
+    assert [told.octets for told in server.told[:-1]] == messages
+    assert row["recv_window"] + row["recv_due"] == window
+    assert [frame.flags for frame in server.frames() if frame.type == h2f.PING] == [{"ACK"}]
+    peer.exchange()
+    assert peer.terminated is None
+    server.assert_nothing_left()
+
+
+def test_calls_of_a_connection_whose_calls_fall_back_count_as_ordinary():
+    server = fenced(streams=512, max_streams=300, messages=256, events=8192)
+    peer = Peer(server)
+
+    def arrived_at_once(first, count):
+        before = len(server.arrived)
+        server.receive({0: b"".join(request(peer.h2, 2 * i + 1, VECTORIZED, b"") for i in range(first, first + count))})
+        at_once = len(server.arrived) - before
+        server.turn({0: b""})
+        assert len(server.arrived) == before + count
+        return at_once
+
+    assert arrived_at_once(0, limits.FALLS) == limits.FALLS
+    fall_back(server, [arrived.call for arrived in server.arrived])
+    assert arrived_at_once(100, 20) == 20
+    fall_back(server, [server.arrived[-1].call])
+    assert arrived_at_once(130, 20) == limits.CONNECTION_ORDINARY
+    server.now += limits.SECOND // 10
+    assert arrived_at_once(160, 20) == 20
+
+
+def test_a_call_of_many_fields_is_the_only_one_of_its_turn():
+    server = fenced(streams=256, max_streams=100)
+    peer = Peer(server)
+    few = [(f"x-{i}", "v") for i in range(limits.CALL_FIELDS // 2)]
+    for fields, calls in ((few, limits.CONNECTION_ORDINARY), (few * 3, 1)):
+        server.told.clear()
+        first = peer.h2.highest_outbound_stream_id + 2 if fields is not few else 1
+        block = h2f.literals(*h2f.fields_of(ORDINARY), *fields)
+        server.receive({0: b"".join(h2f.headers(first + 2 * i, block) for i in range(10))})
+        assert kinds(server).count(engine.STARTED) == calls
+        server.turn({0: b""})
+        assert kinds(server).count(engine.STARTED) == 10
+        peer.h2.highest_outbound_stream_id = first + 20
