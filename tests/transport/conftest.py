@@ -46,6 +46,7 @@ class Target:
     large: Call | None = None  # its reply is some 300 kB
     slow: Call | None = None  # its reply takes a second or more
     stream: Call | None = None  # bidirectional, answers each message
+    fallen: Call | None = None  # vectorized, but this message is answered by its ordinary handler
     metadata: Call | None = None  # gives fields that begin with x- back as trailers
     max_message: int = 4 * 2**20
     grpc: bool = True  # without it replies are files: 200 and a body, no status of gRPC
@@ -98,6 +99,7 @@ def echo_target(name: str, host: str, port: int, pid: int | None) -> Target:
         large=Call(SERVICE + "Large", b"307200"),
         slow=Call(SERVICE + "Slow", b"1.5"),
         stream=Call(SERVICE + "Stream", b"some message"),
+        fallen=Call(SERVICE + "Vector", b"odd"),
         metadata=Call(SERVICE + "Metadata", b"some message"),
     )
 

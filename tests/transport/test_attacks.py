@@ -284,6 +284,19 @@ def unknown_methods(target) -> str:
     return flooded(target, lambda _: calls(target.path + "Unknown", body(grpc_message(target.message))))
 
 
+def calls_that_fall_back(target) -> str:
+    if target.fallen is None:
+        pytest.skip("the target has no vectorized method")
+    return flooded(target, lambda _: calls(target.fallen, body(grpc_message(target.fallen.message))))
+
+
+def empty_messages(target) -> str:
+    if target.stream is None:
+        pytest.skip("the target has no call that streams")
+    some = data(1, 3000 * grpc_message(b""))
+    return flooded(target, lambda c: itertools.chain([c.grpc_headers(1, target.stream)], itertools.repeat(some)))
+
+
 def unread_calls(target) -> str:
     with FrameClient(target.address, (INITIAL_WINDOW_SIZE, 2**30), receive_buffer=4096) as client:
         client.send(window_update(0, 2**30))
@@ -312,6 +325,7 @@ ATTACKS = [
     Attack("header list growth", blocks(b"", MANY_FIELDS)),
     Attack("Huffman-heavy headers", blocks(b"", 3 * HUFFMAN)),
     Attack("a dynamic table that never rests", blocks(b"", NEW_ENTRIES)),
+    Attack("four hundred fields, an octet each", blocks(b"\x40\x01x\x01v", b"\xbe" * 400)),
     Attack("empty names", each_call(lambda i: headers(i, b"\x00\x00\x00" * 1000)), True),
     Attack("SETTINGS flood", frames_alone(settings((INITIAL_WINDOW_SIZE, 1)), settings()), False),
     Attack("SETTINGS flood, answers unread", frames_alone(settings(), read=False), True),
@@ -343,6 +357,8 @@ ATTACKS = [
     Attack("messages of 60 MB promised", each_call(body(grpc_message(b"some", length=60 * 10**6), end=False))),
     Attack("gzip bombs", gzip_bombs),
     Attack("unknown methods", unknown_methods),
+    Attack("vectorized calls that fall back", calls_that_fall_back),
+    Attack("empty messages, thousands a frame", empty_messages),
     Attack("wrong content types", each_call(body(grpc_message(b"")), content_type="text/html")),
     Attack("wrong deadlines", each_call(body(grpc_message(b"")), grpc_timeout="soon")),
     Attack("deadlines that are over", each_call(body(b"\0", end=False), grpc_timeout="1n")),

@@ -39,7 +39,7 @@ CALL_FIELDS: Final = 64  # a call of so many more fields counts as another one: 
 # What one turn does of a connection's frames, as octets of field blocks that are decoded: some tenths of a millisecond
 CONNECTION_WORK: Final = 16_384
 FRAME_WORK: Final = 64  # for each, as the smallest costs what decoding so many octets costs
-MESSAGE_WORK: Final = 512  # for each of an ordinary call: a frame may hold thousands of empty ones
+MESSAGE_WORK: Final = 2_048  # for each of an ordinary call: a frame may hold thousands of empty ones
 # Octets of messages that Python holds for handlers that have not taken them
 HELD_OCTETS: Final = 256 << 20
 HELD_OVERHEAD: Final = 128  # for each, as even an empty one is an object

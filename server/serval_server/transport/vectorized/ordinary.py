@@ -14,7 +14,7 @@ from typing import Final
 
 import grpc
 import numpy as np
-from serval_kernels.wire import answers, streams, turn
+from serval_kernels.wire import answers, limits, streams, turn
 from serval_kernels.wire import state as engine
 
 from serval_server.transport.vectorized.call import Call
@@ -29,12 +29,15 @@ _LOGGER = logging.getLogger(__name__)
 _COUNT: Final = struct.Struct(">I")
 _SIZES: Final = struct.Struct(">II")
 
+# Sizes, names and values of a list: RFC 9113, 6.5.2, counts more than these sizes for each field
+_FIELDS_OCTETS: Final = _COUNT.size + limits.HEADER_LIST_OCTETS
+
 _DEADLINE: Final = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
 _CANCELLED: Final = grpc.StatusCode.CANCELLED, "Cancelled"
 _STOPPED: Final = grpc.StatusCode.UNAVAILABLE, "The server has stopped"
 _MANY_EVENTS: Final = 1024
 _NO_METADATA: Final = Request(())
-_GIVEN_UP: Final = -1  # among young calls: one that was begun in vain, which takes its time like any other
+_GIVEN_UP: Final = -1  # among young calls: one that was begun in vain, or took long to, which has no early answer
 
 Event = tuple[int, ...]
 
@@ -178,7 +181,9 @@ class OrdinaryCalls:
 
     def _started(self, event: Event) -> None:
         _, number, connection, method, at, length, timeout, *_ = event
-        headers = _read_headers(self._octets[at : at + length])
+        headers = _read_headers(bytes(self._octets[at : at + length]))
+        if len(headers) >= limits.CALL_FIELDS:
+            self._young.setdefault(connection, set()).add(_GIVEN_UP)
         path = self._paths[method] if method >= 0 else _path_of(headers)
         try:
             request = read_request(headers)
@@ -261,7 +266,7 @@ class OrdinaryCalls:
         """Answer a call of a vectorized method by its servicer."""
         _, number, connection, method, at, length, compressed, encoding, fields = event
         if fields:
-            request = read_request(_read_headers(self._octets[fields:]))
+            request = read_request(_read_headers(bytes(self._octets[fields : fields + _FIELDS_OCTETS])))
         else:
             request = _NO_METADATA if not compressed else Request((), ENCODINGS[encoding])
         deadline = int(self._state.streams["deadline"][number & streams.ROW_MASK])
@@ -316,15 +321,16 @@ class OrdinaryCalls:
 ENCODINGS: Final = ("identity", "gzip", "deflate")
 
 
-def _read_headers(block: memoryview) -> list[tuple[bytes, bytes]]:
+def _read_headers(block: bytes) -> list[tuple[bytes, bytes]]:
     """Read what `receive` wrote: a count, and for each field both sizes, the name and the value."""
     (count,) = _COUNT.unpack_from(block)
     at, headers = _COUNT.size, []
     for _ in range(count):
         name, value = _SIZES.unpack_from(block, at)
-        at += _SIZES.size
-        headers.append((bytes(block[at : at + name]), bytes(block[at + name : at + name + value])))
-        at += name + value
+        middle = at + _SIZES.size + name
+        end = middle + value
+        headers.append((block[at + _SIZES.size : middle], block[middle:end]))
+        at = end
     return headers
 
 

@@ -113,7 +113,7 @@ def test_what_waits_can_be_taken_back_and_what_runs_cannot():
 
 
 def test_work_that_no_thread_can_be_started_for_is_done_by_those_that_are_there(monkeypatch):
-    with shared(2) as (threads, _):
+    with shared(2) as (threads, executor):
         first, done = Held(), threading.Event()
         threads.submit(1, first)
         assert first.begun.wait(PATIENCE)
@@ -123,12 +123,11 @@ def test_work_that_no_thread_can_be_started_for_is_done_by_those_that_are_there(
         assert not done.is_set()
         first.ends.set()
         assert done.wait(PATIENCE)
-        both = [Held(), Held()]  # as many as before
-        for work in both:
-            threads.submit(1, work)
-        assert all(work.begun.wait(PATIENCE) for work in both)
-        for work in both:
-            work.ends.set()
+        for connection in range(4):  # nobody has been given less than before
+            again = threading.Event()
+            threads.submit(connection, again.set)
+            assert again.wait(PATIENCE)
+    assert threads._shared[executor]._free == 2
 
 
 def _no_thread(_):
