@@ -5,7 +5,6 @@ key, for some hundred octets that cost a peer nothing. So there is one at a time
 half of the loop's time is left to those who are connected.
 """
 
-from collections import deque
 from typing import Final
 
 from serval_server.transport.vectorized.sockets import Connection
@@ -19,17 +18,18 @@ class Handshakes:
     def __init__(self) -> None:
         """Begin with none."""
         self.at = NEVER  # when the next step has its turn (ns of the monotonic clock)
-        self._waiting: deque[Connection] = deque()
+        self._waiting: dict[Connection, None] = {}
         self._rested = 0  # when the last step will have been as long ago as it took
 
     def wait(self, connection: Connection) -> None:
-        """Have a connection wait for its turn."""
-        self._waiting.append(connection)
+        """Have a connection wait for its turn, which it may do already: nobody is kept from hearing that it ends."""
+        self._waiting[connection] = None
         self.at = self._rested
 
     def next(self) -> Connection:
         """Return whose turn it is; there is one."""
-        connection = self._waiting.popleft()
+        connection = next(iter(self._waiting))
+        del self._waiting[connection]
         self.at = self._rested if self._waiting else NEVER
         return connection
 
