@@ -247,8 +247,8 @@ def test_a_client_that_never_reads_is_let_go(times):
 def test_who_takes_nothing_for_long_is_let_go(monkeypatch):
     monkeypatch.setattr(limits, "UNTAKEN", 2_000_000_000)
     with running() as server, slow_client(server) as client:
-        asks_for(client, SIZED, 600, 16_000)
         begun = time.monotonic()
+        asks_for(client, SIZED, 600, 16_000)
         while is_established(server, client):
             client.send(h2f.ping())  # it is not silent
             assert time.monotonic() - begun < 8
@@ -261,8 +261,8 @@ def test_who_takes_nothing_for_long_is_let_go(monkeypatch):
 def test_who_takes_nothing_is_let_go_though_it_is_closed_in_order(path, calls, size, monkeypatch):
     monkeypatch.setattr(endings, "TAKING_NS", 2_000_000_000)
     with running(times=Times(max_connection_idle=0.2)) as server, slow_client(server) as client:
-        asks_for(client, path, calls, size)
         begun = time.monotonic()
+        asks_for(client, path, calls, size)
         while has_a_descriptor(server, client):
             assert time.monotonic() - begun < 8
             time.sleep(0.05)
