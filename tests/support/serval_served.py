@@ -21,6 +21,7 @@ PATIENCE = 20
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SECRET = bytes(range(256))
 READY = "/inference.GRPCInferenceService/ModelReady"
+CONVERSATION = "/inference.GRPCInferenceService/ModelStreamInfer"
 SERVER_LIVE = "/inference.GRPCInferenceService/ServerLive"
 DOWNLOAD = "/serval.v1.RegistryService/DownloadArtifact"
 SIZED = "/serval.test.Vectors/Sized"
@@ -65,6 +66,9 @@ class Inference(inference_grpc.GRPCInferenceServiceServicer):
 
     def ModelStreamInfer(self, requests, context):
         for request in requests:
+            if request.model_name == "wait":
+                self.entered.release()
+                self.release.wait(PATIENCE)
             if request.model_name == "many":
                 for _ in range(int(request.id)):
                     yield inference.ModelStreamInferResponse(error_message="m" * 10_000)

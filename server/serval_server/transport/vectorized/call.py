@@ -143,6 +143,10 @@ class Call:
         self._cancel(f": {code.name}: {details}")
         self.outgoing.clear()
 
+    def has_messages(self) -> bool:
+        """Tell whether messages wait for the handler to take them."""
+        return bool(self._received)
+
     # The context's side
 
     def is_active(self) -> bool:

@@ -37,12 +37,12 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
 class Connections:
-    """Listeners and connections. `over` is called when calls have ended because their connection has.
+    """Listeners and connections. `over` is called with the number of one that has ended, and its calls with it.
 
     `times` is the engine's turn.TIMES[1].
     """
 
-    def __init__(self, state: engine.State, times: engine.Records, over: Callable[[], None]) -> None:
+    def __init__(self, state: engine.State, times: engine.Records, over: Callable[[int], None]) -> None:
         self._state = state
         self._longest = int(times["max_age"][0]) + int(times["max_age_grace"][0])  # beyond NEVER where one is that
         self._over = over
@@ -227,7 +227,7 @@ class Connections:
                 self.sockets.fds[number] = -1
             self.sockets.watched[number] = 0
             turn.close_connection(self._state.handle, number)
-            self._over()
+            self._over(number)
             self.numbered[number] = None
             self.again.pop(number, None)
             self.held.pop(number, None)

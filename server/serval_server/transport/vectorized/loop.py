@@ -38,8 +38,8 @@ from serval_server.transport.vectorized.vectors import Answers, VectorHandler
 
 LOG = logging.getLogger(__name__)
 
-# A connection whose share of ordinary calls has begun goes on when these are answered, and after so long in any case,
-# as some take long. Were it read on at once, the loop would ask for the interpreter again before handlers wake up.
+# A connection whose share of ordinary work has begun goes on when that is done, and after so long in any case, as some
+# calls take long. Were it read on at once, the loop would ask for the interpreter again before handlers wake up.
 SHORT_CALL_NS: Final = 1_000_000
 TICK_SECONDS: Final = 0.5  # how often ages are looked at
 AWAKE_NS: Final = 100_000  # after calls; a processor that sleeps and wakes loses about as much
@@ -83,7 +83,7 @@ class Loop:
         self._arena = sizes.arena
         self._times = times.for_engine()
         self._methods = [vectorized[path] for path in paths if path in vectorized]
-        self._connections = Connections(state, self._times, lambda: self._calls.take_events())
+        self._connections = Connections(state, self._times, self._connection_is_over)
         self._calls = OrdinaryCalls(
             state,
             handlers,
@@ -113,6 +113,7 @@ class Loop:
         self._backlog = state.connections["backlog"]
         self._phase = state.connections["phase"]
         self._ordinary = state.connections["ordinary"]
+        self._work = state.connections["work"]
         self._events = state.turn["events"]
         self._next_deadline = state.turn["next_deadline"]
         self._open_streams = state.turn["open_streams"]
@@ -284,10 +285,17 @@ class Loop:
         for number in self._sockets.reads[:count, 0].tolist():
             if not self._backlog[number]:
                 continue
-            if self._ordinary[number] >= limits.CONNECTION_ORDINARY and self._calls.has_young(number):
+            calls, work = self._ordinary[number], self._work[number]
+            had_its_share = calls >= limits.CONNECTION_ORDINARY or work >= limits.CONNECTION_WORK
+            if had_its_share and self._calls.has_young(number):
                 self._connections.hold(number, now + SHORT_CALL_NS)
             else:
                 self._connections.again[number] = None
+
+    def _connection_is_over(self, number: int) -> None:
+        """Act on what a connection leaves behind, before its number is another's."""
+        self._calls.take_events()
+        self._calls.grown(number)
 
     def _write(self) -> None:
         left = sockets.give(self._handle, self._sockets.handle)

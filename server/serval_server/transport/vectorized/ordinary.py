@@ -75,7 +75,7 @@ class OrdinaryCalls:
             compression=compression,
             done=None if most is None else partial(self._done.append, None),
         )
-        self._young: dict[int, set[int]] = {}  # by connection: calls with a message and no answer, but for `grown`
+        self._young: dict[int, set[int]] = {}  # by connection: see `has_young`
         self._calls: dict[int, Call] = {}
         self._blocked: set[int] = set()
         self._posted: deque[Call] = deque()
@@ -118,11 +118,11 @@ class OrdinaryCalls:
         return bool(self._posted or self._credits or self._cancelled)
 
     def has_young(self, connection: int) -> bool:
-        """Tell whether calls of a connection that have just begun have no answer yet."""
+        """Tell whether calls of a connection have messages that were not answered; of a stream, not taken yet."""
         return connection in self._young
 
     def grown(self, connection: int) -> None:
-        """Take the calls of a connection for long ones, which nothing waits for."""
+        """Take the calls of a connection for long ones, which nothing waits for until they have a message."""
         self._young.pop(connection, None)
 
     def take_events(self) -> None:
@@ -157,6 +157,9 @@ class OrdinaryCalls:
         for _ in range(len(self._credits)):
             number, octets = self._credits.popleft()
             turn.consumed(self._state.handle, number, octets)
+            call = self._calls.get(number)
+            if call is not None and call.streams_in and not call.has_messages():
+                self._grow(call)
         for _ in range(len(self._posted)):
             self._write(self._posted.popleft())
             self._take_some_events()
@@ -239,8 +242,7 @@ class OrdinaryCalls:
         _, number, _, _, at, length, compressed, *_ = event
         call = self._calls.get(number)
         if call is not None:
-            if not call.streams_in:
-                self._young.setdefault(call.connection, set()).add(number)
+            self._young.setdefault(call.connection, set()).add(number)
             call.on_message(bytes(self._octets[at : at + length]), bool(compressed))
 
     def _half_closed(self, event: Event) -> None:
@@ -311,8 +313,13 @@ class OrdinaryCalls:
     def _forget(self, number: int) -> None:
         call = self._calls.pop(number, None)
         self._blocked.discard(number)
-        if call is not None and (young := self._young.get(call.connection)) is not None:
-            young.discard(number)
+        if call is not None:
+            self._grow(call)
+
+    def _grow(self, call: Call) -> None:
+        young = self._young.get(call.connection)
+        if young is not None:
+            young.discard(call.number)
             if not young:
                 del self._young[call.connection]
 

@@ -17,8 +17,9 @@ from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
-from serval_served import DOWNLOAD, PATIENCE, READY, SECRET, UNLIMITED, live, raw, running, waits
-from serval_server.transport.vectorized import connections
+from serval_served import CONVERSATION, DOWNLOAD, PATIENCE, READY, SECRET, UNLIMITED, live, raw, running, waits
+from serval_server.transport.vectorized import connections, loop
+from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import Connection
 
@@ -211,6 +212,25 @@ def test_a_stream_that_is_left_in_the_middle(shared, models):
     assert [len(next(call).chunk) for _ in range(3)] == [10_000] * 3
     call.cancel()
     assert live(shared.stub())
+
+
+def test_messages_of_a_stream_are_read_as_they_are_taken(monkeypatch):
+    monkeypatch.setattr(loop, "SHORT_CALL_NS", int(PATIENCE * 1e9))
+    delivered, deliver = [], Call.on_message
+    monkeypatch.setattr(Call, "on_message", lambda *arguments: (delivered.append(1), deliver(*arguments)))
+    first = inference.ModelInferRequest(model_name="wait").SerializeToString()
+    with running() as served, h2f.FrameClient(served.where) as client:
+        client.send(client.grpc_headers(1, CONVERSATION), h2f.data(1, h2f.grpc_message(first)))
+        assert served.servicer.entered.acquire(timeout=PATIENCE)
+        client.send(h2f.data(1, 1_000 * h2f.grpc_message(b"")), h2f.data(1, end=True))
+        assert live(served.stub())
+        time.sleep(0.3)
+        assert len(delivered) < 50
+        served.servicer.release.set()
+        client.timeout = PATIENCE / 2
+        client.until(lambda: client.reply(1).over, "the end of the conversation")
+    assert client.reply(1).grpc_status == 0
+    assert len(delivered) == 1_002
 
 
 @pytest.mark.slow
