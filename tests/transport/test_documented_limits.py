@@ -16,6 +16,7 @@ MODULES = {
     "config": "serval_server.config",
     "backlog": "serval_server.batching.backlog",
     "budget": "serval_server.batching.budget",
+    "deferred": "serval_server.batching.deferred",
     "methods": "serval_server.batching.methods",
     "threads": "serval_server.transport.threads",
     "loop": "serval_server.transport.vectorized.loop",

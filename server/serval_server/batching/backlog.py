@@ -1,4 +1,4 @@
-"""The batches of one model that are run on a worker's thread, and what waits for the next of them."""
+"""The batches of one model that are run on a worker's thread or in a later turn, and what waits for the next one."""
 
 import logging
 import time
@@ -38,18 +38,32 @@ class Backlog:
     """What waits of one model, and its run on a worker. All but `_work` runs in the loop's thread."""
 
     def __init__(
-        self, answering: Answering, budget: Budget, workers: ThreadPoolExecutor, done: Callable[[Job], None]
+        self,
+        answering: Answering,
+        budget: Budget,
+        workers: ThreadPoolExecutor,
+        done: Callable[[Job], None],
+        defer: Callable[[int, "Backlog"], None],
     ) -> None:
-        """`done` is called in a worker's thread, and has the loop call `finish`."""
+        """`done` is called in a worker's thread, and has the loop call `finish`.
+
+        `defer` is told a connection, and has the loop call `go_on` in a later turn.
+        """
         self._answering = answering
         self._budget = budget
         self._workers = workers
         self._done = done
+        self._defer = defer
         self._waiting = Waiting()
-        self.working = False
+        self._working = self._deferred = False
 
-    def wait(self, group: Group) -> None:
-        """Keep a group for the next batch of a worker."""
+    @property
+    def busy(self) -> bool:
+        """Tell whether a run is under way, or will be made in a later turn."""
+        return self._working or self._deferred
+
+    def wait(self, group: Group, *, defer: bool = False) -> None:
+        """Keep a group for the next batch: of a worker, or where nothing is under way and `defer`, of a later turn."""
         answering, answers = self._answering, self._answering.answers
         _, first, messages, _, octets, id_octets = group.row
         members = group.order[first : first + messages]
@@ -61,24 +75,35 @@ class Backlog:
         batch.gather(answers.octets, group.records, group.order, group.groups, group.number, rows)
         if answering.has_nan(rows):
             if answering.set_aside(group, rows):
-                self.wait(group.again())
+                self.wait(group.again(), defer=defer)
             return
         batch.keep_ids(answers.octets, group.records, group.order, group.groups, group.number, ids)
         self._waiting.add(Chunk(group.records[members], group.calls[members], rows, ids))
-        if not self.working:
+        if self._working:
+            return
+        if self._deferred or defer:
+            self._deferred = True
+            self._defer(int(group.records["template"][members[0]]), self)
+        else:
             self._start()
+
+    def go_on(self, turn: int) -> None:
+        """Run what waits."""
+        self._budget.enter(turn)
+        self._deferred = False
+        self._start()
 
     def finish(self, job: Job, turn: int) -> None:
         """Answer what a worker has run, and go on with what has come meanwhile."""
         self._budget.enter(turn)
-        self.working = False
+        self._working = False
         self._answering.answers.working -= 1
         self._conclude(job)
         self._start()
 
     def _start(self) -> None:
         """Run what waits, up to the largest batch at a time, until a worker is at it or nothing is left."""
-        while self._waiting and not self.working:
+        while self._waiting and not self._working:
             chunks = self._waiting.take(self._answering.max_rows, self._budget.is_short)
             try:
                 # Without the calls that nobody waits for any more
@@ -106,7 +131,7 @@ class Backlog:
             self._observe(job)
         else:
             self._workers.submit(self._work, chunk)
-            self.working = True
+            self._working = True
             self._answering.answers.working += 1
 
     def _work(self, chunk: Chunk) -> None:

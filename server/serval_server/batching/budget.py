@@ -1,4 +1,4 @@
-"""What one model may take of the loop's time: short runs, until those of a turn have taken long together."""
+"""What models may take of the loop's time: short runs, until those of a turn have taken long together."""
 
 from typing import Final
 
@@ -9,14 +9,32 @@ from serval_server.batching.estimate import Estimate
 SHORT_RUN_NS: Final = 1_000_000
 
 
+class TurnTime:
+    """What the models of a method have taken of a turn of the loop."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.spent_ns = 0
+
+    def begin(self) -> None:
+        """Begin the next turn."""
+        self.turn += 1
+        self.spent_ns = 0
+
+    def is_over(self) -> bool:
+        """Tell whether calls of other models have waited long enough for those before them."""
+        return self.spent_ns >= SHORT_RUN_NS
+
+
 class Budget:
     """The time of one model in the loop; `learn` may be called from a worker's thread, all else from the loop's."""
 
-    def __init__(self, estimate: Estimate, max_rows: int) -> None:
+    def __init__(self, estimate: Estimate, max_rows: int, time: TurnTime) -> None:
         """`max_rows`: of a run in the loop, 0 for a model that is to have none there."""
         self.learn = estimate.add
         self._estimate = estimate
         self._max_rows = max_rows
+        self._time = time
         self._turn = 0
         self._spent = 0  # nanoseconds of this turn
 
@@ -28,10 +46,15 @@ class Budget:
     def spend(self, duration_ns: int) -> None:
         """Take in what a run in the loop has taken of it."""
         self._spent += duration_ns
+        self._time.spent_ns += duration_ns
 
     def has_time(self) -> bool:
         """Tell whether the loop can wait for another run in this turn."""
         return self._spent < SHORT_RUN_NS
+
+    def has_to_wait(self) -> bool:
+        """Tell whether the runs of other models have taken this turn's time."""
+        return self._time.is_over()
 
     def is_short(self, rows: int) -> bool:
         """Tell whether the loop can wait for a run of so many rows."""

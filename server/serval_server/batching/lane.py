@@ -1,8 +1,9 @@
 """A lane: the batches of one model, as one method speaks of it.
 
-A run that will be short is made in the loop, at once, until those of a turn have taken long together. A long one is
-made on a worker thread; what arrives meanwhile waits, and is the next batch. So a slow model delays nobody but its own
-callers, and its batches grow with its load; those of a fast one grow no larger than what stays in the caches.
+A run that will be short is made in the loop, at once, until those of a turn have taken long together; where those of
+other models have, in one of the next turns. A long one is made on a worker thread; what arrives meanwhile waits, and is
+the next batch. So a slow model delays nobody but its own callers, and its batches grow with its load; those of a fast
+one grow no larger than what stays in the caches.
 """
 
 import logging
@@ -80,8 +81,9 @@ class Lane:
         started = time.perf_counter_ns()
         self._budget.enter(group.turn)
         _, first, messages, count, octets, _ = group.row
-        if self._backlog.working or not (self._budget.has_time() and self._budget.is_short(count)):
-            self._backlog.wait(group)
+        short = self._budget.has_time() and self._budget.is_short(count)
+        if not short or self._backlog.busy or self._budget.has_to_wait():
+            self._backlog.wait(group, defer=short)
             return
         bound = self._bind(count) if count <= BOUND_ROWS_MAX else None
         taken, values = self._rows, self._values

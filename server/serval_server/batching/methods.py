@@ -17,8 +17,9 @@ from serval_kernels.wire.plan import Plan
 
 from serval_server.batching.answering import Answering, Codec
 from serval_server.batching.backlog import Backlog, Job
-from serval_server.batching.budget import Budget
+from serval_server.batching.budget import Budget, TurnTime
 from serval_server.batching.chunks import Group, Octets
+from serval_server.batching.deferred import Deferred
 from serval_server.batching.inputs import (
     BatchInput,
     batch_input,
@@ -94,7 +95,8 @@ class BatchedMethod:
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="serval-prepare")
         self._max_rows = max_rows
         self._senders = senders
-        self._turn = 0
+        self._time = TurnTime()
+        self._deferred = Deferred()
         self._forgetting_at = 0.0
         self._found: dict[int, _Found] = {}
         self._lanes: dict[LoadedModel, Lane | None] = {}
@@ -113,9 +115,9 @@ class BatchedMethod:
 
     def take(self, records: Records, calls: Calls) -> None:
         """See VectorHandler."""
-        self._turn += 1
+        self._time.begin()
         answers, tables = self._answers, self._tables
-        turn, order = self._turn, tables.order
+        turn, order = self._time.turn, tables.order
         groups, grouped, gathered = self._codec.decode(answers.handle, tables.handle, answers.place, turn)
         expected, has_nan = self._expected if gathered else None, gathered == vectorized.WITH_NAN
         for number, row in enumerate(tables.groups[:groups].tolist()):
@@ -124,6 +126,8 @@ class BatchedMethod:
             )
         if grouped < len(records):
             answers.fall_back(records, calls, tables.order, grouped, len(records))
+        if self._deferred:
+            self._wake()
 
     def finish(self) -> None:
         """See VectorHandler."""
@@ -134,7 +138,11 @@ class BatchedMethod:
             self._found.clear()
         for _ in range(len(self._finished)):
             job = self._finished.popleft()
-            job.backlog.finish(job, self._turn)
+            job.backlog.finish(job, self._time.turn)
+        if self._deferred:
+            self._deferred.run(self._time.turn)
+            if self._deferred:
+                self._wake()
         if (now := time.monotonic()) >= self._forgetting_at:
             self._forgetting_at = now + FORGET_SECONDS
             self._forget_unloaded()
@@ -190,8 +198,9 @@ class BatchedMethod:
             if outputs is not None and rows_are_independent(model, given):
                 plan, rows = self._codec.plan(model, outputs), self._max_rows.of(model.name)
                 answering = Answering(model, given, self._codec, plan, self._answers, rows)
-                budget = Budget(first_estimate(model, given), rows if model.session.is_steady else 0)
-                backlog = Backlog(answering, budget, self._workers, self._on_done)
+                loop_rows = rows if model.session.is_steady else 0
+                budget = Budget(first_estimate(model, given), loop_rows, self._time)
+                backlog = Backlog(answering, budget, self._workers, self._on_done, self._deferred.add)
                 lane = Lane(answering, budget, backlog, outputs, self._expect)
         except Exception:  # then it has none, and its calls are answered one by one
             lane = None

@@ -4,19 +4,19 @@ import contextlib
 import gc
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from serval_client import Client, errors
+from serval_client import errors
 from serval_kernels.drift import sketch
 from serval_kernels.wire import batch
 from serval_kernels.wire.plan import Plan
+from serval_lanes import PATIENCE, serving
 from serval_protos.inference import open_inference_pb2 as inference
 from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_registry import onnx_check
@@ -30,14 +30,13 @@ from serval_server.batching.chunks import Chunk, Group
 from serval_server.batching.estimate import Estimate
 from serval_server.batching.inputs import batch_input, rows_are_independent
 from serval_server.codec.features import features_of
-from serval_server.config import BatchRows, Options, Transport
+from serval_server.config import BatchRows, Transport
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.session import Session
 from serval_server.monitor import observer
 from serval_server.monitor.layout import Layouts
 
 WIDTH = 3
-PATIENCE = 30.0
 GONE = -100.0  # a row that begins with less is not answered by `filtering`
 
 
@@ -94,23 +93,6 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[lane.Lane]:
 
     monkeypatch.setattr(lane.Lane, "take", noted)
     return given
-
-
-@contextlib.contextmanager
-def serving(
-    tmp_path: Path, artifact: bytes, transport: Transport = Transport.VECTORIZED, **options: Any
-) -> Iterator[tuple[App, Client]]:
-    """A server with one model, m."""
-    app = App(
-        Options(data=tmp_path, listen="127.0.0.1:0", monitor=False, drain_seconds=0.0, transport=transport, **options)
-    )
-    app.start()
-    try:
-        with Client(f"127.0.0.1:{app.port}", timeout=PATIENCE) as client:
-            client.register(artifact, "m")
-            yield app, client
-    finally:
-        app.stop()
 
 
 def until(holds: Callable[[], bool]) -> None:
