@@ -24,6 +24,8 @@ class HandlerThreads:
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._default = executor
         self._shared: dict[ThreadPoolExecutor, _Shared] = {}
+        self._serials: dict[int, int] = {}  # by connections' numbers, which are used again
+        self._next_serial = count()
 
     def submit(self, connection: int, work: Work, executor: object = None) -> Callable[[], bool]:
         """Have `work` done after what the connection has waiting for the same threads.
@@ -33,7 +35,14 @@ class HandlerThreads:
         """
         threads = executor if isinstance(executor, ThreadPoolExecutor) else self._default
         shared = self._shared.get(threads) or self._shared.setdefault(threads, _Shared(threads))
-        return partial(shared.withdraw, connection, shared.submit(connection, work))
+        serial = self._serials.get(connection)
+        if serial is None:
+            serial = self._serials.setdefault(connection, next(self._next_serial))
+        return partial(shared.withdraw, serial, shared.submit(serial, work))
+
+    def leave(self, connection: int) -> None:
+        """Know that a connection is over: what it still has under way is not the next one's of its number."""
+        self._serials.pop(connection, None)
 
 
 class _Shared:

@@ -295,7 +295,7 @@ class Loop:
     def _connection_is_over(self, number: int) -> None:
         """Act on what a connection leaves behind, before its number is another's."""
         self._calls.take_events()
-        self._calls.grown(number)
+        self._calls.leave(number)
 
     def _write(self) -> None:
         left = sockets.give(self._handle, self._sockets.handle)

@@ -125,6 +125,11 @@ class OrdinaryCalls:
         """Take the calls of a connection for long ones, which nothing waits for until they have a message."""
         self._young.pop(connection, None)
 
+    def leave(self, connection: int) -> None:
+        """Know that a connection is over, and all events of its calls are taken."""
+        self.grown(connection)
+        self._terms.threads.leave(connection)
+
     def take_events(self) -> None:
         """Act on the engine's events. What is done here may add more, which are taken too."""
         counter, events = self._state.turn["events"], self._state.events

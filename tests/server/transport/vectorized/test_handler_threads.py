@@ -59,6 +59,20 @@ def test_one_connection_leaves_threads_to_others():
         assert all(work.begun.wait(PATIENCE) for work in greedy)
 
 
+def test_a_connection_does_not_inherit_what_another_of_its_number_has_under_way():
+    with shared(8) as (threads, _):
+        stuck = [Held() for _ in range(8)]
+        for work in stuck:
+            threads.submit(1, work)
+        assert all(work.begun.wait(PATIENCE) for work in stuck[:5])
+        threads.leave(1)
+        begins = Held()
+        threads.submit(1, begins)
+        assert begins.begun.wait(PATIENCE)
+        for work in [*stuck, begins]:
+            work.ends.set()
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_alone_it_may_use_what_few_there_are(count):
     with shared(count) as (threads, _):

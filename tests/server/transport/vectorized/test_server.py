@@ -188,6 +188,16 @@ def test_a_client_that_goes_away():
         assert server.servicer.ended.acquire(timeout=PATIENCE)
 
 
+def test_handlers_of_a_client_that_has_gone_are_not_the_next_ones():
+    message = inference.ModelReadyRequest(name="wait").SerializeToString()
+    with running(threads=8) as served:
+        with h2f.FrameClient(served.where) as client:
+            client.send(b"".join(client.grpc_request(1 + 2 * i, READY, message) for i in range(8)))
+            assert all(served.servicer.entered.acquire(timeout=PATIENCE) for _ in range(5))
+        assert served.servicer.ended.acquire(timeout=PATIENCE)
+        assert live(served.stub(), timeout=PATIENCE / 2)  # the others are let go when all of it is over
+
+
 @pytest.mark.parametrize(
     "leave", [lambda client: client.close(), lambda client: client.socket.shutdown(socket.SHUT_WR)]
 )
