@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from serval_benchmarks.cli import CANNOT_RUN, FAILED_CALLS
 from serval_protos.v1 import common_pb2, drift_pb2
+from serval_tries import once_of_some
 
 QUICK = ("--model", "adder", "--seconds", 0.5, "--warmup", 0.1)
+LONGER = (*QUICK, "--seconds", 2)  # for what a pause of the machine must not keep from being called
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["Predict", "BatchPredict", "ModelInfer"])
 def test_reports_a_closed_loop(server, command, capsys, method):
-    assert command("--server", server.address, *QUICK, "--method", method, "--rows", 3, "--in-flight", 4) == 0
+    assert command("--server", server.address, *LONGER, "--method", method, "--rows", 3, "--in-flight", 4) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert f"adder@3 at {server.address}: {method}, 3 rows a call, 4 in flight over 4 connections" in printed.out
@@ -31,12 +33,16 @@ def test_reports_a_closed_loop(server, command, capsys, method):
 def test_several_processes_share_an_open_loop_and_write_files(server, command, tmp_path):
     out, plot = tmp_path / "out.json", tmp_path / "out.png"
     options = ("--rate", 200, "--processes", 2, "--seconds", 1, "--json", out, "--plot", plot)
-    assert command("--server", server.address, *QUICK, *options) == 0
+
+    def measure():
+        assert command("--server", server.address, *QUICK, *options) == 0
+        assert json.loads(out.read_text())["calls_per_second"] == pytest.approx(200, rel=0.15)
+
+    once_of_some(measure)
     found = json.loads(out.read_text())
     assert (found["load"]["loop"], found["load"]["rate"], found["load"]["processes"]) == ("open", 200, 2)
     assert found["load"]["answered_by"] == "adder@3"
     assert found["latency"]["count"] == sum(count for _, _, count in found["latency"]["buckets"]) == 200
-    assert found["calls_per_second"] == pytest.approx(200, rel=0.15)
     assert found["latency"]["p50"] <= found["latency"]["p99"] <= found["latency"]["max"]
     assert {"grpcio", "numpy", "python"} <= set(found["versions"])
     assert found["machine"]["cores"] >= 1
@@ -52,7 +58,7 @@ def test_exits_with_failure_when_calls_failed(server, command, capsys):
             context.abort(grpc.StatusCode.INTERNAL, "broke down")
 
     server.before_reply = fail
-    assert command("--server", server.address, *QUICK, "--in-flight", 2) == FAILED_CALLS
+    assert command("--server", server.address, *LONGER, "--in-flight", 2) == FAILED_CALLS
     assert "  INTERNAL" in (out := capsys.readouterr().out)
     assert "first: broke down" in out
 
@@ -65,7 +71,7 @@ def test_rows_come_from_the_baseline(server, command, capsys):
             for i in range(4)
         ]
     )
-    assert command("--server", server.address, *QUICK) == 0
+    assert command("--server", server.address, *LONGER) == 0
     assert "rows from the ranges of the model's baseline" in capsys.readouterr().out
     rows = np.concatenate(server.matrices)
     assert np.all(rows.min(axis=0) >= [0, 10, 20, 30])

@@ -11,6 +11,7 @@ from serval_benchmarks.__main__ import main as everything
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.load import Tally
 from serval_benchmarks.servers import Cores, pinned, serving
+from serval_tries import once_of_some
 
 BRIEF = ("--rounds", "1", "--seconds", "0.4", "--warmup", "0.2", "--connections", "80", "--starts", "1")
 BRIEFER = ("--calls-before", "2000", "--calls", "2000", "--idle-seconds", "0.5", "--idle-connections", "20")
@@ -37,7 +38,11 @@ WANTED = {
 def test_measures_what_it_says(name, tmp_path, capsys):
     cores = os.sched_getaffinity(0)
     path = tmp_path / "found.json"
-    assert conditions.main([name, *BRIEF, *BRIEFER, "--json", str(path)]) in (0, conditions.NOT_MET)
+
+    def measure():
+        assert conditions.main([name, *BRIEF, *BRIEFER, "--json", str(path)]) in (0, conditions.NOT_MET)
+
+    once_of_some(measure)
     assert os.sched_getaffinity(0) == cores
     printed = capsys.readouterr()
     assert f"== {name}: " in printed.out

@@ -13,6 +13,7 @@ from serval_benchmarks import processes
 from serval_benchmarks.errors import BenchmarkError
 from serval_benchmarks.load import Closed, Load
 from serval_benchmarks.prepare import prepare
+from serval_tries import once_of_some
 
 
 @pytest.fixture
@@ -67,14 +68,18 @@ def test_a_dead_client_ends_the_run_at_once_and_leaves_no_other(load):
 
 @pytest.mark.slow
 def test_progress_counts_up(load):
-    told = []
     short = type(load)(**{name: getattr(load, name) for name in load.__slots__} | {"seconds": 1.5})
-    tally, idle = processes.run(short, 1, lambda seconds, calls: told.append((seconds, calls)))
-    assert told == sorted(told)
-    assert len(told) >= 3
-    assert tally.errors == {}
-    assert idle is None or 0 <= idle <= 1
-    assert 0 < tally.client_cpu < 2
+
+    def measure():
+        told = []
+        tally, idle = processes.run(short, 1, lambda seconds, calls: told.append((seconds, calls)))
+        assert told == sorted(told)
+        assert len(told) >= 3
+        assert tally.errors == {}
+        assert idle is None or 0 <= idle <= 1
+        assert 0 < tally.client_cpu < 2
+
+    once_of_some(measure)
 
 
 @pytest.mark.slow

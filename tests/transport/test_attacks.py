@@ -36,6 +36,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 1.0
 SECONDS_UNREAD = 60.0  # at most: what nobody reads stops the server when all buffers between are full
 DEADLINE = 5.0
+TRIES = 3
 GROWTH = 192 * 2**20
 CLOSED, UNREAD, SERVED = "closed", "unread", "served"
 
@@ -145,12 +146,10 @@ def on_a_call_that_is_over(*parts: bytes) -> Callable[..., str]:
         if not target.grpc:
             pytest.skip("the target waits for the end of a request")
 
-        def sent(client: FrameClient) -> Iterator[bytes]:
+        with FrameClient(target.address, timeout=DEADLINE) as client:
             client.send(client.grpc_headers(1, target.path + "Unknown"))
             client.expect_headers(1)
-            yield from itertools.cycle(parts)
-
-        return flooded(target, sent)
+            return flood(client, itertools.cycle(parts))
 
     return run
 
@@ -380,6 +379,9 @@ def test_an_attack_hurts_nobody_else(attack, attacked):
     largest = Largest(attacked)
     largest.start()
     outcome = attack.run(attacked)
+    for _ in range(TRIES - 1):  # who is paused in the middle of a second has sent less than is too much for one
+        if attack.must_stop and outcome == SERVED:
+            outcome = attack.run(attacked)
     slowed = healthy.stop()
     growth = largest.stop() - memory
 

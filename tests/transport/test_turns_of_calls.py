@@ -5,7 +5,7 @@ import time
 from serval_frames import FrameClient, rst_stream
 
 CALLS = 30
-SLOW, SLOW_SECONDS = 6, 0.4
+SLOW, SLOW_SECONDS = 6, 1.0
 
 
 def whole(client: FrameClient, stream_id: int, target) -> bytes:
