@@ -186,18 +186,31 @@ class App:
 def run(options: Options, *, share_port: bool = False, on_ready: Callable[[App], None]) -> None:
     """Serve until a signal says to stop, then drain."""
     stopping = told_to_stop(_interrupt)
+    over = _leaves_after(options.drain_seconds + options.grace_seconds + BACKGROUND_SECONDS)
     _have_files()
     app = App(options, share_port=share_port)
     app.start()
     on_ready(app)
     while not stopping.wait(WATCH_SECONDS):
         if app.has_ended():
-            raise RuntimeError("the transport has ended by itself; the log says why")
+            LOG.error("the transport has ended by itself; what is said above tells why")
+            os._exit(1)  # without waiting for handlers: who starts the process again does so at its end
     LOG.info("draining")
-    overdue = threading.Timer(options.drain_seconds + options.grace_seconds + BACKGROUND_SECONDS, _leave)
-    overdue.daemon = True
-    overdue.start()
+    over.set()
     app.stop()  # and then the interpreter waits for the threads of executors, as long as they take
+
+
+def _leaves_after(seconds: float) -> threading.Event:
+    """Return what has the process end so long after it is set. Its thread is there before it may not be had."""
+    over = threading.Event()
+
+    def leave() -> None:
+        over.wait()
+        time.sleep(seconds)
+        _leave()
+
+    threading.Thread(target=leave, name="serval-overdue", daemon=True).start()
+    return over
 
 
 def _have_files() -> None:

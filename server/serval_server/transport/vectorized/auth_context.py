@@ -33,7 +33,7 @@ _SPECIAL: Final = frozenset(',+"\\<>;')
 _FIRST_VISIBLE, _LAST_VISIBLE = " ", "~"
 
 
-def of_connection(connection: ssl.SSLSocket) -> AuthContext:
+def of_connection(connection: ssl.SSLObject) -> AuthContext:
     """Return the properties of a connection whose handshake is over."""
     context: AuthContext = {
         "transport_security_type": [b"ssl"],

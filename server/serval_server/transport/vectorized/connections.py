@@ -96,11 +96,12 @@ class Connections:
                 continue
             try:
                 connection = Connection(accepted, address, context, time.monotonic_ns())
-            except OSError:
+                self.epoll.register(connection.fd, READ)
+            except (OSError, MemoryError) as error:  # the system's own bounds, or the peer has gone again
+                LOG.warning("accept: %s", error)
                 accepted.close()
                 continue
             self.by_fd[connection.fd] = connection
-            self.epoll.register(connection.fd, READ)
             if not connection.secure:
                 self._open(connection)
 
@@ -126,8 +127,8 @@ class Connections:
         self.epoll.modify(connection.fd, READ)
         if done:
             self._open(connection)
-            if connection.number >= 0 and connection.pending():
-                self.again[connection.number] = None
+            if connection.number >= 0:
+                self.again[connection.number] = None  # more than the handshake may have been read
 
     def _open(self, connection: Connection) -> None:
         if not self._free:

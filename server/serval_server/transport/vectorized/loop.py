@@ -231,7 +231,7 @@ class Loop:
             self._connections.close(connection)
         else:
             if happened & WRITE:
-                turn.resume(self._handle, connection.number)
+                self._resume(connection.number)
             number = connection.number
             if happened & ~WRITE and number not in seen and not self._backlog[number]:
                 if self._has_room():
@@ -270,8 +270,6 @@ class Loop:
                 return
             if size < 0:
                 size = 0
-            if connection.secure and connection.pending():
-                self._connections.again[number] = None
         if carried:
             source = int(self._carry_at[number])
             self._octets[at : at + carried] = self._octets[source : source + carried]
@@ -326,10 +324,15 @@ class Loop:
         if connection.writing:
             self._connections.watch(connection, reading=True, writing=False)
         if end - start > sockets.SMALL_OUTPUT and turn.sent(self._handle, number):
-            turn.resume(self._handle, number)
+            self._resume(number)
             self._woken = True
         if self._phase[number] == engine.CLOSING:
             self._connections.linger(connection)
+
+    def _resume(self, number: int) -> None:
+        """Have the calls of a connection go on that waited for its output to go."""
+        turn.resume(self._handle, number)
+        self._calls.take_some_events()
 
     def _tick(self, now: int) -> None:
         """Look at the age of everything."""

@@ -140,6 +140,11 @@ class OrdinaryCalls:
             done = count
         counter[0] = 0
 
+    def take_some_events(self) -> None:
+        """Take events before there are many: what is done for a call adds a few, for a connection a thousand."""
+        if self._state.turn["events"][0] > _MANY_EVENTS:
+            self.take_events()
+
     def _take(self, event: Event) -> None:
         try:
             self._on[event[0]](event)
@@ -167,25 +172,20 @@ class OrdinaryCalls:
                 self._grow(call)
         for _ in range(len(self._posted)):
             self._write(self._posted.popleft())
-            self._take_some_events()
+            self.take_some_events()
         for _ in range(len(self._cancelled)):
             number = self._cancelled.popleft()
             self._forget(number)
             turn.cancel(self._state.handle, number)
-            self._take_some_events()
+            self.take_some_events()
 
     def stop_all(self) -> None:
         """End every call: UNAVAILABLE, upon which clients go elsewhere."""
         for number, call in list(self._calls.items()):
             self._forget(number)
             turn.refuse(self._state.handle, number, answers.STOPPED)
-            self._take_some_events()
+            self.take_some_events()
             call.on_cancelled(*_STOPPED)
-
-    def _take_some_events(self) -> None:
-        """Take events before there are many: each thing done here adds a few."""
-        if self._state.turn["events"][0] > _MANY_EVENTS:
-            self.take_events()
 
     def _started(self, event: Event) -> None:
         _, number, connection, method, at, length, timeout, *_ = event

@@ -16,6 +16,7 @@ from serval_registry.errors import InvalidArgument
 from serval_server.transport.address import UNIX, cannot_bind, check, check_free, family_of, host_and_port
 from serval_server.transport.vectorized import auth_context
 from serval_server.transport.vectorized.context import Peer
+from serval_server.transport.vectorized.tls import Tls
 
 # Who finds it full tries again after a second; Linux makes no more of it than net.core.somaxconn, 4,096 by default.
 BACKLOG: Final = 4096
@@ -92,6 +93,7 @@ class Connection:
 
     __slots__ = (
         "_ends",
+        "_tls",
         "address",
         "fd",
         "number",
@@ -109,13 +111,8 @@ class Connection:
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.secure = context is not None
-        self.socket = (
-            accepted
-            if context is None
-            else context.wrap_socket(
-                accepted, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
-        )
+        self.socket = accepted
+        self._tls = None if context is None else Tls(accepted, context)
         self.fd = self.socket.fileno()
         self.number = -1
         self.since = since  # ns: of the accept
@@ -128,59 +125,40 @@ class Connection:
 
     def shake_hands(self) -> bool | None:
         """Go on with the TLS handshake: True when done, None while it waits for the peer. Raises OSError."""
-        if not isinstance(self.socket, ssl.SSLSocket):
+        if self._tls is None:
             return True
-        try:
-            self.socket.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        if not self._tls.shake_hands():
             return None
-        if self.socket.selected_alpn_protocol() != H2:
+        if self._tls.session.selected_alpn_protocol() != H2:
             raise ssl.SSLError("the peer did not choose h2 by ALPN")
         return True
 
     def known_as(self) -> Peer:
         """Return who the peer is, for handlers that ask."""
         if self.peer is None:
-            if isinstance(self.socket, ssl.SSLSocket):
-                self.peer = Peer(self.address, auth_context.of_connection(self.socket))
+            if self._tls is not None:
+                self.peer = Peer(self.address, auth_context.of_connection(self._tls.session))
             else:
                 self.peer = Peer(self.address)
         return self.peer
 
     def receive(self, view: memoryview) -> int:
         """Read what is there, up to the size of `view`; -1 where nothing is there yet, 0 at the end. Raises OSError."""
-        if not self.secure:
-            try:
-                return self.socket.recv_into(view)
-            except BlockingIOError:
-                return -1
-        return self._receive_decrypted(view)
-
-    def _receive_decrypted(self, view: memoryview) -> int:
-        at = 0
+        if self._tls is not None:
+            return self._tls.receive(view)
         try:
-            # TLS reads a record at a time, and what it has read already does not wake epoll.
-            while at < len(view):
-                size = self.socket.recv_into(view[at:])
-                if size == 0:
-                    return at
-                at += size
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):  # the last: after `end_output`
-            pass
-        except ssl.SSLEOFError:
-            return at
-        return at or -1
+            return self.socket.recv_into(view)
+        except BlockingIOError:
+            return -1
 
     def send(self, view: memoryview) -> int:
         """Write what goes; return how many octets went. Raises OSError."""
+        if self._tls is not None:
+            return self._tls.send(view)
         try:
             return self.socket.send(view)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return 0
-
-    def pending(self) -> bool:
-        """Tell whether TLS holds octets that epoll knows nothing of."""
-        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def has_gone(self) -> bool:
         """Tell whether the peer has closed its side, whatever is to be read before that."""
@@ -190,7 +168,10 @@ class Connection:
         return bool(self._ends.poll(0))
 
     def end_output(self) -> None:
-        """Tell the peer that nothing more comes, so that it reads the last of it."""
+        """Tell the peer that nothing more comes, so that it reads the last of it. What it sends is not decrypted."""
+        if self._tls is not None:
+            self._tls.say_goodbye()
+            self._tls = None
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 import ssl
-import subprocess
 import time
 
 import grpc
@@ -17,26 +16,6 @@ from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
 from serval_served import PATIENCE, READING_SECONDS, SERVER_LIVE, SIZED, assert_told_to_go, live, raw, running, waits
 from serval_server.transport.vectorized.sockets import server_context
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, and certificates for localhost of a server and a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    (folder / "names").write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1,dirName:directory\n[directory]\nCN=a name that is no text\n"
-    )
-    for name, subject in (("server", "localhost"), ("client", "some client")):
-        request = ("-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        openssl("req", *request, "-subj", f"/CN={subject}")
-        authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *authority)
-    return folder
 
 
 def credentials(certificates, *, known=False):
@@ -80,7 +59,9 @@ def test_mutual_tls(certificates):
         # and not the name of a directory, which is no text
         assert "x509_subject_alternative_name=[b'localhost', b'127.0.0.1']" in reply.extensions
         with pytest.raises(grpc.RpcError) as caught:
-            server.stub(credentials=credentials(certificates)).ServerLive(inference.ServerLiveRequest(), timeout=3)
+            server.stub(credentials=credentials(certificates)).ServerLive(
+                inference.ServerLiveRequest(), timeout=PATIENCE
+            )
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert live(stub)
 
@@ -88,11 +69,11 @@ def test_mutual_tls(certificates):
 def test_clear_text_to_a_tls_port_and_the_other_way_round(certificates, shared):
     with secure(certificates) as server:
         with pytest.raises(grpc.RpcError) as caught:
-            server.stub().ServerLive(inference.ServerLiveRequest(), timeout=3)
+            server.stub().ServerLive(inference.ServerLiveRequest(), timeout=PATIENCE)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         channel = grpc.secure_channel(shared.address, credentials(certificates))
         with channel, pytest.raises(grpc.RpcError) as caught:
-            inference_grpc.GRPCInferenceServiceStub(channel).ServerLive(inference.ServerLiveRequest(), timeout=3)
+            inference_grpc.GRPCInferenceServiceStub(channel).ServerLive(inference.ServerLiveRequest(), timeout=PATIENCE)
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert live(server.stub(credentials=credentials(certificates)))
 
