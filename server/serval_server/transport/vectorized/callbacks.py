@@ -16,6 +16,11 @@ _THREAD = ThreadPoolExecutor(1, thread_name_prefix="serval-callback")
 Callback: TypeAlias = Callable[[], None]
 
 
+def start() -> None:
+    """Have the thread there before it may not be had."""
+    run_callbacks([lambda: None])
+
+
 def run_callbacks(callbacks: list[Callback]) -> None:
     """Have them run soon, in their order; one that raises is logged, and the next one runs."""
     if not callbacks:

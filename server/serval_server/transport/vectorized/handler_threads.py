@@ -23,6 +23,8 @@ class HandlerThreads:
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._default = executor
+        with suppress(RuntimeError):  # one that is shut down tells whoever submits
+            executor.submit(lambda: None)  # a thread is there before none may be had: what waits for one is done
         self._shared: dict[ThreadPoolExecutor, _Shared] = {}
         self._serials: dict[int, int] = {}  # by connections' numbers, which are used again
         self._next_serial = count()

@@ -215,6 +215,7 @@ class OrdinaryCalls:
         if handler is None:
             self._refuse(number, grpc.StatusCode.UNIMPLEMENTED, METHOD_NOT_FOUND)
             return None
+        peer = self._peer_of(connection)  # before there is a place to give back
         if self._most is not None and not self._has_place(self._most):
             self._refuse(number, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
             return None
@@ -223,7 +224,7 @@ class OrdinaryCalls:
             path,
             handler,
             request,
-            self._peer_of(connection),
+            peer,
             self._terms,
             connection=connection,
             deadline_ns=deadline_ns,

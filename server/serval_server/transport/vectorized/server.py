@@ -13,6 +13,7 @@ import grpc
 from serval_kernels.wire import state as engine
 
 from serval_server.spare import SpareTime
+from serval_server.transport.vectorized import callbacks
 from serval_server.transport.vectorized.handlers import Handlers
 from serval_server.transport.vectorized.loop import Loop
 from serval_server.transport.vectorized.sockets import BACKLOG, bind
@@ -113,6 +114,7 @@ class Server(grpc.Server):  # type: ignore[misc]
         for listener, context in self._listeners:
             listener.listen(BACKLOG)
             self._loop.add_listener(listener, context)
+        callbacks.start()
         self._thread = threading.Thread(target=self._run, name="serval-loop", daemon=True)
         self._thread.start()
 

@@ -146,3 +146,15 @@ def test_work_that_no_thread_can_be_started_for_is_done_by_those_that_are_there(
 
 def _no_thread(_):
     raise RuntimeError("can't start new thread")
+
+
+def test_what_waits_for_a_thread_that_cannot_be_had_is_done_by_those_that_are_there(monkeypatch):
+    with shared(2) as (threads, _):
+        done = threading.Event()
+
+        def start(_):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        threads.submit(1, done.set)
+        assert done.wait(PATIENCE)
