@@ -23,6 +23,7 @@ MODULES = {
     "connections": "serval_server.transport.vectorized.connections",
     "endings": "serval_server.transport.vectorized.endings",
     "sockets": "serval_server.transport.vectorized.sockets",
+    "tls": "serval_server.transport.vectorized.tls",
     "tables": "serval_kernels.wire.sockets",
     "call": "serval_server.transport.vectorized.call",
     "metadata": "serval_server.transport.vectorized.metadata",
