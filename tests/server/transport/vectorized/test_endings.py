@@ -62,7 +62,7 @@ def test_stop_without_calls_is_over_at_once():
         assert live(server.stub())
         begun = time.monotonic()
         assert server.server.stop(30).wait(PATIENCE)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
 
 
 def test_a_later_stop_may_be_sooner():
@@ -120,10 +120,10 @@ def test_who_does_not_read_holds_a_stop_no_longer_than_its_grace(path, calls, si
     with running() as server, slow_client(server) as client:
         asks_for(client, path, calls, size)
         begun = time.monotonic()
-        ended = server.server.stop(2)
-        assert not ended.wait(1.5)
+        ended = server.server.stop(3)
+        assert not ended.wait(1)
         assert ended.wait(PATIENCE)
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 12
 
 
 def test_who_does_not_close_holds_a_stop_for_a_moment():
@@ -131,7 +131,7 @@ def test_who_does_not_close_holds_a_stop_for_a_moment():
     with running() as server, h2f.FrameClient(server.where):
         begun = time.monotonic()
         assert server.server.stop(PATIENCE).wait(PATIENCE)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < PATIENCE / 2
 
 
 def test_a_connection_that_begins_in_a_drain_is_told_to_go():
@@ -151,7 +151,7 @@ def test_a_connection_that_begins_in_a_drain_is_told_to_go():
 @pytest.mark.slow
 def test_a_connection_that_is_idle_is_told_to_go():
     with running(times=Times(max_connection_idle=0.2)) as server, h2f.FrameClient(server.where) as client:
-        assert until_goaway(client, 5) < 2
+        assert until_goaway(client, PATIENCE) < PATIENCE / 2
         assert client.goaway == h2f.NO_ERROR
         client.until(lambda: client.receive() is None, "the end")
 
@@ -178,13 +178,14 @@ def test_a_call_that_outlives_its_connections_grace_is_ended():
 
 @pytest.mark.slow
 def test_keepalive_finds_out_who_is_gone():
-    times = Times(keepalive_time=0.2, keepalive_timeout=0.3)
+    times = Times(keepalive_time=0.2, keepalive_timeout=2.5)
     with running(times=times) as server, h2f.FrameClient(server.where) as there, h2f.FrameClient(server.where) as gone:
-        deadline = time.monotonic() + 2.5
-        while time.monotonic() < deadline:  # the one answers pings, the other says nothing
+        deadline = time.monotonic() + PATIENCE
+        while is_established(server, gone):  # the one answers pings, the other says nothing
+            assert time.monotonic() < deadline
             with contextlib.suppress(TimeoutError):
                 assert there.receive(0.1) is not None, "a connection that answers was closed"
-        gone.until(lambda: gone.receive() is None, "the end")
+        assert is_established(server, there)
 
 
 @pytest.mark.slow
