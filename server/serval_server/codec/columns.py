@@ -5,6 +5,7 @@ feature name, and columns become the arrays that the ONNX inputs want.
 """
 
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class Columns:
             raise InvalidArgument(
                 f"values: got {len(values)} numbers, wanted a multiple of {width}, the features of {self._label}"
             )
-        return self.from_matrix(np.array(values, np.float32).reshape(-1, width), "values")
+        self._check_no_texts("values")
+        return self.from_matrix(tensors.from_elements(values, np.float32).reshape(-1, width), "values")
 
     def from_matrix(self, matrix: Array, field: str) -> dict[str, Array]:
         """Return the inputs for an array of shape [rows, width] in feature order."""
@@ -85,7 +87,7 @@ class Columns:
             case "tensor":
                 return self.from_matrix(tensors.from_message(rows.tensor, f"{field}.tensor"), f"{field}.tensor")
             case "arrow_ipc":
-                return self.from_table(arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc"), f"{field}.arrow_ipc")
+                return self.from_table(self._read(rows.arrow_ipc, f"{field}.arrow_ipc"), f"{field}.arrow_ipc")
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
 
@@ -102,8 +104,7 @@ class Columns:
                 self._check_matrix(matrix, f"{field}.tensor")
                 return self._as_taken(self._table_of(matrix, f"{field}.tensor"))
             case "arrow_ipc":
-                table = arrow.read_table(rows.arrow_ipc, f"{field}.arrow_ipc", missing_flags=True)
-                self._check_names(table.keys(), f"{field}.arrow_ipc")
+                table = self._read(rows.arrow_ipc, f"{field}.arrow_ipc", missing_flags=True)
                 return self._as_taken({f.name: _as_statistic(table[f.name], f, field) for f in self.features})
             case _:
                 raise InvalidArgument(f"{field}: is empty, wanted a tensor or an Arrow IPC stream")
@@ -113,6 +114,13 @@ class Columns:
         if rows.WhichOneof("data") == "arrow_ipc":
             return arrow.read_sample(rows.arrow_ipc, f"{field}.arrow_ipc")
         return arrow.Sample(self.table(rows, field), {})
+
+    def _read(self, data: bytes, field: str, *, missing_flags: bool = False) -> Table:
+        """Return the columns of an Arrow stream that has the model's features and no others."""
+        self._width(field)
+        return arrow.read_table(
+            data, field, check_names=lambda names: self._check_names(names, field), missing_flags=missing_flags
+        )
 
     def _as_taken(self, table: dict[str, Array]) -> Table:
         """Return statistics' columns with the numbers of FP16 inputs as these have them."""
@@ -129,6 +137,9 @@ class Columns:
             raise InvalidArgument(
                 f"{field}: got shape {list(matrix.shape)}, wanted [rows, {width}]: {self._label} takes {width} features"
             )
+        self._check_no_texts(field)
+
+    def _check_no_texts(self, field: str) -> None:
         if self._has_texts:
             raise InvalidArgument(f"{field}: {self._label} takes texts too; send named rows or an Arrow table")
 
@@ -144,15 +155,17 @@ class Columns:
         return len(self.features)
 
     def _check_names(self, got: Iterable[str], field: str) -> None:
-        names = {feature.name for feature in self.features}
-        came = set(got)
-        if came == names:
-            return
+        # As many as anybody likes come: each step of these loops may let go of the interpreter, a set's own may not.
+        names, came, unknown = {feature.name for feature in self.features}, set[str](), set[str]()
+        for name in got:
+            (came if name in names else unknown).add(name)
         parts = []
         if names - came:
             parts.append(f"missing {_shown(names - came)}")
-        if came - names:
-            parts.append(f"unknown {_shown(came - names)}")
+        if unknown:
+            parts.append(f"unknown {_shown(unknown)}")
+        if not parts:
+            return
         raise InvalidArgument(
             f"{field}: features of {self._label} do not match: {'; '.join(parts)}; wanted {_shown(names)}"
         )
@@ -174,9 +187,7 @@ def _column_of(rows: Sequence[prediction_pb2.NamedRow], feature: Feature) -> Arr
             raise InvalidArgument(f"rows[{index}]: feature {feature.name!r} came as a {came}, wanted a {wanted}")
         else:
             values.append(getattr(value, wanted))
-    column: Array = np.empty(len(values), {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
-    column[:] = values
-    return column
+    return tensors.from_elements(values, {"number": np.float64, "text": np.object_, "flag": np.bool_}[wanted])
 
 
 def _column_from(column: Array, feature: Feature, field: str) -> Array:
@@ -232,6 +243,6 @@ def _as_statistic(column: Array, feature: Feature, field: str) -> Array:
 
 
 def _shown(names: set[str]) -> str:
-    shown = [repr(name[:80]) for name in sorted(names)[:SHOWN_NAMES_MAX]]
+    shown = [repr(name[:80]) for name in nsmallest(SHOWN_NAMES_MAX, names)]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from serval_protos.inference import open_inference_pb2 as pb
 from serval_registry.errors import InvalidArgument
-from serval_registry.model import DataType
+from serval_registry.model import DataType, TensorSpec
 
 from serval_server.codec import tensors
 from serval_server.datatypes import DATA_TYPES, NUMPY_TYPES
@@ -75,7 +75,7 @@ def decode_inputs(request: pb.ModelInferRequest, model: LoadedModel) -> dict[str
                 )
             inputs[name] = _from_raw(raw[index], tensor, index)
         else:
-            inputs[name] = _from_contents(tensor, index)
+            inputs[name] = _from_contents(tensor, model.inputs[name], index)
     return inputs
 
 
@@ -115,7 +115,7 @@ def _text(value: bytes, field: str) -> str:
         raise InvalidArgument(f"{field}: an element is not UTF-8, which ONNX strings are: {error.reason}") from error
 
 
-def _from_contents(tensor: pb.ModelInferRequest.InferInputTensor, index: int) -> Array:
+def _from_contents(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec, index: int) -> Array:
     field = f"inputs[{index}] {tensor.name!r}"
     kind = KINDS.get(tensor.datatype)
     if kind is None or kind not in CONTENTS:
@@ -129,12 +129,22 @@ def _from_contents(tensor: pb.ModelInferRequest.InferInputTensor, index: int) ->
             f"{field}: got {len(values)} elements in contents.{CONTENTS[kind]}, "
             f"wanted {count} for shape {list(tensor.shape)}"
         )
+    _check_spec(tensor, kind, spec)
     if kind is DataType.STRING:
         return tensors.from_strings([_text(value, field) for value in values], tensor.shape, field)
     try:
-        return np.array(values, NUMPY_TYPES[kind]).reshape(tensor.shape)
+        return tensors.from_elements(values, NUMPY_TYPES[kind]).reshape(tensor.shape)
     except OverflowError as error:
         raise InvalidArgument(f"{field}: an element does not fit {tensor.datatype}: {error}") from error
+
+
+def _check_spec(tensor: pb.ModelInferRequest.InferInputTensor, kind: DataType, spec: TensorSpec) -> None:
+    """Refuse what the model would, before the elements are converted one by one."""
+    if kind is not spec.datatype:
+        raise InvalidArgument(f"input {spec.name!r}: got {tensor.datatype}, wanted {spec.datatype}")
+    shape, wanted = list(tensor.shape), list(spec.shape)
+    if len(shape) != len(wanted) or any(size not in (came, -1) for came, size in zip(shape, wanted, strict=True)):
+        raise InvalidArgument(f"input {spec.name!r}: got shape {shape}, wanted {wanted} (-1: any)")
 
 
 def _unknown_datatype(datatype: str, field: str) -> InvalidArgument:

@@ -1,12 +1,13 @@
 """The registry's records and drift reports as messages, and registration headers as records."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from serval_protos.v1 import common_pb2, registry_pb2
+from serval_registry.embedding import DIMENSION
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import (
     DatasetUse,
@@ -26,6 +27,7 @@ from serval_registry.model import (
     check_name,
 )
 from serval_registry.recent import Recent
+from serval_registry.spaces.spaces import DIMENSION_MAX
 from serval_registry.stages import StageChange
 
 from serval_server.codec.tensors import number_of
@@ -163,14 +165,16 @@ def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
         _check_text(getattr(header, field), f"header.{field}")
     for field in ("tags", "hyperparameters", "libraries"):
         _check_map(getattr(header, field), f"header.{field}")
+    metrics: dict[str, float] = {}
     for name, value in header.metrics.items():
         if not math.isfinite(value):
             raise InvalidArgument(f"header.metrics[{name[:80]!r}]: got {value}, wanted a finite number")
+        metrics[name] = value
     return Draft(
         name=header.name,
         description=header.description,
         tags=dict(header.tags),
-        metrics=dict(header.metrics),
+        metrics=metrics,
         hyperparameters=dict(header.hyperparameters),
         algorithm=header.algorithm,
         framework=header.framework,
@@ -179,12 +183,15 @@ def draft_of(header: registry_pb2.RegisterHeader) -> Draft:
         classes=tuple(header.classes),
         parity=_parity_of(header.parity) if header.HasField("parity") else None,
         libraries=dict(header.libraries),
-        vector=list(header.vector) or None,
+        vector=_numbers(header.vector, DIMENSION, "vector") or None,
         request_id=header.request_id,
         label=header.label,
         bump=header.bump,
         lineage=lineage_of(header.lineage),
-        embeddings={space: list(vector.values) for space, vector in header.embeddings.items()},
+        embeddings={
+            space: _numbers(vector.values, DIMENSION_MAX, f"embeddings[{space[:80]!r}]")
+            for space, vector in header.embeddings.items()
+        },
     )
 
 
@@ -230,6 +237,13 @@ def _check_map(entries: Mapping[str, str], field: str) -> None:
         if not key:
             raise InvalidArgument(f"{field}: has an empty key")
         _check_text(key + value, f"{field}[{key[:80]!r}]")
+
+
+def _numbers(values: Sequence[float], most: int, field: str) -> list[float]:
+    """Return the numbers of a vector, which are not so much as copied where there are too many."""
+    if len(values) > most:
+        raise InvalidArgument(f"{field}: {len(values)} numbers; wanted at most {most}")
+    return list(values)
 
 
 def _feature_of(feature: common_pb2.Feature, index: int) -> Feature:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from serval_protos.v1 import common_pb2, registry_pb2
 from serval_registry.errors import InvalidArgument
 from serval_registry.model import Ref, Table, Version
@@ -59,7 +60,7 @@ def _query(asked: registry_pb2.SearchModelsRequest | registry_pb2.SearchPart, fi
         raise InvalidArgument(f"space: came with {came}; wanted a vector or a model")
     match came:
         case "vector":
-            return Like(list(asked.vector.values), asked.space, weight)
+            return Like(tensors.from_elements(asked.vector.values, np.float64), asked.space, weight)
         case "model":
             return Like(Ref.parse(asked.model), asked.space, weight)
         case "text":
