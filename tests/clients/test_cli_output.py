@@ -66,7 +66,9 @@ def test_progress_shows_after_a_while_and_clears_its_line():
     terminal = Terminal()
     with Progress("sending", output.size, stream=terminal, patience=0.01) as progress:
         progress(1 << 20, 2 << 20)
-        time.sleep(0.1)
+        deadline = time.monotonic() + 10
+        while "50%" not in terminal.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
     shown = terminal.getvalue()
     assert "sending [###############...............]  50% 1.0 MiB of 2.0 MiB" in shown
     assert shown.endswith("\r\x1b[K")

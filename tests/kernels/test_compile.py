@@ -43,7 +43,7 @@ def test_a_kernel_lets_go_of_the_gil():
         return time.perf_counter() - started
 
     run(1)
-    turns = int(100_000 * 0.5 / run(100_000))
+    turns = int(100_000 * 0.5 / min(run(100_000) for _ in range(5)))
     thread = threading.Thread(target=run, args=(turns,))
     thread.start()
     ticks = 0

@@ -1,5 +1,6 @@
 """A registry in a bucket, over a real socket."""
 
+import itertools
 import threading
 import time
 import uuid
@@ -11,6 +12,7 @@ import pytest
 from obstore import exceptions
 from obstore.store import S3Store
 from serval_bucket import BUCKET, bucket
+from serval_registry import leases
 from serval_registry.errors import DataLoss, InvalidArgument, Unavailable
 from serval_registry.faults import Outage
 from serval_registry.filters import named
@@ -21,6 +23,8 @@ from serval_registry.object_storage import BucketArtifacts
 from serval_registry.registry import Registry
 from serval_registry.storage import storage_of
 from serval_registry.sweeping import sweep
+
+PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,39 @@ def url(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def store(url: str) -> S3Store:
     return S3Store(BUCKET, prefix=url.rpartition("/")[2])
+
+
+class Clock:
+    """The time of leases: it goes on where somebody sleeps, and while a holder lives not without a sign of that."""
+
+    def __init__(self, store: S3Store) -> None:
+        self.now = 0.0
+        self.alive = True
+        self.signs: list[float] = []  # when they were seen, by another clock
+        self._store = store
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        if self.alive:
+            self._sign()
+        self.now += seconds
+
+    def _sign(self) -> None:
+        before, deadline = self._store.head("lock")["e_tag"], time.monotonic() + PATIENCE
+        while self._store.head("lock")["e_tag"] == before:
+            assert time.monotonic() < deadline, "a holder shows no more that it lives"
+            time.sleep(0.005)
+        self.signs.append(time.monotonic())
+
+
+@pytest.fixture
+def clock(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """No stall of the machine makes a holder late."""
+    made = Clock(store)
+    monkeypatch.setattr(leases, "time", made)
+    return made
 
 
 @pytest.mark.slow
@@ -128,31 +165,34 @@ def test_a_lease_is_one_processs_until_it_lets_go(store: S3Store) -> None:
 
 
 @pytest.mark.slow
-def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store) -> None:
+def test_a_living_holder_keeps_its_lease_and_a_dead_one_loses_it(store: S3Store, clock: Clock) -> None:
     one, other = Lease(store, "lock", seconds=0.5), Lease(store, "lock", seconds=0.5)
-    assert one.acquire(time.monotonic())
-    assert not other.acquire(time.monotonic() + 1.2)  # renewed meanwhile
+    assert one.acquire(clock.now)
+    assert not other.acquire(clock.now + 1.2)  # renewed meanwhile
     one.close()  # as if it had died: no more signs of life
-    assert other.acquire(time.monotonic() + 5)
+    clock.alive = False
+    assert other.acquire(clock.now + 5)
     with pytest.raises(Unavailable, match="the lease on lock has run out; nothing was done"):
         one.check()
     one.release()
     other.check()
-    assert not Lease(store, "lock").acquire(time.monotonic())
+    assert not Lease(store, "lock").acquire(clock.now)
     other.close()
 
 
 @pytest.mark.slow
-def test_a_dead_holders_lease_goes_to_one_who_asks_now_and_then_and_never_waits(store: S3Store) -> None:
+def test_a_dead_holders_lease_goes_to_one_who_asks_now_and_then_and_never_waits(store: S3Store, clock: Clock) -> None:
     one, other = Lease(store, "lock", seconds=0.5), Lease(store, "lock", seconds=0.5)
-    assert one.acquire(time.monotonic())
+    assert one.acquire(clock.now)
     for _ in range(8):  # the holder lives
-        assert not other.acquire(time.monotonic())
-        time.sleep(0.1)
+        assert not other.acquire(clock.now)
+        clock.sleep(0.2)
+    assert min(later - sign for sign, later in itertools.pairwise(clock.signs)) < 0.5  # in time by a real clock, too
     one.close()
-    deadline = time.monotonic() + 5
-    while not (granted := other.acquire(time.monotonic())) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    clock.alive = False
+    deadline = clock.now + 5
+    while not (granted := other.acquire(clock.now)) and clock.now < deadline:
+        clock.sleep(0.1)
     assert granted
     one.release()
     other.release()
@@ -170,13 +210,21 @@ def test_what_the_store_said_is_in_the_log(caplog: pytest.LogCaptureFixture) -> 
     assert "503 to PUT lock" in str(record.exc_info[1])
 
 
-def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store) -> None:
-    one = Lease(store, "lock", seconds=0.5)
+def test_a_holder_that_finds_its_lease_taken_knows_that_it_is(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_SIGNS", 600)
+    one = Lease(store, "lock", seconds=60)  # it is not for being late that it ends
     assert one.acquire(time.monotonic())
+    one.check()
     store.put("lock", b"another's")
-    time.sleep(0.3)  # its next sign of life finds the other's
+
+    def signs() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            one.check()
+            time.sleep(0.02)
+
     with pytest.raises(Unavailable, match="the lease on lock has run out"):
-        one.check()
+        signs()  # the next of which finds the other's
     one.release()
     assert bytes(store.get("lock").bytes()) == b"another's"
     one.check()

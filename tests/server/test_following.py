@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,16 @@ def test_an_outage_is_logged_once_and_once_that_it_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(router, "POLL_SECONDS", 0.01)
+    polls, follow = [], Router._follow
+    monkeypatch.setattr(Router, "_follow", lambda self: polls.append(self) or follow(self))
 
     def told() -> list[tuple[str, bool]]:
         found = [record for record in caplog.records if record.message.startswith("following the registry")]
         return [(record.levelname, record.exc_info is not None) for record in found]
 
-    def wait(count: int) -> None:
+    def wait(until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while len(told()) < count and time.monotonic() < deadline:
+        while not until() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     table, aside = tmp_path / "tables" / "versions.lance", tmp_path / "aside"
@@ -34,10 +37,11 @@ def test_an_outage_is_logged_once_and_once_that_it_is_over(
         following.start()
         try:
             os.rename(table, aside)
-            wait(1)
-            time.sleep(0.3)  # as many polls as fit, each of which fails
+            wait(lambda: len(told()) == 1)
+            begun = len(polls)
+            wait(lambda: len(polls) >= begun + 3)  # each of which fails
             os.rename(aside, table)
-            wait(2)
+            wait(lambda: len(told()) == 2)
         finally:
             following.stop()
     assert told() == [("ERROR", True), ("WARNING", False)]

@@ -262,9 +262,9 @@ def test_an_example_is_run_when_it_is_asked_for(registry: Registry, add: Add, mo
     assert (names(result), result.coverage[0].pending) == ([], 1)
     prober.start()
     prober.wake()
-    deadline = 100
-    while not names(like(registry, "base")) and deadline:
-        deadline -= 1
+    deadline = time.monotonic() + 20
+    while not names(like(registry, "base")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     prober.stop()
     assert names(like(registry, "base")) == ["other"]
 

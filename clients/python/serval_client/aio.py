@@ -224,8 +224,8 @@ class AsyncClient(AsyncDriftMethods, AsyncLifecycleMethods, AsyncSearchMethods):
     async def wait_ready(self, timeout: float = 30.0) -> None:
         """Return once the server answers that it serves; raise Unavailable where it does not in `timeout` seconds."""
         end = time.monotonic() + timeout
+        state = "no answer"
         while True:
-            state = "no answer"
             with contextlib.suppress(errors.Unavailable, errors.DeadlineExceeded, errors.Cancelled):
                 state = await self.health(timeout=min(1.0, max(end - time.monotonic(), 0.05)))
             if state == "SERVING":

@@ -332,8 +332,8 @@ class Client(LifecycleMethods, SearchMethods, DriftMethods):
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Return once the server answers that it serves; raise Unavailable where it does not in `timeout` seconds."""
         end = time.monotonic() + timeout
+        state = "no answer"
         while True:
-            state = "no answer"
             with contextlib.suppress(errors.Unavailable, errors.DeadlineExceeded, errors.Cancelled):
                 state = self.health(timeout=min(1.0, max(end - time.monotonic(), 0.05)))
             if state == "SERVING":

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import time
+from types import SimpleNamespace
 
 import pytest
 from serval_registry.errors import InvalidArgument
@@ -201,6 +202,7 @@ def test_windows_by_time_and_by_rows(registry, tmp_path, monkeypatch):
     monitor = Monitor(registry, tmp_path, interval=60.0, report_interval=3600.0)
     layout = Layouts(registry).of(version)
     now = monitor._since
+    monkeypatch.setattr("serval_server.monitor.monitor.time", SimpleNamespace(time=lambda: now))  # windows end there
     fill(monitor.slots, layout, now - 5, now - 10, now - 100, now - 2 * HOUR, now - 3 * DAY)
     for window, wanted in (
         (Window(seconds=8), 20),

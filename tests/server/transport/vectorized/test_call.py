@@ -637,17 +637,18 @@ class TestOneCall:
         assert loop.posted.empty()
 
     def test_cancelled_while_it_waits_for_a_request(self, loop, caplog):
-        left = []
+        entered, left = threading.Event(), []
 
         def waits(requests, context):
             try:
+                entered.set()
                 next(requests)
             except grpc.RpcError as error:
                 left.append((error, context.is_active()))
                 raise
 
         call = loop.call(grpc.stream_unary_rpc_method_handler(waits))
-        time.sleep(0.05)
+        assert entered.wait(PATIENCE)
         gone(call)
         assert _soon(lambda: left)
         assert isinstance(left[0][0], CallEnded)
