@@ -1,9 +1,9 @@
 """The batches of one model that are run on a worker's thread or in a later turn, and what waits for the next one."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from serval_registry.errors import ServalError
 from serval_server.batching.answering import Answering, Array, Failure, Times
 from serval_server.batching.budget import Budget
 from serval_server.batching.chunks import Chunk, Group, Octets, Waiting, joined, whole
+from serval_server.batching.workers import Workers
 from serval_server.errors import status_of
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Backlog:
         self,
         answering: Answering,
         budget: Budget,
-        workers: ThreadPoolExecutor,
+        workers: Workers,
         done: Callable[[Job], None],
         defer: Callable[[int, "Backlog"], None],
     ) -> None:
@@ -101,6 +102,25 @@ class Backlog:
         self._conclude(job)
         self._start()
 
+    def doubt(self, rows: Octets, count: int) -> None:
+        """Keep a model out of the loop whose run there, of these rows, has taken long by the clock.
+
+        A worker makes it again, by the processor's time: where that is long as well values choose it, and the model is
+        kept out for good.
+        """
+        self._budget.doubt()
+        self._workers.submit(self._check, rows, count)
+
+    def _check(self, rows: Octets, count: int) -> None:
+        """Make a run again, in a worker's thread, to tell how long it takes."""
+        used = time.thread_time_ns()
+        with contextlib.suppress(Exception):  # it took as long as it took
+            self._answering.run(rows, count)
+        used = time.thread_time_ns() - used
+        if not self._budget.settle(used):
+            ref, took = self._answering.model.version.ref, used // 1_000_000
+            LOG.warning("%s: %d rows take %d ms; no run of it is made in the loop any more", ref, count, took)
+
     def _start(self) -> None:
         """Run what waits, up to the largest batch at a time, until a worker is at it or nothing is left."""
         while self._waiting and not self._working:
@@ -126,9 +146,11 @@ class Backlog:
         chunk = joined(chunks)
         if self._budget.has_time() and self._budget.is_short(chunk.row_count):
             job = self._job(chunk)
-            self._budget.spend(job.times[2] - job.times[0])
+            is_doubtful = self._budget.spend(job.times[2] - job.times[0])
             self._conclude(job)
             self._observe(job)
+            if is_doubtful:
+                self.doubt(chunk.rows, chunk.row_count)
         else:
             self._workers.submit(self._work, chunk)
             self._working = True

@@ -7,6 +7,8 @@ from serval_server.batching.estimate import Estimate
 # The loop may be kept from its sockets this long by one model's run, and by those of a turn before its last. It costs
 # others no more than a turn that is full costs them; a thread costs the model about a quarter of this.
 SHORT_RUN_NS: Final = 1_000_000
+# A run in the loop that takes longer was not what was expected, unless the machine stood still meanwhile.
+LONG_RUN_NS: Final = 20_000_000
 
 
 class TurnTime:
@@ -27,13 +29,13 @@ class TurnTime:
 
 
 class Budget:
-    """The time of one model in the loop; `learn` may be called from a worker's thread, all else from the loop's."""
+    """The time of one model in the loop; workers' threads may call `learn` and `settle`, all else the loop's."""
 
     def __init__(self, estimate: Estimate, max_rows: int, time: TurnTime) -> None:
         """`max_rows`: of a run in the loop, 0 for a model that is to have none there."""
         self.learn = estimate.add
         self._estimate = estimate
-        self._max_rows = max_rows
+        self._max_rows = self._allowed = max_rows
         self._time = time
         self._turn = 0
         self._spent = 0  # nanoseconds of this turn
@@ -43,10 +45,22 @@ class Budget:
         if turn != self._turn:
             self._turn, self._spent = turn, 0
 
-    def spend(self, duration_ns: int) -> None:
-        """Take in what a run in the loop has taken of it."""
+    def spend(self, duration_ns: int) -> bool:
+        """Take in what a run in the loop has taken of it; tell whether that is so much that it is to be doubted."""
         self._spent += duration_ns
         self._time.spent_ns += duration_ns
+        return duration_ns > LONG_RUN_NS
+
+    def doubt(self) -> None:
+        """Have no more runs in the loop."""
+        self._max_rows = 0
+
+    def settle(self, used_ns: int) -> bool:
+        """Have runs in the loop again where that was all the processor's time that one in doubt takes; tell whether."""
+        is_short = used_ns <= LONG_RUN_NS
+        if is_short:
+            self._max_rows = self._allowed
+        return is_short
 
     def has_time(self) -> bool:
         """Tell whether the loop can wait for another run in this turn."""

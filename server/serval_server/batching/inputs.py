@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 from serval_kernels.wire.plan import Output
 from serval_registry.model import DataType, FeatureKind
 
@@ -59,12 +60,14 @@ def outputs_of(model: LoadedModel) -> list[Output] | None:
     return outputs or None
 
 
-def rows_are_independent(model: LoadedModel, given: BatchInput) -> bool:
+def rows_are_independent(model: LoadedModel, given: BatchInput, options: onnxruntime.RunOptions | None = None) -> bool:
     """Run a few rows together and one by one: a graph that mixes its rows must not be given those of strangers."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(_TRIAL_ROWS, *given.row)).astype(given.dtype)
-    together = model.run({given.name: rows})
-    apart = [model.run({given.name: rows[i : i + 1]}) for i in range(_TRIAL_ROWS)]
+    together, *apart = (
+        model.session.run(model.output_names, {given.name: part}, options)
+        for part in (rows, *(rows[i : i + 1] for i in range(_TRIAL_ROWS)))
+    )
     return all(_agree(whole, [outputs[k] for outputs in apart]) for k, whole in enumerate(together))
 
 
@@ -78,11 +81,11 @@ def _agree(whole: Array, parts: Sequence[Array]) -> bool:
     )
 
 
-def first_estimate(model: LoadedModel, given: BatchInput) -> Estimate:
+def first_estimate(model: LoadedModel, given: BatchInput, options: onnxruntime.RunOptions) -> Estimate:
     """Time a few runs of one row. The very first run of a session, which takes longer, is to have been made."""
     estimate = Estimate()
     for _ in range(_TRIAL_ROWS):
         started = time.thread_time_ns()
-        model.run({given.name: np.zeros((1, *given.row), given.dtype)})
+        model.session.run(model.output_names, {given.name: np.zeros((1, *given.row), given.dtype)}, options)
         estimate.add(1, time.thread_time_ns() - started)
     return estimate

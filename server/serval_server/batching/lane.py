@@ -105,16 +105,21 @@ class Lane:
         except Exception as error:
             if not isinstance(error, ServalError):
                 LOG.exception("%s: a batch of %d rows failed", self.model.version.ref, count)
+            is_doubtful = self._budget.spend(time.perf_counter_ns() - decoded)
             self._answering.fall_back(group, first, first + messages)
+            if is_doubtful:
+                self._backlog.doubt(taken[:octets].copy(), count)
             return
         self.model.last_used = time.monotonic()
         self._budget.learn(count, ran - decoded)
-        self._budget.spend(ran - decoded)
+        is_doubtful = self._budget.spend(ran - decoded)
         if bound is not None:
             self._give_bound(group, values, bound, count)
         else:
             self._give(group, values, taken, outputs, count)
         self._answering.count(messages, count, (started, decoded, ran))
+        if is_doubtful:
+            self._backlog.doubt(taken[:octets].copy(), count)
 
     def _gather(self, group: Group, taken: Octets, *, expect: bool) -> bool:
         """Have the rows of a group in `taken`, and the next ones of its layout too; tell whether there is wrong NaN."""

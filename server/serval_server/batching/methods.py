@@ -4,14 +4,16 @@ What the decoder does not take, and what no lane can be made for, goes to the or
 same, and it loads what is not in memory, which the loop never waits for.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 from serval_kernels.wire import datatypes, infer_codec, layouts, predict_codec, vectorized
 from serval_kernels.wire.plan import Plan
 
@@ -29,6 +31,7 @@ from serval_server.batching.inputs import (
     rows_are_independent,
 )
 from serval_server.batching.lane import Lane
+from serval_server.batching.workers import Workers
 from serval_server.config import BatchRows
 from serval_server.engine.loaded import LoadedModel
 from serval_server.engine.router import Router
@@ -40,6 +43,8 @@ Records = npt.NDArray[Any]
 LAYOUTS: Final = 4096
 GROUPS: Final = 256
 FORGET_SECONDS: Final = 0.5  # how often models are looked for that were unloaded
+# A lane's model is run on rows of the lane's own, which may take for ever; meanwhile no other has its lane made.
+PREPARE_SECONDS: Final = 5.0
 
 # Models whose runs are long take turns on the processors, by the system's slices of milliseconds: were there no more
 # threads than processors, a run of two milliseconds would wait for those of seconds.
@@ -68,11 +73,9 @@ class _Found(NamedTuple):
     width: int
 
 
-def new_workers() -> ThreadPoolExecutor:
+def new_workers() -> Workers:
     """Return the threads that long runs are made on; they stand back behind the loop."""
-    return ThreadPoolExecutor(
-        WORKERS, thread_name_prefix="serval-run", initializer=stand_back, initargs=(_WORKER_NICENESS,)
-    )
+    return Workers(WORKERS, "serval-run", partial(stand_back, _WORKER_NICENESS))
 
 
 class BatchedMethod:
@@ -83,7 +86,7 @@ class BatchedMethod:
         codec: Codec,
         address_of: Callable[[Any], Address],
         router: Router,
-        workers: ThreadPoolExecutor,
+        workers: Workers,
         senders: int,
         max_rows: BatchRows,
     ) -> None:
@@ -92,7 +95,8 @@ class BatchedMethod:
         self._router = router
         self._workers = workers
         # Not on a worker: those stand back, and until it is done the model's calls are answered one by one.
-        self._preparer = ThreadPoolExecutor(1, thread_name_prefix="serval-prepare")
+        self._preparer = Workers(1, "serval-prepare")
+        self._watcher = Workers(1, "serval-watch")
         self._max_rows = max_rows
         self._senders = senders
         self._time = TurnTime()
@@ -192,18 +196,20 @@ class BatchedMethod:
 
     def _prepare(self, model: LoadedModel, given: BatchInput) -> None:
         """Make a model's lane; in a thread of its own, as it runs the model."""
-        lane = None
+        lane, options, over = None, onnxruntime.RunOptions(), threading.Event()
         try:
+            self._watcher.submit(_end_unless, over, options)
             outputs = outputs_of(model)
-            if outputs is not None and rows_are_independent(model, given):
+            if outputs is not None and rows_are_independent(model, given, options):
                 plan, rows = self._codec.plan(model, outputs), self._max_rows.of(model.name)
                 answering = Answering(model, given, self._codec, plan, self._answers, rows)
                 loop_rows = rows if model.session.is_steady else 0
-                budget = Budget(first_estimate(model, given), loop_rows, self._time)
+                budget = Budget(first_estimate(model, given, options), loop_rows, self._time)
                 backlog = Backlog(answering, budget, self._workers, self._on_done, self._deferred.add)
                 lane = Lane(answering, budget, backlog, outputs, self._expect)
         except Exception:  # then it has none, and its calls are answered one by one
             lane = None
+        over.set()
         self._prepared.append((model, lane))
         self._wake()
 
@@ -227,7 +233,13 @@ class BatchedMethod:
             self._found.clear()
 
 
-def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: BatchRows) -> BatchedMethod:
+def _end_unless(over: threading.Event, options: onnxruntime.RunOptions) -> None:
+    """Have runs with these options fail once they have had their time."""
+    if not over.wait(PREPARE_SECONDS):
+        options.terminate = True
+
+
+def infer_method(router: Router, workers: Workers, senders: int, max_rows: BatchRows) -> BatchedMethod:
     """Return inference.GRPCInferenceService/ModelInfer."""
     codec = Codec(
         vectorized.decode_infer,
@@ -240,7 +252,7 @@ def infer_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_
     return BatchedMethod(codec, _infer_address, router, workers, senders, max_rows)
 
 
-def predict_method(router: Router, workers: ThreadPoolExecutor, senders: int, max_rows: BatchRows) -> BatchedMethod:
+def predict_method(router: Router, workers: Workers, senders: int, max_rows: BatchRows) -> BatchedMethod:
     """Return serval.v1.PredictionService/Predict."""
     codec = Codec(
         vectorized.decode_predict,

@@ -1,5 +1,6 @@
 """What is asked of a graph before a part of it is taken out."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -9,8 +10,21 @@ from google.protobuf.message import DecodeError
 _RANK: Final = 2
 ML_DOMAIN: Final = "ai.onnx.ml"
 TREES: Final = "TreeEnsemble"  # in the names of their operators
+
+_REPEATING: Final = ("Loop", "If")  # values choose how often their graphs are run
+# Operators whose output is as large as values say, and the first of their inputs that may say it
+_SIZED: Final = {
+    **dict.fromkeys(("Range", "ConstantOfShape"), 0),
+    **dict.fromkeys(("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix"), 0),
+    **dict.fromkeys(("Expand", "Tile", "Pad", "Resize", "Upsample", "OneHot"), 1),
+    **dict.fromkeys(("AffineGrid", "CenterCropPad", "Col2Im", "DFT", "STFT"), 1),
+    "MaxUnpool": 2,
+}
+_OF_SHAPES: Final = ("Shape", "Size")  # what they say is the same for any of so many rows
 # As a node's op_type (field 4) is written, for a short name is in many artifacts by chance
-_CHOOSING: Final = ('"\x04Loop', '"\x02If')
+_CHOOSING: Final = re.compile(
+    b"|".join(re.escape(b'"%c%b' % (len(name), name.encode())) for name in (*_REPEATING, *_SIZED))
+)
 
 
 def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
@@ -18,8 +32,10 @@ def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
 
     Their names are in every artifact that has one: others need not be parsed.
     """
-    if not any(mention.encode() in artifact for mention in mentions):
-        return None
+    return _parsed(artifact) if any(mention.encode() in artifact for mention in mentions) else None
+
+
+def _parsed(artifact: bytes) -> onnx.ModelProto | None:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(artifact)
@@ -29,8 +45,25 @@ def parsed(artifact: bytes, mentions: Iterable[str]) -> onnx.ModelProto | None:
 
 
 def is_steady(artifact: bytes) -> bool:
-    """Tell whether a run takes as long as any of so many rows: False where values choose how often a graph is run."""
-    return parsed(artifact, _CHOOSING) is None
+    """Tell whether a run takes as long as any of so many rows.
+
+    False where values choose how often a graph is run, or how large something is: values that are not in the graph, nor
+    made of the graph's and of shapes. Within graphs of nodes and functions, what comes from around them is not known.
+    """
+    model = _parsed(artifact) if _CHOOSING.search(artifact) else None
+    graphs = [] if model is None else [model.graph, *model.functions]
+    for graph in graphs:
+        known = {"", *(held.name for held in getattr(graph, "initializer", ()))}
+        for node in graph.node:
+            sizes = node.input[_SIZED.get(node.op_type, len(node.input)) :]
+            if node.op_type in _REPEATING or not known.issuperset(sizes):
+                return False
+            is_of_shapes = node.op_type in _OF_SHAPES and not node.domain
+            if is_of_shapes or (known.issuperset(node.input) and not has_graph(node)):
+                known.update(node.output)
+            for attribute in node.attribute:
+                graphs += [attribute.g, *attribute.graphs]
+    return True
 
 
 def is_of_trees(node: onnx.NodeProto) -> bool:
