@@ -17,9 +17,22 @@ from serval_protos.inference import open_inference_pb2_grpc as inference_grpc
 from serval_protos.v1 import registry_pb2 as registry
 from serval_protos.v1 import registry_pb2_grpc as registry_grpc
 from serval_registry.errors import InvalidArgument
-from serval_served import CONVERSATION, DOWNLOAD, PATIENCE, READY, SECRET, UNLIMITED, live, raw, running, waits
+from serval_served import (
+    CONVERSATION,
+    DOWNLOAD,
+    PATIENCE,
+    READY,
+    SECRET,
+    UNLIMITED,
+    asks_for,
+    live,
+    raw,
+    running,
+    slow_client,
+    waits,
+)
 from serval_server.spare import SpareTime
-from serval_server.transport.vectorized import connections, loop
+from serval_server.transport.vectorized import connections, loop, ordinary
 from serval_server.transport.vectorized.call import Call
 from serval_server.transport.vectorized.server import Server
 from serval_server.transport.vectorized.sockets import Connection
@@ -318,6 +331,36 @@ def test_a_client_that_never_reads(shared):
             begun = time.monotonic()
             assert live(stub)
             assert time.monotonic() - begun < 5
+
+
+@pytest.mark.slow
+def test_what_comes_of_connections_that_go_on_is_taken_as_they_do(monkeypatch):
+    """Each may have a thousand calls that go on: the table of events has room for some of them."""
+    monkeypatch.setattr(ordinary, "_MANY_EVENTS", 0)
+    resume, waiting, spare = loop.turn.resume, [], SpareTime()
+    busy, left = threading.Event(), threading.Event()
+
+    def step():
+        busy.set()
+        left.wait(PATIENCE)
+        return False
+
+    with running(spare=spare) as server, slow_client(server) as one, slow_client(server) as other:
+        events = server.server._loop._state.turn["events"]
+        monkeypatch.setattr(loop.turn, "resume", lambda *which: (waiting.append(int(events[0])), resume(*which)))
+        for client in (one, other):
+            asks_for(client, DOWNLOAD, 1, 4_000_000)
+        spare.offer(step)
+        assert busy.wait(PATIENCE)
+        waiting.clear()
+        for client in (one, other):
+            client.drain(0.3)
+        left.set()
+        for client in (one, other):
+            client.timeout = PATIENCE
+            client.until(lambda client=client: client.reply(1).over, "the end")
+    assert len(waiting) > 1
+    assert set(waiting) == {0}
 
 
 # Where it listens
