@@ -14,7 +14,7 @@ from serval_registry.model import DataType, TensorSpec
 
 from serval_server.codec import tensors
 from serval_server.datatypes import DATA_TYPES, NUMPY_TYPES
-from serval_server.engine.loaded import LoadedModel
+from serval_server.engine.loaded import LoadedModel, check_shape
 from serval_server.errors import Unimplemented
 
 Array = npt.NDArray[np.generic]
@@ -142,9 +142,7 @@ def _check_spec(tensor: pb.ModelInferRequest.InferInputTensor, kind: DataType, s
     """Refuse what the model would, before the elements are converted one by one."""
     if kind is not spec.datatype:
         raise InvalidArgument(f"input {spec.name!r}: got {tensor.datatype}, wanted {spec.datatype}")
-    shape, wanted = list(tensor.shape), list(spec.shape)
-    if len(shape) != len(wanted) or any(size not in (came, -1) for came, size in zip(shape, wanted, strict=True)):
-        raise InvalidArgument(f"input {spec.name!r}: got shape {shape}, wanted {wanted} (-1: any)")
+    check_shape(tuple(tensor.shape), spec)
 
 
 def _unknown_datatype(datatype: str, field: str) -> InvalidArgument:

@@ -90,7 +90,7 @@ class LoadedModel:
                 raise InvalidArgument(
                     f"inputs: {name!r} is missing; {self.version.ref} takes {_names(self.inputs)}, got {_names(inputs)}"
                 )
-            _check_shape(array, spec)
+            _check_array(array, spec)
             if array.shape:
                 if rows < 0:
                     rows = array.shape[0]
@@ -118,10 +118,15 @@ class LoadedModel:
         return f"input {name!r}, column {column}"
 
 
-def _check_shape(array: Array, spec: TensorSpec) -> None:
+def _check_array(array: Array, spec: TensorSpec) -> None:
     if array.dtype != NUMPY_TYPES[spec.datatype]:
         raise InvalidArgument(f"input {spec.name!r}: got {array.dtype}, wanted {spec.datatype}")
-    shape, wanted = array.shape, spec.shape
+    check_shape(array.shape, spec)
+
+
+def check_shape(shape: tuple[int, ...], spec: TensorSpec) -> None:
+    """Raise InvalidArgument where an input has another shape than the model takes."""
+    wanted = spec.shape
     if shape == wanted or (len(shape) == len(wanted) and shape[1:] == wanted[1:] and wanted[:1] == ANY_BATCH):
         return
     if len(shape) != len(wanted) or any(size not in (came, -1) for came, size in zip(shape, wanted, strict=True)):

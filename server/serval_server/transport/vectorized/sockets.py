@@ -123,12 +123,12 @@ class Connection:
         self.peer: Peer | None = None
         self._ends: select.poll | None = None
 
-    def shake_hands(self) -> bool | None:
-        """Go on with the TLS handshake: True when done, None while it waits for the peer. Raises OSError."""
+    def shake_hands(self) -> bool:
+        """Go on with the TLS handshake; tell whether it is done. Raises OSError."""
         if self._tls is None:
             return True
         if not self._tls.shake_hands():
-            return None
+            return False
         if self._tls.session.selected_alpn_protocol() != H2:
             raise ssl.SSLError("the peer did not choose h2 by ALPN")
         return True
